@@ -1,0 +1,221 @@
+"""The application factory: what every service does around its own routes."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.chassis import problems
+from services.chassis.problems import Problem
+from services.chassis.settings import Settings
+from services.chassis.tracing import request_headers
+
+log = logging.getLogger("application")
+
+MAX_BODY = 64 * 1024
+HEALTH_PATHS = frozenset(("/healthz", "/readyz", "/metrics"))
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+API_CONTENT_SECURITY_POLICY = "default-src 'none'; frame-ancestors 'none'"
+
+# What a readiness check returns: why the service cannot serve now, or None.
+Check = Callable[[], Awaitable[str | None]]
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+class Instruments:
+    """The Prometheus metrics of a service; every label has a bounded set of values."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        labels = ("method", "route", "status")
+        self._requests = Counter("http_requests", "Requests answered.", labels, registry=self.registry)
+        self._seconds = Histogram(
+            "http_request_duration_seconds",
+            "Time to answer a request.",
+            ("method", "route"),
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=self.registry,
+        )
+        self._children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answer."""
+        key = (method if method in METHODS else "other", route, status)
+        children = self._children.get(key)
+        if children is None:
+            children = self._requests.labels(*map(str, key)), self._seconds.labels(*key[:2])
+            self._children[key] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+
+class Edge:
+    """The outermost layer: limits, headers, metrics, and a problem for what nobody caught.
+
+    Plain ASGI: it runs for every request.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, service: str, settings: Settings, content_security_policy: str, instruments: Instruments
+    ) -> None:
+        self._app = app
+        self._active = 0
+        self._max_active = settings.max_concurrency
+        self._access_log = logging.getLogger("access") if settings.access_log else None
+        self._instruments = instruments
+        self._headers = [
+            (name, value.encode("latin-1"))
+            for name, value in (
+                (b"x-served-by", f"{service}/{settings.version}@{settings.instance_name}"),
+                (b"content-security-policy", content_security_policy),
+                (b"x-content-type-options", "nosniff"),
+                (b"x-frame-options", "DENY"),
+                (b"referrer-policy", "no-referrer"),
+                (b"cross-origin-opener-policy", "same-origin"),
+                (b"cross-origin-resource-policy", "same-origin"),
+            )
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = message["headers"]
+                if not any(name == b"cache-control" for name, _ in headers):
+                    headers.append((b"cache-control", b"no-store"))
+                headers.extend(self._headers)
+            await send(message)
+
+        token = request_headers.set(scope["headers"])
+        self._active += 1
+        try:
+            problem = self._refusal(scope)
+            if problem:
+                await problem.response()(scope, receive, send_with_headers)
+            else:
+                await self._app(scope, receive, send_with_headers)
+        except Exception:
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            if not status:
+                await Problem(500, "The service failed; the log has the reason.").response()(
+                    scope, receive, send_with_headers
+                )
+        finally:
+            self._active -= 1
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", "other")
+            self._instruments.observe(scope["method"], route, status, seconds)
+            if self._access_log:
+                self._access_log.info("%s %s %d %.1f ms", scope["method"], scope["path"], status, seconds * 1000)
+            request_headers.reset(token)
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        """Return the problem of a request that must not reach a route."""
+        if self._active > self._max_active and scope["path"] not in HEALTH_PATHS:
+            return Problem(503, "Too many requests at once.", headers={"Retry-After": "1"})
+        if scope["method"] in ("GET", "HEAD"):
+            return None
+        has_body, media_type, host, origin = False, b"", b"", None
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                media_type = value.split(b";")[0].strip().lower()
+            elif name == b"host":
+                host = value
+            elif name == b"origin":
+                origin = value
+            elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+                has_body = True
+        if origin is not None and origin.partition(b"://")[2] != host:
+            return Problem(403, "Another site may not change anything here.")
+        if (has_body or media_type) and media_type != b"application/json":
+            return Problem(415, "The body must be application/json.", headers={"Accept": "application/json"})
+        return None
+
+
+def create_app(
+    *,
+    service: str,
+    description: str,
+    settings: Settings,
+    lifespan: Lifespan,
+    ready: Check | None = None,
+    content_security_policy: str = API_CONTENT_SECURITY_POLICY,
+    **options: Any,
+) -> FastAPI:
+    """Return an application with health, metrics, problem answers, limits and headers, and no routes of its own.
+
+    ready: tells why the service cannot serve now, beside that it is stopping.
+    `app.state.stopping` is set by the server when it is told to stop.
+    """
+    app = FastAPI(
+        title=service,
+        description=description,
+        version=settings.version,
+        lifespan=lifespan,
+        max_body_size=MAX_BODY,
+        # Swagger UI and ReDoc load scripts of third parties; the document itself is enough.
+        docs_url=None,
+        redoc_url=None,
+        telemetry={
+            "auto_configure": bool(settings.otel_exporter_otlp_endpoint),
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "exclude": lambda scope: scope["path"] in HEALTH_PATHS,
+        },
+        **options,
+    )
+    app.state.stopping = False
+    instruments = Instruments()
+    problems.add_handlers(app)
+    app.add_middleware(
+        Edge,
+        service=service,
+        settings=settings,
+        content_security_policy=content_security_policy,
+        instruments=instruments,
+    )
+    health = {"application/json": {"example": {"status": "ok"}}}
+
+    @app.get("/healthz", tags=["health"], responses={200: {"content": health}})
+    async def healthz() -> dict[str, str]:
+        """The process lives."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["health"], responses={200: {"content": health}, **problems.documented(503)})
+    async def readyz(request: Request) -> dict[str, str]:
+        """The service can take requests: its database answers and it is not stopping."""
+        reason = "The service is stopping." if request.app.state.stopping else await ready() if ready else None
+        if reason:
+            raise Problem(503, reason)
+        return {"status": "ok"}
+
+    @app.get(
+        "/metrics",
+        tags=["health"],
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def metrics() -> Response:
+        """Metrics in the Prometheus text format."""
+        text = await asyncio.to_thread(generate_latest, instruments.registry)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+    return app

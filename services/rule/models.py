@@ -1,0 +1,29 @@
+"""The tables of the rule service."""
+
+from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, MetaData, SmallInteger, String, Table
+
+metadata = MetaData()
+
+items = Table(
+    "items",
+    metadata,
+    # SQLite numbers rows by itself only in a column of exactly this type.
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("owner", String(64), nullable=False),
+    # SQLite's order everywhere: by code point, whatever the server's locale.
+    Column("name", String(200).with_variant(String(200, collation="C"), "postgresql"), nullable=False),
+    Column("desc", String(2000), nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("changes", Integer, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    # One index for each order, alone and within a status: a page costs the same however long the list is.
+    Index("items_by_created_at", "owner", "created_at", "id"),
+    Index("items_by_updated_at", "owner", "updated_at", "id"),
+    Index("items_by_name", "owner", "name", "id"),
+    Index("items_by_status_created_at", "owner", "status", "created_at", "id"),
+    Index("items_by_status_updated_at", "owner", "status", "updated_at", "id"),
+    Index("items_by_status_name", "owner", "status", "name", "id"),
+    # A deleted key is never given to another item.
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,5 @@
+"""Run the service: `python -m services.todolist`."""
+
+from services.chassis.server import run
+
+run("todolist")

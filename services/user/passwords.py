@@ -1,0 +1,54 @@
+"""Passwords: argon2id, off the event loop."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import VerifyMismatchError
+
+from services.chassis.problems import Problem
+
+T = TypeVar("T")
+
+# OWASP Password Storage Cheat Sheet, argon2id: 19 MiB, 2 passes, 1 lane.
+HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+# What an unknown name is checked against, so that its answer takes as long as a known one's:
+# the parameters above, and a salt and a digest that belong to no password.
+NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$" + "A" * 22 + "$" + "A" * 43
+# Each hash takes a core for tens of milliseconds: few at once, and few that wait.
+WORKERS = 2
+MAX_WAITING = 64
+
+
+class Passwords:
+    """Hashes and checks passwords; raises a 503 Problem when too many wait."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(WORKERS, "argon2")
+        self._waiting = 0
+
+    async def hash(self, password: str) -> str:
+        """Return the hash to keep."""
+        return await self._run(HASHER.hash, password)
+
+    async def matches(self, password_hash: str | None, password: str) -> bool:
+        """Say whether the password is that of the hash; False, after the same time, when there is no hash."""
+        return await self._run(_verify, password_hash or NOBODY, password)
+
+    async def _run(self, function: Callable[..., T], *arguments: str) -> T:
+        if self._waiting >= MAX_WAITING:
+            raise Problem(503, "Too many passwords are being checked.", headers={"Retry-After": "2"})
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        finally:
+            self._waiting -= 1
+
+
+def _verify(password_hash: str, password: str) -> bool:
+    try:
+        return HASHER.verify(password_hash, password)
+    except VerifyMismatchError:
+        return False

@@ -1,0 +1,95 @@
+"""What is on the wire of the user service."""
+
+import unicodedata
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
+
+Authority = Literal["admin", "user"]
+EXAMPLE: JsonDict = {"userName": "alice", "password": "correct horse battery"}
+
+
+def _printable(value: str) -> str:
+    """Return the name in its one canonical spelling (Unicode NFC), or raise ValueError for control characters."""
+    value = unicodedata.normalize("NFC", value)
+    if not value.isprintable():
+        raise ValueError("must not contain control characters")
+    return value
+
+
+UserName = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=2, max_length=50), AfterValidator(_printable)
+]
+
+
+class Registration(BaseModel):
+    """The name and the password of a new account."""
+
+    model_config = ConfigDict(strict=True, json_schema_extra={"examples": [EXAMPLE]})
+
+    userName: UserName
+    password: Annotated[str, Field(min_length=8, max_length=128)]
+
+
+class Credentials(BaseModel):
+    """A name and a password that may be right."""
+
+    model_config = ConfigDict(strict=True, json_schema_extra={"examples": [EXAMPLE]})
+
+    userName: Annotated[str, Field(max_length=200)]
+    password: Annotated[str, Field(max_length=200)]
+    type: Annotated[str, Field(max_length=20)] = ""
+
+
+class LoggedIn(BaseModel):
+    """The answer to a successful login or registration."""
+
+    status: Literal["ok"] = "ok"
+    type: str = ""
+    currentAuthority: Authority
+    token: str = Field(description="A JWT; the gateway keeps it in a cookie")
+    expiresIn: int = Field(description="Seconds the token is valid for")
+
+
+class Label(BaseModel):
+    """A text with its key."""
+
+    key: str
+    label: str
+
+
+class Geographic(BaseModel):
+    """Where somebody is."""
+
+    province: Label
+    city: Label
+
+
+class Profile(BaseModel):
+    """What is shown of a person."""
+
+    userid: str
+    name: str
+    avatar: str
+    email: str
+    signature: str
+    title: str
+    group: str
+    tags: list[Label]
+    notifyCount: int
+    unreadCount: int
+    country: str
+    geographic: Geographic
+    address: str
+    phone: str
+    access: Literal["guest", "user", "admin"]
+    version: Literal["v1", "v2"] = Field(description="The variant that answered")
+
+
+class Account(BaseModel):
+    """An account as an administrator sees it."""
+
+    key: str
+    name: str
+    authority: Authority

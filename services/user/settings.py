@@ -1,0 +1,25 @@
+"""What the user service can be told."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+
+from services.chassis.database import DatabaseSettings
+from services.chassis.settings import Seconds
+
+
+class Settings(DatabaseSettings):
+    """Settings of the user service."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] = 3002
+    version: Literal["v1", "v2"] = "v1"
+    database_url: str = "sqlite:///data/user.db"
+    # Unset, a key is generated once and kept beside the database file.
+    token_key_file: Path | None = None
+    token_lifetime: Seconds = 12 * 3600
+    token_issuer: str = "todolist-user"  # noqa: S105 - no password
+    token_audience: str = "todolist"  # noqa: S105 - no password
+    login_attempts: Annotated[int, Field(gt=0)] = 10
+    login_window: Seconds = 15 * 60
+    admin_password: Annotated[SecretStr, Field(min_length=8, max_length=128)] | None = None

@@ -1,0 +1,81 @@
+"""Session tokens: JWTs (RFC 7519) signed with Ed25519 (RFC 8037)."""
+
+import base64
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from services.user.settings import Settings
+from services.user.store import AccountRow
+
+GENERATED_KEY = Path("data/token-key.pem")
+
+
+class Tokens:
+    """Signs tokens and publishes the key that checks them."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises ValueError, naming the setting, when the key cannot be used."""
+        path = settings.token_key_file or _generated_key()
+        try:
+            key = load_pem_private_key(path.read_bytes(), password=None)
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(f"TOKEN_KEY_FILE: cannot read a private key from {path}: {error}") from None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise ValueError(f"TOKEN_KEY_FILE: {path} holds no Ed25519 private key")
+        self._settings = settings
+        self._key = key
+        x = _base64url(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+        # The key's id is its thumbprint (RFC 7638, RFC 8037 appendix A.3): the same for all replicas.
+        thumbprint = hashlib.sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode()).digest()
+        self._key_id = _base64url(thumbprint)
+        self.jwks = {
+            "keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": self._key_id, "alg": "EdDSA", "use": "sig"}]
+        }
+
+    def issue(self, account: AccountRow) -> dict[str, Any]:
+        """Return a new token for the account and the seconds it is valid for."""
+        now, lifetime = int(time.time()), int(self._settings.token_lifetime)
+        claims = {
+            "iss": self._settings.token_issuer,
+            "aud": self._settings.token_audience,
+            "sub": account.id,
+            "name": account.name,
+            "iat": now,
+            "exp": now + lifetime,
+        }
+        token = jwt.encode(claims, self._key, algorithm="EdDSA", headers={"kid": self._key_id})
+        return {"token": token, "expiresIn": lifetime}
+
+
+def _generated_key() -> Path:
+    """Return the file of the local key, made at first use; whoever comes first wins."""
+    if not GENERATED_KEY.exists():
+        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        GENERATED_KEY.parent.mkdir(parents=True, exist_ok=True)
+        draft = GENERATED_KEY.with_suffix(f".{os.getpid()}")
+        draft.touch(0o600, exist_ok=False)
+        draft.write_bytes(pem)
+        try:
+            os.link(draft, GENERATED_KEY)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return GENERATED_KEY
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
