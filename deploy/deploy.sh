@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# Puts the application into the cluster that kubectl points at, or updates it, and waits until it is
+# ready. The sets themselves stay as they are: what differs (registry, tag, namespace) goes into a
+# kustomization in .build/ that refers to them.
+# shellcheck source=deploy/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# render SET NAME: writes .build/deploy/NAME, which is deploy/SET with images and namespace set.
+render() {
+  local out=$build/deploy/$2
+  rm -rf "$out"
+  mkdir -p "$out/app"
+  cat >"$out/app/kustomization.yaml" <<EOF
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: $namespace
+resources:
+  - ../../../../deploy/$1
+components: [${NETWORK_POLICIES:+../../../../deploy/$TARGET/network-policies}]
+images:
+  - {name: todolist, newName: $REGISTRY/todolist, newTag: "$TAG"}
+  - {name: user, newName: $REGISTRY/user, newTag: "$TAG"}
+  - {name: rule, newName: $REGISTRY/rule, newTag: "$TAG"}
+EOF
+  cat >"$out/kustomization.yaml" <<EOF
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources:
+  - app
+components:
+  - ../../../deploy/base/urls
+EOF
+}
+
+apply() {
+  kubectl apply --kustomize="$build/deploy/$1"
+}
+
+wait_for() {
+  python3 "$root/deploy/wait.py" --namespace="$namespace" --timeout="${TIMEOUT:-300}" "$@"
+}
+
+# make_secret NAME KEY: from standard input, so that the value is in no command line.
+make_secret() {
+  exists "secret/$1" && return
+  kubectl create secret generic "$1" --namespace="$namespace" --from-file="$2=/dev/stdin"
+  kubectl label "secret/$1" --namespace="$namespace" app.kubernetes.io/part-of=todolist >/dev/null
+}
+
+random_password() {
+  head -c 18 /dev/urandom | od -An -tx1 | tr -d ' \n'
+}
+
+# Any 32 bytes are an Ed25519 private key; the 16 before them say so in PKCS #8.
+random_token_key() {
+  echo "-----BEGIN PRIVATE KEY-----"
+  { printf '\060\056\002\001\000\060\005\006\003\053\145\160\004\042\004\040'; head -c 32 /dev/urandom; } | base64
+  echo "-----END PRIVATE KEY-----"
+}
+
+make_secrets() {
+  if ! exists "namespace/$namespace"; then
+    # Before the set, which adds its other labels, because the Secrets need it.
+    kubectl create namespace "$namespace"
+    kubectl label "namespace/$namespace" app.kubernetes.io/part-of=todolist >/dev/null
+  fi
+  random_password | make_secret user-database password
+  random_password | make_secret rule-database password
+  random_token_key | make_secret user-token-key key.pem
+  random_password | make_secret user-admin password
+}
+
+databases=(statefulset/user-database statefulset/rule-database)
+
+deploy_istio() {
+  render istio istio
+  apply istio
+  wait_for "${databases[@]}" deployment/user-v1 deployment/user-v2 deployment/rule deployment/todolist \
+    deployment/ingress-istio
+}
+
+deploy_knative() {
+  local activator=$build/deploy/activator
+  rm -rf "$activator"
+  mkdir -p "$activator"
+  cat >"$activator/kustomization.yaml" <<EOF
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources:
+  - ../../../deploy/knative/activator
+patches:
+  - target: {kind: AuthorizationPolicy}
+    patch: |-
+      - {op: replace, path: /metadata/name, value: $namespace}
+      - {op: replace, path: "/spec/rules/0/from/0/source/notServiceAccounts/0", value: $namespace/todolist}
+      - {op: replace, path: "/spec/rules/0/when/0/values/0", value: $namespace}
+EOF
+  apply activator
+  render knative/v1 knative-v1
+  render knative knative
+  if [ "$(revision_image user-v1)" != "$REGISTRY/user:$TAG" ]; then
+    replace_revision user-v1 user-v2
+    say "first step: user-v1 alone"
+    apply knative-v1
+    wait_for "${databases[@]}" revision/user-v1
+  fi
+  if [ "$(revision_image user-v2)" != "$REGISTRY/user:$TAG" ]; then
+    replace_revision user-v2 user-v1
+    say "second step: user-v2, and the split"
+  fi
+  apply knative
+  wait_for "${databases[@]}" ksvc/user ksvc/rule ksvc/todolist
+}
+
+revision_image() {
+  kubectl get "revision/$1" --namespace="$namespace" --output=jsonpath='{.spec.containers[0].image}' 2>/dev/null || true
+}
+
+# replace_revision OLD OTHER: a revision never changes, so a new image takes its name after it is
+# gone; until then the other one takes all traffic.
+replace_revision() {
+  exists "revision/$1" || return 0
+  if exists "revision/$2"; then
+    kubectl patch services.serving.knative.dev/user --namespace="$namespace" --type=merge \
+      --patch="{\"spec\":{\"traffic\":[{\"revisionName\":\"$2\",\"percent\":100,\"tag\":\"${2#user-}\"}]}}"
+    wait_for ksvc/user
+    kubectl delete "revision/$1" --namespace="$namespace"
+  else
+    # Nothing else could answer meanwhile: the first deployment did not get as far as its second step.
+    kubectl delete services.serving.knative.dev/user --namespace="$namespace"
+  fi
+}
+
+need_command python3 "https://www.python.org/downloads/ has it"
+need_cluster
+need_istio
+case $namespace in
+  default | kube-* | istio-system | knative-serving) die "NAMESPACE=$namespace is the cluster's own: choose another" ;;
+esac
+case $TARGET in
+  istio) other=knative ;;
+  knative)
+    other=istio
+    need_knative
+    ;;
+  *) die "TARGET=$TARGET is neither istio nor knative" ;;
+esac
+[ "$(deployed_target)" != "$other" ] ||
+  die "namespace $namespace holds the $other set, whose names are the same: \`make undeploy\` first, or choose NAMESPACE="
+
+if exists "namespace/$namespace" && ! is_ours; then
+  die "namespace $namespace exists and is not the application's own: choose another NAMESPACE="
+fi
+
+say "deploying $REGISTRY/{todolist,user,rule}:$TAG to namespace $namespace, TARGET=$TARGET"
+make_secrets
+"deploy_$TARGET"
+say "ready: \`make url\` tells how to open it"
+echo "The account admin has the password that this prints:"
+echo "  kubectl get secret user-admin --namespace=$namespace --output=go-template='{{.data.password | base64decode}}'"

@@ -1,0 +1,83 @@
+"""Traffic of people who use the todo application: reads mostly, and a few writes that leave nothing behind.
+
+Guests and people with an account, so that both databases are asked and both names of the guest are seen.
+Requests that fail are counted and the next one follows: nothing here ends because the application is not
+up yet. At the end it says how the calls to user were split.
+"""
+
+import os
+import re
+import secrets
+from collections import Counter
+from typing import Any
+
+from locust import HttpUser, constant_throughput, events, task
+
+SERVED_BY = re.compile(r'desc="(user/v\d)@')
+split: Counter[str] = Counter()
+
+
+class Person(HttpUser):
+    """A guest who looks at the demonstration list; each of the requests is one task, so the rate is exact."""
+
+    host = os.environ.get("TRAFFIC_URL", "http://127.0.0.1:3001")
+    # Requests a second of each person, at most.
+    wait_time = constant_throughput(float(os.environ.get("TRAFFIC_RATE", "1")))
+
+    def on_start(self) -> None:
+        """Give every request the host name that the ingress routes by, where it needs one."""
+        if name := os.environ.get("TRAFFIC_HOST"):
+            self.client.headers["Host"] = name
+
+    @task(3)
+    def profile(self) -> None:
+        """Load the name in the corner."""
+        self.client.get("/api/currentUser")
+
+    @task(3)
+    def items(self) -> None:
+        """Load the first page."""
+        self.client.get("/api/rule?current=1&pageSize=20", name="/api/rule")
+
+
+class Member(Person):
+    """Somebody with an account, who adds an item, finishes it and deletes it again."""
+
+    registered = False
+    item: dict[str, Any] | None = None
+
+    @task(3)
+    def write(self) -> None:
+        """Take the next step: register, add, finish, delete."""
+        if not self.registered:
+            account = {"userName": f"traffic-{secrets.token_hex(4)}", "password": secrets.token_urlsafe(16)}
+            self.registered = self.client.post("/user/register", json=account).ok
+        elif not self.item:
+            answer = self.client.post("/api/rule", json={"name": "milk"})
+            self.item = answer.json() if answer.ok else None
+        elif self.item["status"] != 2:  # noqa: PLR2004
+            answer = self.client.put("/api/rule", json={"key": self.item["key"], "status": 2})
+            self.item = answer.json() if answer.ok else None
+        else:
+            self.client.delete("/api/rule", json={"key": self.item["key"]})
+            self.item = None
+
+    def on_stop(self) -> None:
+        """Leave no item behind."""
+        if self.item:
+            self.client.delete("/api/rule", json={"key": self.item["key"]})
+
+
+@events.request.add_listener
+def count(response: Any = None, **_: Any) -> None:
+    """Count which version of user answered, from the gateway's own header."""
+    timing = response.headers.get("server-timing", "") if response is not None and response.headers else ""
+    split.update(SERVED_BY.findall(timing))
+
+
+@events.quit.add_listener
+def tell(**_: Any) -> None:
+    """Print the split."""
+    total = split.total()
+    parts = (f"{name} {count} ({count / total:.0%})" for name, count in sorted(split.items()))
+    print(f"Calls to user: {total}   {'   '.join(parts)}", flush=True)
