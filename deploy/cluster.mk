@@ -12,9 +12,9 @@ GATEWAY_API_VERSION ?= v1.5.1
 KNATIVE_VERSION ?= 1.23.0
 
 export REGISTRY TAG TARGET NAMESPACE ISTIO_VERSION GATEWAY_API_VERSION KNATIVE_VERSION
-# Their defaults are the scripts': linux/amd64,linux/arm64; more words for docker build; 1; delete; seconds;
-# a port on this machine; requests a second.
-export PLATFORMS DOCKER_FLAGS NETWORK_POLICIES VOLUMES TIMEOUT PORT RATE
+# What these may be, in their order: linux/amd64,linux/arm64; more words for docker build; 1; delete;
+# seconds; a port on this machine.
+export PLATFORMS DOCKER_FLAGS NETWORK_POLICIES VOLUMES TIMEOUT PORT
 
 ##@ Images
 
@@ -52,13 +52,15 @@ undeploy: ## Remove it; asks before the databases go
 status: ## Show what runs, in which versions, and the split
 	@deploy/status.sh
 
-url: ## Tell how to open it, and forward a port if there is no load balancer (PORT=8080)
+url: ## Tell how to open it, and forward a port if there is no load balancer (PORT=3001)
 	@deploy/url.sh
 
 kiali: ## Open Kiali's graph of it
 	@deploy/kiali.sh
 
-traffic: ## Send it a low, steady rate of requests from inside the cluster (RATE=1)
+# Low, where the traffic on this machine has a default of its own; RATE is for all people together.
+traffic: export RATE := $(if $(filter command environment,$(firstword $(origin RATE))),$(RATE),2)
+traffic: ## Send it a low, steady rate of requests from inside the cluster (RATE=2)
 	@deploy/traffic.sh start
 
 traffic-stop: ## Stop that

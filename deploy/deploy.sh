@@ -1,36 +1,8 @@
 #!/usr/bin/env bash
 # Puts the application into the cluster that kubectl points at, or updates it, and waits until it is
-# ready. The sets themselves stay as they are: what differs (registry, tag, namespace) goes into a
-# kustomization in .build/ that refers to them.
-# shellcheck source=deploy/lib.sh
-. "$(dirname "$0")/lib.sh"
-
-# render SET NAME: writes .build/deploy/NAME, which is deploy/SET with images and namespace set.
-render() {
-  local out=$build/deploy/$2
-  rm -rf "$out"
-  mkdir -p "$out/app"
-  cat >"$out/app/kustomization.yaml" <<EOF
-apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-namespace: $namespace
-resources:
-  - ../../../../deploy/$1
-components: [${NETWORK_POLICIES:+../../../../deploy/$TARGET/network-policies}]
-images:
-  - {name: todolist, newName: $REGISTRY/todolist, newTag: "$TAG"}
-  - {name: user, newName: $REGISTRY/user, newTag: "$TAG"}
-  - {name: rule, newName: $REGISTRY/rule, newTag: "$TAG"}
-EOF
-  cat >"$out/kustomization.yaml" <<EOF
-apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources:
-  - app
-components:
-  - ../../../deploy/base/urls
-EOF
-}
+# ready. The sets themselves stay as they are: render.sh says what differs.
+# shellcheck source=deploy/render.sh
+. "$(dirname "$0")/render.sh"
 
 apply() {
   kubectl apply --kustomize="$build/deploy/$1"
@@ -59,11 +31,14 @@ random_token_key() {
 }
 
 make_secrets() {
-  if ! exists "namespace/$namespace"; then
-    # Before the set, which adds its other labels, because the Secrets need it.
-    kubectl create namespace "$namespace"
-    kubectl label "namespace/$namespace" app.kubernetes.io/part-of=todolist >/dev/null
-  fi
+  # Before the set, which has it too, because the Secrets need it.
+  kubectl apply --filename=- <<EOF
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: $namespace
+  labels: {istio-injection: enabled, app.kubernetes.io/part-of: todolist}
+EOF
   random_password | make_secret user-database password
   random_password | make_secret rule-database password
   random_token_key | make_secret user-token-key key.pem
@@ -80,21 +55,7 @@ deploy_istio() {
 }
 
 deploy_knative() {
-  local activator=$build/deploy/activator
-  rm -rf "$activator"
-  mkdir -p "$activator"
-  cat >"$activator/kustomization.yaml" <<EOF
-apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources:
-  - ../../../deploy/knative/activator
-patches:
-  - target: {kind: AuthorizationPolicy}
-    patch: |-
-      - {op: replace, path: /metadata/name, value: $namespace}
-      - {op: replace, path: "/spec/rules/0/from/0/source/notServiceAccounts/0", value: $namespace/todolist}
-      - {op: replace, path: "/spec/rules/0/when/0/values/0", value: $namespace}
-EOF
+  render_activator activator
   apply activator
   render knative/v1 knative-v1
   render knative knative

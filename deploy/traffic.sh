@@ -26,7 +26,7 @@ configMapGenerator:
     literals:
       - TRAFFIC_URL=$url
       - TRAFFIC_HOST=$host
-      - TRAFFIC_RATE=${RATE:-1}
+      - TRAFFIC_RATE=$(awk -v rate="${RATE:-2}" 'BEGIN { print rate / 2 }')
     options:
       labels:
         app.kubernetes.io/part-of: todolist

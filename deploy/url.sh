@@ -3,7 +3,7 @@
 # shellcheck source=deploy/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-port=${PORT:-8080}
+port=${PORT:-3001}
 
 need_cluster
 need_application

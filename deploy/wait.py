@@ -3,6 +3,8 @@
 usage: wait.py --namespace N [--timeout SECONDS] KIND/NAME ...   (statefulset, deployment, revision, ksvc)
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import subprocess
@@ -59,6 +61,8 @@ class Namespace:
         """Return the warnings, newest last."""
         text = self.kubectl("get", "events", "--field-selector=type=Warning", "--output=json")
         events: list[Object] = json.loads(text or '{"items": []}')["items"]
+        # An autoscaler without a metrics server complains for ever, and scales nothing wrongly.
+        events = [event for event in events if event["involvedObject"]["kind"] != "HorizontalPodAutoscaler"]
         return sorted(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime")))
 
 

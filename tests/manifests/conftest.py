@@ -1,0 +1,145 @@
+"""The manifests as `kubectl kustomize` renders them; no cluster is asked."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+
+Document = dict[str, Any]
+
+
+def kubectl() -> str:
+    """Return the path of kubectl, which may be a package in the environment of this Python."""
+    found = shutil.which("kubectl", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if not found:
+        pytest.fail("kubectl is missing: https://kubernetes.io/docs/tasks/tools/ tells how to install it")
+    return found
+
+
+def render(folder: Path) -> list[Document]:
+    """Return the documents of a kustomization."""
+    done = subprocess.run([kubectl(), "kustomize", str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+@pytest.fixture(scope="session")
+def istio() -> list[Document]:
+    """The set for plain Istio."""
+    return render(DEPLOY / "istio")
+
+
+@pytest.fixture(scope="session")
+def knative() -> list[Document]:
+    """The set for Knative, at its second step."""
+    return render(DEPLOY / "knative")
+
+
+@pytest.fixture(scope="session")
+def knative_v1() -> list[Document]:
+    """The set for Knative, at its first step."""
+    return render(DEPLOY / "knative" / "v1")
+
+
+@pytest.fixture(scope="session")
+def activator() -> list[Document]:
+    """The policy on Knative's activator."""
+    return render(DEPLOY / "knative" / "activator")
+
+
+@pytest.fixture(scope="session")
+def traffic() -> list[Document]:
+    """The load generator."""
+    return render(DEPLOY / "traffic")
+
+
+@pytest.fixture(params=["istio", "knative", "knative_v1"])
+def app(request: pytest.FixtureRequest) -> list[Document]:
+    """Each set of the application in turn."""
+    documents: list[Document] = request.getfixturevalue(request.param)
+    return documents
+
+
+@pytest.fixture(params=["istio", "knative", "knative_v1", "activator", "traffic"])
+def manifests(request: pytest.FixtureRequest) -> list[Document]:
+    """Everything that is applied, in turn."""
+    documents: list[Document] = request.getfixturevalue(request.param)
+    return documents
+
+
+@pytest.fixture
+def deploy_sh(tmp_path: Path) -> Iterator[Any]:
+    """Run a function of deploy/render.sh and return what the kustomization that it wrote renders."""
+    made: list[Path] = []
+
+    def run(function: str, *arguments: str, **environment: str) -> list[Document]:
+        name = f"test-{os.getpid()}-{len(made)}"
+        done = subprocess.run(
+            ["bash", "-c", '. deploy/render.sh; "$@"; echo "$build/deploy/"', "-", function, *arguments, name],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env={**os.environ, "REGISTRY": "dev.local", "TAG": "abc", "NAMESPACE": "todolist", **environment},
+        )
+        assert done.returncode == 0, done.stderr
+        made.append(Path(done.stdout.strip()) / name)
+        return render(made[-1])
+
+    yield run
+    for folder in made:
+        shutil.rmtree(folder)
+
+
+def of_kind(documents: list[Document], *kinds: str) -> list[Document]:
+    """Return the documents of these kinds; KService is Knative's Service, which shares its name."""
+    return [document for document in documents if kind(document) in kinds]
+
+
+def kind(document: Document) -> str:
+    """Return the kind, with Knative's Service called KService."""
+    if document["apiVersion"].startswith("serving.knative.dev/"):
+        return f"K{document['kind']}"
+    return str(document["kind"])
+
+
+def named(documents: list[Document], wanted: str, name: str) -> Document:
+    """Return the one document of this kind and name."""
+    (found,) = [document for document in of_kind(documents, wanted) if document["metadata"]["name"] == name]
+    return found
+
+
+def workloads(documents: list[Document]) -> list[Document]:
+    """Return everything that has a pod template."""
+    return of_kind(documents, "Deployment", "StatefulSet", "KService")
+
+
+def services(documents: list[Document]) -> list[Document]:
+    """Return the workloads that are our own, without databases and load generator."""
+    return [w for w in workloads(documents) if w["kind"] != "StatefulSet" and labels(w)["app"] != "traffic"]
+
+
+def labels(workload: Document) -> dict[str, str]:
+    """Return the labels of the workload's pods."""
+    found: dict[str, str] = workload["spec"]["template"]["metadata"]["labels"]
+    return found
+
+
+def container(workload: Document) -> Document:
+    """Return the workload's one container."""
+    (found,) = workload["spec"]["template"]["spec"]["containers"]
+    return dict(found)
+
+
+def name_of(document: Document) -> str:
+    """Return kind/name, for messages."""
+    return f"{kind(document)}/{document['metadata']['name']}"

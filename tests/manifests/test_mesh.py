@@ -1,0 +1,200 @@
+"""Routing and security: everything that a name refers to exists, and nothing is open by accident."""
+
+import pytest
+import yaml
+
+from tests.manifests.conftest import (
+    DEPLOY,
+    Document,
+    container,
+    labels,
+    name_of,
+    named,
+    of_kind,
+    services,
+    workloads,
+)
+
+PERCENT = 100
+# Accounts of others: Istio names the one of a Gateway API gateway, and Knative uses Istio's own gateway.
+FOREIGN = {"ingress-istio", "istio-system/istio-ingressgateway-service-account"}
+
+
+def test_every_service_selects_pods(app: list[Document]) -> None:
+    for service in of_kind(app, "Service"):
+        wanted = service["spec"]["selector"].items()
+        pods = [workload for workload in workloads(app) if wanted <= labels(workload).items()]
+        assert pods, name_of(service)
+        for port in service["spec"]["ports"]:
+            assert port["name"] in {"http", "tcp-postgres"}, name_of(service)
+            for pod in pods:
+                assert port["targetPort"] in {own["name"] for own in container(pod)["ports"]}, name_of(service)
+
+
+def test_todolist_calls_services_that_exist(app: list[Document]) -> None:
+    (todolist,) = [workload for workload in services(app) if labels(workload)["app"] == "todolist"]
+    environment = {entry["name"]: entry.get("value") for entry in container(todolist)["env"]}
+    known = {service["metadata"]["name"] for service in of_kind(app, "Service", "KService")}
+    for name in ("user", "rule"):
+        assert name in known
+        assert environment[f"{name.upper()}_URL"] == f"http://{name}.todolist.svc.cluster.local"
+
+
+def test_every_selector_selects_pods(app: list[Document]) -> None:
+    for policy in of_kind(app, "AuthorizationPolicy", "NetworkPolicy"):
+        wanted = policy["spec"].get("selector", {}).get("matchLabels", {}).items()
+        assert any(wanted <= labels(workload).items() for workload in workloads(app)), name_of(policy)
+
+
+def test_traffic_inside_is_mutual_tls(app: list[Document]) -> None:
+    (policy,) = of_kind(app, "PeerAuthentication")
+    assert policy["spec"] == {"mtls": {"mode": "STRICT"}}
+    (namespace,) = of_kind(app, "Namespace")
+    assert namespace["metadata"]["labels"]["istio-injection"] == "enabled"
+
+
+def test_what_is_not_allowed_is_denied(app: list[Document]) -> None:
+    assert named(app, "AuthorizationPolicy", "deny-by-default")["spec"] == {}
+
+
+def callers(policy: Document) -> list[tuple[str, bool]]:
+    """Return who may call by this policy, and whether only some of its paths or ports."""
+    return [
+        (name, bool(rule.get("to")))
+        for rule in policy["spec"]["rules"]
+        for entry in rule.get("from", [{"source": {"serviceAccounts": ["anybody"]}}])
+        for names in entry["source"].values()
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize(
+    ("called", "expected"),
+    [
+        ("user", [("todolist", False)]),
+        ("rule", [("todolist", False)]),
+        ("user-database", [("user", True)]),
+        ("rule-database", [("rule", True)]),
+    ],
+)
+def test_only_the_right_caller_is_allowed(
+    called: str, expected: list[tuple[str, bool]], istio: list[Document], knative: list[Document]
+) -> None:
+    platform = [] if called.endswith("-database") else [("knative-serving", False), ("istio-system", True)]
+    assert callers(named(istio, "AuthorizationPolicy", called)) == expected
+    assert callers(named(knative, "AuthorizationPolicy", called)) == expected + platform
+
+
+def test_the_ingress_is_the_only_way_in(istio: list[Document], knative: list[Document]) -> None:
+    assert callers(named(istio, "AuthorizationPolicy", "todolist")) == [("ingress-istio", False)]
+    assert callers(named(knative, "AuthorizationPolicy", "todolist")) == [
+        ("istio-system/istio-ingressgateway-service-account", False),
+        ("knative-serving", False),
+        ("istio-system", True),
+    ]
+    gateway = named(istio, "Gateway", "ingress")
+    front_door = named(istio, "AuthorizationPolicy", "ingress")["spec"]
+    assert [target["name"] for target in front_door["targetRefs"]] == [gateway["metadata"]["name"]]
+    ports = [str(listener["port"]) for listener in gateway["spec"]["listeners"]]
+    assert front_door["rules"] == [{"to": [{"operation": {"ports": ports}}]}]
+
+
+def test_no_policy_but_these(app: list[Document]) -> None:
+    names = {policy["metadata"]["name"] for policy in of_kind(app, "AuthorizationPolicy")}
+    expected = {"deny-by-default", "todolist", "user", "rule", "user-database", "rule-database"}
+    assert names - {"ingress"} == expected
+
+
+def test_accounts_that_policies_name_exist(app: list[Document]) -> None:
+    accounts = {account["metadata"]["name"] for account in of_kind(app, "ServiceAccount")} | FOREIGN
+    for policy in of_kind(app, "AuthorizationPolicy"):
+        for rule in policy["spec"].get("rules", []):
+            for entry in rule.get("from", []):
+                assert set(entry["source"].get("serviceAccounts", [])) <= accounts, name_of(policy)
+
+
+def test_database_policies_name_the_port(app: list[Document]) -> None:
+    for workload in of_kind(app, "StatefulSet"):
+        policy = named(app, "AuthorizationPolicy", workload["metadata"]["name"])
+        ports = [str(port["containerPort"]) for port in container(workload)["ports"]]
+        assert [rule["to"] for rule in policy["spec"]["rules"]] == [[{"operation": {"ports": ports}}]]
+
+
+def test_routes_lead_to_subsets_of_services_that_exist(istio: list[Document]) -> None:
+    known = {service["metadata"]["name"] for service in of_kind(istio, "Service")}
+    subsets = {
+        rule["spec"]["host"]: {subset["name"]: subset["labels"] for subset in rule["spec"].get("subsets", [])}
+        for rule in of_kind(istio, "DestinationRule")
+    }
+    assert set(subsets) <= known
+    for route in of_kind(istio, "VirtualService"):
+        assert set(route["spec"]["hosts"]) <= known
+        for http in route["spec"]["http"]:
+            for entry in http["route"]:
+                destination = entry["destination"]
+                assert destination["host"] in known
+                if "subset" in destination:
+                    wanted = subsets[destination["host"]][destination["subset"]].items()
+                    assert any(wanted <= labels(workload).items() for workload in workloads(istio))
+    (http_route,) = of_kind(istio, "HTTPRoute")
+    gateway = named(istio, "Gateway", http_route["spec"]["parentRefs"][0]["name"])
+    listeners = {listener["name"] for listener in gateway["spec"]["listeners"]}
+    assert {parent["sectionName"] for parent in http_route["spec"]["parentRefs"]} <= listeners
+    for rule in http_route["spec"]["rules"]:
+        for backend in rule["backendRefs"]:
+            ports = {port["port"] for port in named(istio, "Service", backend["name"])["spec"]["ports"]}
+            assert backend["port"] in ports
+
+
+def test_reads_are_retried_and_writes_never(istio: list[Document]) -> None:
+    for route in of_kind(istio, "VirtualService"):
+        read, write = route["spec"]["http"]
+        assert {entry["method"]["exact"] for entry in read["match"]} == {"GET", "HEAD"}, name_of(route)
+        assert read["retries"]["attempts"] > 0
+        assert "match" not in write, name_of(route)
+        assert write["retries"] == {"attempts": 0}, name_of(route)
+        for http in (read, write):
+            assert http["timeout"]
+        assert read["route"] == write["route"], name_of(route)
+
+
+def test_both_sets_split_in_halves(istio: list[Document], knative: list[Document]) -> None:
+    for http in named(istio, "VirtualService", "user")["spec"]["http"]:
+        assert [(entry["destination"]["subset"], entry["weight"]) for entry in http["route"]] == [
+            ("v1", 50),
+            ("v2", 50),
+        ]
+    traffic = named(knative, "KService", "user")["spec"]["traffic"]
+    assert [(entry["tag"], entry["percent"]) for entry in traffic] == [("v1", 50), ("v2", 50)]
+
+
+def test_percentages_make_a_hundred(knative: list[Document], knative_v1: list[Document]) -> None:
+    for documents in (knative, knative_v1):
+        for service in of_kind(documents, "KService"):
+            traffic = service["spec"].get("traffic")
+            assert traffic is None or sum(entry["percent"] for entry in traffic) == PERCENT
+
+
+def test_each_service_ejects_failing_pods(istio: list[Document]) -> None:
+    rules = {rule["spec"]["host"]: rule["spec"] for rule in of_kind(istio, "DestinationRule")}
+    assert set(rules) == {"todolist", "user", "rule"}
+    assert len({repr(rule["trafficPolicy"]) for rule in rules.values()}) == 1
+    for rule in rules.values():
+        assert rule["trafficPolicy"]["outlierDetection"]["maxEjectionPercent"] < PERCENT
+
+
+def test_traces_have_a_provider_that_the_mesh_knows(app: list[Document]) -> None:
+    mesh_config = yaml.safe_load((DEPLOY / "install" / "istio.yaml").read_text())["spec"]["meshConfig"]
+    (telemetry,) = of_kind(app, "Telemetry")
+    known = {provider["name"] for provider in mesh_config["extensionProviders"]}
+    for tracing in telemetry["spec"]["tracing"]:
+        assert {provider["name"] for provider in tracing["providers"]} <= known
+        assert tracing["randomSamplingPercentage"] > 0
+
+
+def test_metrics_are_scraped_through_the_sidecar(istio: list[Document]) -> None:
+    for workload in services(istio):
+        annotations = workload["spec"]["template"]["metadata"]["annotations"]
+        (port,) = container(workload)["ports"]
+        assert annotations["prometheus.io/scrape"] == "true"
+        assert annotations["prometheus.io/port"] == str(port["containerPort"])
