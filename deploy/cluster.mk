@@ -18,12 +18,15 @@ export PLATFORMS DOCKER_FLAGS NETWORK_POLICIES VOLUMES TIMEOUT PORT
 
 ##@ Images
 
-.PHONY: build push
+.PHONY: build push test-images
 build: ## Build the three images (REGISTRY=, TAG=, PLATFORMS=linux/amd64,linux/arm64)
 	@deploy/images.sh build
 
 push: ## Push them to REGISTRY, or load them into a kind or minikube cluster
 	@deploy/images.sh push
+
+test-images: .venv/dev.done ## Build them and run the whole system as containers
+	@.venv/bin/python -m pytest tests/images
 
 ##@ A cluster
 

@@ -1,0 +1,91 @@
+"""The images, run for real; `make test-images` starts these tests, and needs Docker with Compose.
+
+DOCKER_FLAGS says what a build here needs beyond the defaults, as for `make build`.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+REGISTRY = "dev.local"
+TAG = "test"
+PORTS = {"todolist": 3001, "user": 3002, "rule": 3000}
+ENVIRONMENT = {**os.environ, "REGISTRY": REGISTRY, "TAG": TAG}
+# As a cluster would: nothing to write to, no privilege.
+LOCKED_DOWN = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
+
+
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """Leave these tests out of a run that does not name them: they build images."""
+    return None if any("images" in argument for argument in config.args) else True
+
+
+def docker(*arguments: str, check: bool = True) -> str:
+    """Run docker and return what it prints."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert not check or done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
+    return done.stdout.strip()
+
+
+def compose(*arguments: str, check: bool = True) -> str:
+    """Run docker compose on a project of the tests' own."""
+    return docker("compose", "--file=deploy/compose.yaml", "--project-name=todolist-test", *arguments, check=check)
+
+
+def image(service: str) -> str:
+    """Return the name of a service's image."""
+    return f"{REGISTRY}/{service}:{TAG}"
+
+
+def inspect(thing: str) -> Any:
+    """Return what docker knows of an image or a container."""
+    return json.loads(docker("inspect", thing))[0]
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_until_healthy(container: str, seconds: float = 30) -> None:
+    """Wait for the container's own health check."""
+    deadline = time.monotonic() + seconds
+    while inspect(container)["State"]["Health"]["Status"] != "healthy":
+        assert time.monotonic() < deadline, docker("logs", container, check=False)
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built() -> None:
+    """Build the images, as `make build` does."""
+    if not shutil.which("docker") or not docker("version", "--format={{.Server.Version}}", check=False):
+        pytest.fail("Docker does not answer: https://docs.docker.com/get-started/get-docker/ tells how to install it")
+    os.chdir(ROOT)
+    done = subprocess.run(["make", "build"], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.fixture(scope="session")
+def system() -> Iterator[httpx.Client]:
+    """Everything on one network with PostgreSQL and an Envoy that splits the calls to user."""
+    port = free_port()
+    ENVIRONMENT.update(PORT=str(port), ADMIN_PASSWORD="correct horse battery")
+    compose("up", "--detach", "--wait", "--no-build", "--quiet-pull")
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            yield client
+    finally:
+        print(compose("logs", "--tail=20", check=False))
+        compose("down", "--volumes", "--timeout=10")

@@ -1,0 +1,127 @@
+"""Each image by itself: what is in it, and how it runs and ends."""
+
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.images.conftest import LOCKED_DOWN, PORTS, ROOT, docker, image, inspect, wait_until_healthy
+
+GRACE = 10
+OURS = 90_000_000
+USER = "10001:10001"
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """Start containers that are removed afterwards."""
+    names = []
+
+    def start(service: str, *options: str) -> str:
+        names.append(f"todolist-test-{uuid.uuid4().hex[:8]}")
+        docker("run", "--detach", f"--name={names[-1]}", *LOCKED_DOWN, *options, image(service))
+        return names[-1]
+
+    yield start
+    for name in names:
+        docker("rm", "--force", "--volumes", name)
+
+
+def data(service: str) -> list[str]:
+    """Return the options for a service without a database server."""
+    return [] if service == "todolist" else [f"--tmpfs=/app/data:uid={USER.partition(':')[0]}"]
+
+
+@pytest.mark.parametrize("service", PORTS)
+def test_it_says_what_it_is(service: str) -> None:
+    config = inspect(image(service))["Config"]
+    labels = {key.removeprefix("org.opencontainers.image."): value for key, value in config["Labels"].items()}
+    assert labels["title"] == service
+    assert labels["licenses"] == "MIT"
+    assert labels["version"] == "test"
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert labels["revision"] == commit.strip()
+    assert config["User"] == USER
+    assert config["Entrypoint"] == ["python", "-m", f"services.{service}"]
+    assert list(config["ExposedPorts"]) == [f"{PORTS[service]}/tcp"]
+
+
+@pytest.mark.parametrize("service", PORTS)
+def test_it_is_small(service: str) -> None:
+    lines = docker("history", "--human=false", "--no-trunc", "--format={{.Size}} {{.CreatedBy}}", image(service))
+    ours = [line for line in lines.splitlines() if "COPY" in line]
+    assert 0 < sum(int(line.split()[0]) for line in ours) < OURS
+
+
+@pytest.mark.parametrize("service", PORTS)
+def test_it_holds_its_own_code_only(service: str) -> None:
+    files = docker("run", "--rm", "--entrypoint=find", image(service), "/app", "/opt/venv/bin", "-type", "f").split()
+    modules = {name.split("/")[3] for name in files if name.startswith("/app/services/") and name.count("/") > 3}
+    assert modules - {"__pycache__"} == {"chassis", service}
+    assert not [name for name in files if name.endswith(("Dockerfile", ".pem", ".key", ".db", "/pip"))]
+
+
+@pytest.mark.parametrize("service", PORTS)
+def test_it_is_compiled(service: str) -> None:
+    files = docker(
+        "run", "--rm", "--entrypoint=find", image(service), "/app", "/opt/venv/lib", "-name", "*.py*"
+    ).split()
+    compiled = {name.split(".cpython-")[0].replace("/__pycache__/", "/") for name in files if name.endswith(".pyc")}
+    sources = {name.removesuffix(".py") for name in files if name.endswith(".py")}
+    missing = {name for name in sources - compiled if name.startswith("/app") or "/fastapi/" in name}
+    assert missing == set()
+
+
+@pytest.mark.parametrize("service", PORTS)
+def test_no_layer_tells_a_secret(service: str) -> None:
+    history = docker("history", "--no-trunc", "--format={{.CreatedBy}}", image(service))
+    environment = inspect(image(service))["Config"]["Env"]
+    for word in ("PASSWORD", "TOKEN", "PRIVATE KEY"):
+        assert word not in history
+        assert not any(word in entry for entry in environment)
+    found = docker("run", "--rm", "--entrypoint=find", image(service), "/run/secrets", "/build", check=False)
+    assert found == ""
+
+
+@pytest.mark.parametrize("service", PORTS)
+def test_it_ends_on_sigterm(service: str, run: Run) -> None:
+    container = run(service, *data(service))
+    if service == "todolist":
+        # Without its upstreams it is alive and not ready.
+        time.sleep(3)
+    else:
+        wait_until_healthy(container)
+    started = time.monotonic()
+    docker("stop", f"--time={GRACE}", container)
+    assert time.monotonic() - started < GRACE
+    assert inspect(container)["State"]["ExitCode"] == 0, docker("logs", container)
+
+
+@pytest.mark.parametrize("service", PORTS)
+def test_it_refuses_a_wrong_setting_with_one_line(service: str) -> None:
+    command = ["docker", "run", "--rm", *LOCKED_DOWN, "--env=PORT=nonsense", image(service)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in {1, 2}
+    (line,) = (done.stdout + done.stderr).strip().splitlines()
+    assert "PORT" in line
+
+
+def test_it_can_be_pushed_and_pulled(run: Run) -> None:
+    registry = f"todolist-test-{uuid.uuid4().hex[:8]}"
+    docker("run", "--detach", f"--name={registry}", "--publish=127.0.0.1::5000", "registry:3")
+    try:
+        port = docker("port", registry, "5000/tcp").rsplit(":", 1)[1]
+        there = f"localhost:{port}"
+        docker("tag", image("rule"), f"{there}/rule:test")
+        docker("push", "--quiet", f"{there}/rule:test")
+        digest = inspect(f"{there}/rule:test")["Id"]
+        docker("rmi", f"{there}/rule:test")
+        docker("pull", "--quiet", f"{there}/rule:test")
+        assert inspect(f"{there}/rule:test")["Id"] == digest
+        docker("rmi", f"{there}/rule:test")
+    finally:
+        docker("rm", "--force", "--volumes", registry)

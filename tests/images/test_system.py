@@ -1,0 +1,97 @@
+"""The whole system as containers: what the contract promises, seen from outside."""
+
+import math
+import time
+import uuid
+
+import httpx
+
+from tests.images.conftest import compose
+
+REQUESTS = 400
+# A right split stays within 4 standard deviations all but once in 16,000 runs.
+DEVIATIONS = 4
+
+
+def register(client: httpx.Client) -> str:
+    """Make an account and stay logged in as it."""
+    name = f"somebody-{uuid.uuid4().hex[:8]}"
+    client.cookies.clear()
+    answer = client.post("/user/register", json={"userName": name, "password": "a long password"})
+    assert answer.status_code == 201, answer.text
+    return name
+
+
+def test_the_page_is_served(system: httpx.Client) -> None:
+    answer = system.get("/")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "content-security-policy" in answer.headers
+    assert system.get("/api/nothing").status_code == 404
+    assert system.get("/api/nothing").headers["content-type"] == "application/problem+json"
+
+
+def test_both_versions_answer_in_equal_parts(system: httpx.Client) -> None:
+    system.cookies.clear()
+    seen = {"v1": 0, "v2": 0}
+    for _ in range(REQUESTS):
+        answer = system.get("/api/currentUser")
+        assert answer.status_code == 200
+        (version,) = [
+            version for version in seen if f"user/{version}@user-{version}" in answer.headers["server-timing"]
+        ]
+        assert answer.json()["name"] == {"v1": "秦粤", "v2": "粤秦D"}[version]
+        seen[version] += 1
+    assert abs(seen["v1"] - REQUESTS / 2) < DEVIATIONS * math.sqrt(REQUESTS / 4)
+
+
+def test_somebody_keeps_a_list(system: httpx.Client) -> None:
+    name = register(system)
+    # Signed by one version, accepted by both: they share the key.
+    for _ in range(10):
+        assert system.get("/api/currentUser").json()["name"] == name
+    item = system.post("/api/rule", json={"name": "milk"}).json()
+    assert item["status"] == 1
+    assert system.put("/api/rule", json={"key": item["key"], "status": "2"}).json()["status"] == 2
+    page = system.get("/api/rule").json()
+    assert [entry["name"] for entry in page["data"]] == ["milk"]
+    assert page["total"] == 1
+    left = system.request("DELETE", "/api/rule", json={"key": [item["key"]]}).json()
+    assert left["pagination"]["total"] == 0
+
+
+def test_lists_are_private(system: httpx.Client) -> None:
+    register(system)
+    key = system.post("/api/rule", json={"name": "secret"}).json()["key"]
+    register(system)
+    assert system.get("/api/rule").json()["total"] == 0
+    assert system.put("/api/rule", json={"key": key, "status": 2}).status_code == 404
+
+
+def test_only_the_admin_sees_accounts(system: httpx.Client) -> None:
+    register(system)
+    assert system.get("/api/users").status_code == 403
+    system.cookies.clear()
+    assert system.get("/api/users").status_code == 401
+    login = {"userName": "admin", "password": "correct horse battery"}
+    assert system.post("/api/login/account", json=login).json()["currentAuthority"] == "admin"
+    users = system.get("/api/users").json()
+    assert all(set(user) == {"key", "name", "authority"} for user in users)
+    system.cookies.clear()
+
+
+def test_a_write_outlives_the_database_server(system: httpx.Client) -> None:
+    register(system)
+    key = system.post("/api/rule", json={"name": "kept"}).json()["key"]
+    compose("kill", "--signal=SIGKILL", "rule-database")
+    answer = system.get("/api/rule")
+    assert answer.status_code in {502, 503, 504}
+    assert answer.headers["content-type"] == "application/problem+json"
+    # What does not need that database goes on.
+    assert system.get("/api/currentUser").status_code == 200
+    compose("up", "--detach", "--no-build", "rule-database")
+    deadline = time.monotonic() + 30
+    while system.get("/api/rule").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert [item["key"] for item in system.get("/api/rule").json()["data"]] == [key]
