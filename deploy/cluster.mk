@@ -18,7 +18,7 @@ export PLATFORMS DOCKER_FLAGS NETWORK_POLICIES VOLUMES TIMEOUT PORT
 
 ##@ Images
 
-.PHONY: build push test-images
+.PHONY: build push test-images lint-deploy
 build: ## Build the three images (REGISTRY=, TAG=, PLATFORMS=linux/amd64,linux/arm64)
 	@deploy/images.sh build
 
@@ -27,6 +27,9 @@ push: ## Push them to REGISTRY, or load them into a kind or minikube cluster
 
 test-images: .venv/dev.done ## Build them and run the whole system as containers
 	@.venv/bin/python -m pytest tests/images
+
+lint-deploy: ## Let checkov look at the Dockerfiles and at everything that is deployed
+	@deploy/lint.sh
 
 ##@ A cluster
 
