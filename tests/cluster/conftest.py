@@ -1,0 +1,261 @@
+"""The deployed application, in whatever cluster kubectl points at; `make verify` starts these tests."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMESPACE = os.environ.get("NAMESPACE", "todolist")
+KNATIVE_SERVICE = "services.serving.knative.dev"
+WAIT = 180
+
+rows: list[tuple[str, str]] = []
+
+
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """Leave these tests out of a run that does not name them: they change a cluster."""
+    return None if is_named(config) else True
+
+
+def is_named(config: pytest.Config) -> bool:
+    """Say whether the command line names this folder."""
+    return any("cluster" in argument for argument in config.args)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print what was found, as a table."""
+    if not is_named(config):
+        return
+    outcome = {
+        report.nodeid.rpartition("::")[2]: name
+        for name in ("passed", "failed", "error", "skipped")
+        for report in terminalreporter.stats.get(name, [])
+    }
+    terminalreporter.section("the deployment")
+    found = {check: [text for name, text in rows if name == check] for check in outcome}
+    for check, result in outcome.items():
+        words = check.removeprefix("test_").replace("_", " ")
+        terminalreporter.write_line(f"{result:8} {words:64} {'; '.join(found[check])}")
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Put what a test found into the table."""
+    return lambda text: rows.append((request.node.name, text))
+
+
+def kubectl(*arguments: str, stdin: str | None = None, check: bool = True, namespace: str = NAMESPACE) -> str:
+    """Run kubectl in the namespace and return what it prints."""
+    command = ["kubectl", f"--namespace={namespace}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, input=stdin)
+    assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
+
+
+def get(*arguments: str, namespace: str = NAMESPACE) -> Any:
+    """Return objects of the cluster."""
+    return json.loads(kubectl("get", *arguments, "--output=json", namespace=namespace))
+
+
+def exists(thing: str, namespace: str = NAMESPACE) -> bool:
+    """Say whether an object, or a kind of objects, exists."""
+    return bool(kubectl("get", thing, "--output=name", "--ignore-not-found", check=False, namespace=namespace))
+
+
+def eventually(check: Callable[[], Any], seconds: float = WAIT, interval: float = 1) -> Any:
+    """Call until the answer is true, and return it; fail with the last answer."""
+    deadline = time.monotonic() + seconds
+    while not (answer := check()):
+        assert time.monotonic() < deadline, f"still {answer!r} after {seconds:.0f} s"
+        time.sleep(interval)
+    return answer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def application() -> None:
+    """Skip everything where there is nothing to test."""
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl is missing: https://kubernetes.io/docs/tasks/tools/ tells how to install it")
+    if not kubectl("get", "--raw", "/version", "--request-timeout=10s", check=False):
+        pytest.skip("no cluster answers kubectl: `make cluster` makes one")
+    if not (exists("deployment/todolist") or exists(f"{KNATIVE_SERVICE}/todolist")):
+        pytest.skip(f"the application is not in namespace {NAMESPACE}: `make deploy` puts it there")
+
+
+@pytest.fixture(scope="session")
+def knative(application: None) -> bool:
+    """Whether the application runs on Knative; otherwise on plain Istio."""
+    return exists(f"{KNATIVE_SERVICE}/todolist")
+
+
+@pytest.fixture
+def on_knative(knative: bool) -> None:
+    """Skip a test of what only Knative does."""
+    if not knative:
+        pytest.skip("on Knative only")
+
+
+@pytest.fixture
+def on_istio(knative: bool) -> None:
+    """Skip a test of what only plain Istio does."""
+    if knative:
+        pytest.skip("on plain Istio only")
+
+
+@contextmanager
+def forwarded(service: str, port: int, namespace: str) -> Iterator[str]:
+    """Forward a port of this machine to a Service, and give its address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        local = listener.getsockname()[1]
+    command = ["kubectl", f"--namespace={namespace}", "port-forward", f"service/{service}", f"{local}:{port}"]
+    forward = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        eventually(lambda: connects(local), seconds=30, interval=0.2)
+        yield f"http://127.0.0.1:{local}"
+    finally:
+        forward.terminate()
+        forward.wait()
+
+
+def connects(port: int) -> bool:
+    """Say whether something listens on a port of this machine."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="session")
+def ingress(knative: bool) -> Iterator[Callable[[], httpx.Client]]:
+    """Make clients, each a person who comes through the ingress."""
+    if knative:
+        name = get(f"{KNATIVE_SERVICE}/todolist")["status"]["url"].removeprefix("http://")
+        service, namespace, headers = "istio-ingressgateway", "istio-system", {"host": name}
+    else:
+        service, namespace, headers = "ingress-istio", NAMESPACE, {}
+    with forwarded(service, 80, namespace) as address:
+        yield lambda: httpx.Client(base_url=address, headers=headers, timeout=60)
+
+
+@pytest.fixture
+def guest(ingress: Callable[[], httpx.Client]) -> Iterator[httpx.Client]:
+    """Somebody who is not logged in."""
+    with ingress() as client:
+        yield client
+
+
+@pytest.fixture
+def person(ingress: Callable[[], httpx.Client]) -> Iterator[httpx.Client]:
+    """Somebody with an account of their own."""
+    with ingress() as client:
+        account = {"userName": f"verify-{uuid.uuid4().hex[:8]}", "password": uuid.uuid4().hex}
+        answer = client.post("/user/register", json=account)
+        assert answer.status_code == 201, answer.text
+        yield client
+
+
+def answered_by(answer: httpx.Response, service: str) -> str | None:
+    """Return the version of the service that a call behind the gateway reached."""
+    match = re.search(rf"\b{service}/([a-z0-9.-]+)@", answer.headers.get("server-timing", ""))
+    return match.group(1) if match else None
+
+
+def pods(selector: str = "app.kubernetes.io/part-of=todolist") -> list[Any]:
+    """Return the pods that are not on their way out."""
+    found = get("pods", f"--selector={selector}")["items"]
+    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def is_ready(pod: Any) -> bool:
+    """Say whether a pod takes traffic."""
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
+
+def all_ready() -> bool:
+    """Say whether every pod of the application takes traffic, and every Deployment has all of its pods."""
+    wanted = get("deployments,statefulsets", "--selector=app.kubernetes.io/part-of=todolist")["items"]
+    complete = all(item["status"].get("readyReplicas", 0) >= item["spec"]["replicas"] for item in wanted)
+    return complete and all(is_ready(pod) for pod in pods() if pod["status"]["phase"] != "Succeeded")
+
+
+class Stranger:
+    """A pod that somebody starts beside the application."""
+
+    def __init__(self, namespace: str, *, sidecar: bool) -> None:
+        self.namespace = namespace
+        self.name = f"stranger-{uuid.uuid4().hex[:8]}"
+        self.sidecar = sidecar
+
+    def start(self) -> None:
+        """Start it, from an image that the nodes have already."""
+        (image,) = {pod["spec"]["containers"][0]["image"] for pod in pods("app=todolist")}
+        kubectl("apply", "--filename=-", stdin=json.dumps(self.manifest(image)), namespace=self.namespace)
+        wait = ["wait", f"pod/{self.name}", "--for=condition=Ready", f"--timeout={WAIT}s"]
+        kubectl(*wait, namespace=self.namespace)
+
+    def manifest(self, image: str) -> Any:
+        """Return the pod."""
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": self.name,
+                "labels": {
+                    "app": "stranger",
+                    "version": "v1",
+                    "sidecar.istio.io/inject": str(self.sidecar).lower(),
+                },
+            },
+            "spec": {
+                "automountServiceAccountToken": False,
+                "containers": [
+                    {
+                        "name": "python",
+                        "image": image,
+                        "imagePullPolicy": "IfNotPresent",
+                        "command": ["python", "-c", "import time; time.sleep(3600)"],
+                    }
+                ],
+            },
+        }
+
+    def remove(self) -> None:
+        """Remove it at once."""
+        arguments = ["delete", "pod", self.name, "--ignore-not-found", "--grace-period=1", "--wait=false"]
+        kubectl(*arguments, namespace=self.namespace)
+
+    def reaches(self) -> dict[str, str]:
+        """Try to reach each part of the application, and say what came of it."""
+        script = (Path(__file__).parent / "stranger.py").read_text()
+        text = kubectl(
+            "exec", "--stdin", self.name, "--container=python", "--", "python", "-", NAMESPACE, stdin=script,
+            namespace=self.namespace,
+        )  # fmt: skip
+        found: dict[str, str] = json.loads(text)
+        return found
+
+
+@pytest.fixture
+def stranger() -> Iterator[Callable[..., Stranger]]:
+    """Start strangers, and remove them afterwards."""
+    started: list[Stranger] = []
+
+    def start(namespace: str = NAMESPACE, *, sidecar: bool = True) -> Stranger:
+        started.append(Stranger(namespace, sidecar=sidecar))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for pod in started:
+        pod.remove()
