@@ -1,0 +1,70 @@
+# `make help` lists what can be typed.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON := $(firstword $(foreach python,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+	command -v $(python) >/dev/null && $(python) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(python))))
+VENV := .venv/bin
+EXTRAS := todolist user rule local dev
+
+export PORT ?= 3001
+RATE ?= 5
+DURATION ?= 30s
+
+##@ On this machine
+
+.PHONY: run
+run: .venv/local.done ## Start everything: the services, and an Envoy that splits the calls to user (PORT=3001, VERBOSE=1)
+	@exec $(VENV)/python -m deploy.local.mesh
+
+.PHONY: traffic-local
+traffic-local: .venv/local.done
+	@TRAFFIC_URL=http://127.0.0.1:$(PORT) TRAFFIC_RATE=$$(awk 'BEGIN { print $(RATE) / 4 }') $(VENV)/locust \
+		--locustfile deploy/traffic/locustfile.py --headless --only-summary --loglevel WARNING \
+		--users 4 --spawn-rate 4 --run-time $(DURATION)
+
+.PHONY: clean
+clean: ## Remove what was made: the environment, the databases, all caches
+	@rm -rf .venv data .build test-results .hypothesis .pytest_cache .ruff_cache .mypy_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+##@ For developers
+
+.PHONY: test
+test: .venv/dev.done ## Run all tests that need no cluster (TESTS=tests/rule for some)
+	@$(VENV)/python -m tests.requirements
+	@$(VENV)/pytest $(TESTS)
+
+.PHONY: lint
+lint: .venv/dev.done ## Check style, types, shell scripts and Dockerfiles
+	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check .
+	@$(VENV)/mypy
+	@git ls-files '*.sh' .ci/run | xargs $(VENV)/shellcheck
+	@git ls-files '*Dockerfile' | xargs -r $(VENV)/hadolint
+
+.PHONY: format
+format: .venv/dev.done ## Format the Python files
+	@$(VENV)/ruff check --fix-only .
+	@$(VENV)/ruff format .
+
+.PHONY: lock
+lock: .venv/dev.done ## Choose the newest dependencies and pin them, with their hashes
+	@$(foreach extra,$(EXTRAS),$(VENV)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command 'make lock' --extra $(extra) --output-file requirements/$(extra).txt pyproject.toml;)
+
+.venv/%.done: requirements/%.txt
+	@$(if $(PYTHON),,echo "Python 3.11 or newer is missing: install it (Debian: apt install python3 python3-venv; macOS: brew install python)"; exit 1)
+	@test -x $(VENV)/python || $(PYTHON) -m venv .venv || \
+		{ rm -rf .venv; echo "Python's venv module is missing: apt install python3-venv"; exit 1; }
+	@echo "Installing requirements/$*.txt, once"
+	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+-include deploy/cluster.mk
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,0 +1,11 @@
+// Runs before the first paint, so that neither the theme nor the language flashes.
+(() => {
+  const read = (name) => {
+    try { return localStorage.getItem(name); } catch { return null; }
+  };
+  const root = document.documentElement;
+  const wanted = [read('todolist.lang'), ...navigator.languages].find((tag) => /^(zh|en)\b/i.test(tag ?? ''));
+  root.lang = /^zh/i.test(wanted ?? '') ? 'zh-CN' : 'en';
+  const theme = read('todolist.theme');
+  if (theme === 'light' || theme === 'dark') root.dataset.theme = theme;
+})();

@@ -1,0 +1,125 @@
+import { byId, el } from './dom.js';
+import { formatNumber, hasText, t } from './i18n.js';
+import { errorText } from './messages.js';
+
+/** Wires what all dialogs share: their close buttons, and that a busy one stays open. */
+export function setUpDialogs() {
+  for (const dialog of document.querySelectorAll('dialog')) {
+    dialog.addEventListener('click', (event) => {
+      if (event.target.closest('[data-close]') && !isBusy(dialog)) dialog.close();
+    });
+    dialog.addEventListener('cancel', (event) => { if (isBusy(dialog)) event.preventDefault(); });
+  }
+  for (const counter of document.querySelectorAll('[data-counter]')) {
+    const input = counter.closest('.field').querySelector('input, textarea');
+    input.addEventListener('input', () => updateCounter(counter, input));
+  }
+}
+
+/**
+ * Opens a dialog with clean messages; afterwards the focus goes back to where it was, or to the fallback.
+ * @param {HTMLDialogElement} dialog
+ * @param {() => HTMLElement | null} [fallback] where the focus goes if its old place is gone
+ */
+export function openDialog(dialog, fallback = () => byId('items-heading')) {
+  const before = document.activeElement;
+  clearErrors(dialog);
+  for (const counter of dialog.querySelectorAll('[data-counter]')) updateCounter(counter, counter.closest('.field').querySelector('input, textarea'));
+  dialog.addEventListener('close', () => {
+    const place = before?.isConnected && before !== document.body && before.checkVisibility() ? before : fallback();
+    place?.focus();
+  }, { once: true });
+  dialog.showModal();
+}
+
+/**
+ * Sends a dialog's form: one submit at a time, errors beside their fields, the text stays when it fails.
+ * @param {HTMLDialogElement} dialog
+ * @param {object} options
+ * @param {(values: Record<string, string>) => Record<string, string>} [options.check] field name to error text
+ * @param {(values: Record<string, string>) => Promise<void>} options.submit
+ * @param {() => Record<number, string>} [options.special] texts for special statuses, see errorText
+ */
+export function handleForm(dialog, { check = () => ({}), submit, special = () => ({}) }) {
+  const form = dialog.querySelector('form');
+  form.addEventListener('submit', async (event) => {
+    event.preventDefault();
+    if (isBusy(dialog)) return;
+    clearErrors(dialog);
+    const values = Object.fromEntries(new FormData(form));
+    const wrong = check(values);
+    if (Object.keys(wrong).length) return showFieldErrors(form, wrong);
+    setBusy(form, true);
+    try {
+      await submit(values);
+      dialog.close();
+    } catch (error) {
+      showFieldErrors(form, fieldTexts(form, error));
+      showFormError(form, error, special());
+    } finally {
+      setBusy(form, false);
+    }
+  });
+}
+
+/** @param {string} text @returns {number} its characters as the services count them */
+export const lengthOf = (text) => [...text.trim()].length;
+
+function fieldTexts(form, error) {
+  const texts = {};
+  for (const { field, message } of error?.fields ?? []) {
+    const name = String(field ?? '').split('.').at(-1);
+    if (form.elements[name]) texts[name] = hasText(`invalid.${name}`) ? t(`invalid.${name}`) : message;
+  }
+  return texts;
+}
+
+function showFieldErrors(form, texts) {
+  for (const [name, text] of Object.entries(texts)) {
+    const input = form.elements[name];
+    const field = (input.length && input[0]?.closest ? input[0] : input).closest('.field');
+    const note = field.querySelector('.field-error');
+    note.id = `${form.closest('dialog').id}-${name}-error`;
+    note.textContent = text;
+    note.hidden = false;
+    field.classList.add('invalid');
+    for (const node of field.querySelectorAll('input, textarea')) {
+      node.setAttribute('aria-invalid', 'true');
+      node.setAttribute('aria-describedby', note.id);
+    }
+  }
+  form.querySelector('[aria-invalid]')?.focus();
+}
+
+function showFormError(form, error, special) {
+  const box = form.querySelector('.form-error');
+  const trace = error?.status >= 500 && error.traceId ? el('code', {}, t('error.trace', { id: error.traceId })) : null;
+  box.replaceChildren(el('span', {}, errorText(error, special)), ...(trace ? [trace] : []));
+  box.hidden = false;
+}
+
+function clearErrors(dialog) {
+  for (const box of dialog.querySelectorAll('.form-error, .field-error')) {
+    box.hidden = true;
+    box.textContent = '';
+  }
+  for (const field of dialog.querySelectorAll('.invalid')) field.classList.remove('invalid');
+  for (const input of dialog.querySelectorAll('[aria-invalid]')) {
+    input.removeAttribute('aria-invalid');
+    input.removeAttribute('aria-describedby');
+  }
+}
+
+function updateCounter(counter, input) {
+  const most = Number(counter.dataset.counter);
+  const length = lengthOf(input.value);
+  counter.textContent = `${formatNumber(length)} / ${formatNumber(most)}`;
+  counter.classList.toggle('over', length > most);
+}
+
+const isBusy = (dialog) => dialog.querySelector('form')?.getAttribute('aria-busy') === 'true';
+
+function setBusy(form, busy) {
+  form.setAttribute('aria-busy', String(busy));
+  form.querySelector('[type=submit]').setAttribute('aria-disabled', String(busy));
+}

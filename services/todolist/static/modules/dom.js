@@ -1,0 +1,55 @@
+import { ICONS } from './icons.js';
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+/** @param {string} id @returns {HTMLElement} the element of the page with this id */
+export const byId = (id) => document.getElementById(id);
+
+/**
+ * Builds an HTML element; text can only become text nodes, never markup.
+ * @param {string} tag
+ * @param {Record<string, unknown>} [props] attributes; `onclick` and the like take functions; null and false are left out
+ * @param {...(Node | string | null)} children
+ * @returns {HTMLElement}
+ */
+export const el = (tag, props, ...children) => fill(document.createElement(tag), props, children);
+
+/**
+ * Builds an SVG element, otherwise as `el`.
+ * @param {string} tag
+ * @param {Record<string, unknown>} [props]
+ * @param {...(Node | string | null)} children
+ * @returns {SVGElement}
+ */
+export const svg = (tag, props, ...children) => fill(document.createElementNS(SVG, tag), props, children);
+
+/**
+ * An icon that says nothing to screen readers: its button or text does.
+ * @param {keyof typeof ICONS} name
+ * @returns {SVGElement}
+ */
+export const icon = (name) => drawIcon(svg('svg'), name);
+
+/** Draws the icons that the markup only names. */
+export function drawIcons() {
+  for (const node of document.querySelectorAll('svg[data-icon]')) drawIcon(node, node.dataset.icon);
+}
+
+/** @returns {boolean} whether the reader asked for less motion */
+export const prefersStill = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
+
+function drawIcon(node, name) {
+  for (const [key, value] of Object.entries({ class: 'icon', viewBox: '0 0 24 24', 'aria-hidden': 'true' })) node.setAttribute(key, value);
+  node.replaceChildren(svg('path', { d: ICONS[name] }));
+  return node;
+}
+
+function fill(node, props = {}, children) {
+  for (const [key, value] of Object.entries(props ?? {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (typeof value === 'function') node.addEventListener(key.slice(2), value);
+    else node.setAttribute(key, value === true ? '' : String(value));
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}

@@ -1,0 +1,119 @@
+import en from '../locales/en.js';
+import zh from '../locales/zh.js';
+
+const LOCALES = { en: { tag: 'en', texts: en }, zh: { tag: 'zh-CN', texts: zh } };
+const STORED = 'todolist.lang';
+const listeners = new Set();
+
+let language = document.documentElement.lang.startsWith('zh') ? 'zh' : 'en';
+let formats = makeFormats();
+
+/** @returns {'en' | 'zh'} the language in use */
+export const currentLanguage = () => language;
+
+/**
+ * Switches the whole page to another language and remembers it.
+ * @param {'en' | 'zh'} next
+ */
+export function setLanguage(next) {
+  if (!LOCALES[next]) return;
+  language = next;
+  formats = makeFormats();
+  try { localStorage.setItem(STORED, next); } catch { /* private mode: the choice lasts for this page */ }
+  translatePage();
+  for (const listener of listeners) listener();
+}
+
+/**
+ * Calls back after each change of language, for text that is not in the markup.
+ * @param {() => void} listener
+ */
+export const onLanguageChange = (listener) => { listeners.add(listener); };
+
+/**
+ * The text of a key in the current language.
+ * @param {string} key
+ * @param {Record<string, string | number>} [values] for the {places}; `count` also chooses the plural
+ * @returns {string} the key itself if there is no such text
+ */
+export function t(key, values = {}) {
+  let text = LOCALES[language].texts[key];
+  if (text && typeof text === 'object') {
+    const one = values.count === 1 && text.one;
+    text = one || (text[formats.plural.select(Number(values.count ?? 0))] ?? text.other);
+  }
+  if (text === undefined) return key;
+  return text.replace(/\{(\w+)\}/g, (place, name) => {
+    const value = values[name] ?? place;
+    return typeof value === 'number' ? formats.number.format(value) : value;
+  });
+}
+
+/** @param {string} key @returns {boolean} whether there is a text of this key */
+export const hasText = (key) => key in LOCALES[language].texts;
+
+/**
+ * Puts texts into the elements that name them: data-text, data-label, data-title, data-placeholder.
+ * @param {ParentNode} [root]
+ */
+export function translate(root = document) {
+  for (const node of root.querySelectorAll('[data-text]')) node.textContent = t(node.dataset.text);
+  for (const node of root.querySelectorAll('[data-label]')) node.setAttribute('aria-label', t(node.dataset.label));
+  for (const node of root.querySelectorAll('[data-title]')) node.title = t(node.dataset.title);
+  for (const node of root.querySelectorAll('[data-placeholder]')) node.placeholder = t(node.dataset.placeholder);
+}
+
+/** Translates the page's markup, title and language attribute. */
+export function translatePage() {
+  document.documentElement.lang = LOCALES[language].tag;
+  document.title = t('title');
+  translate();
+  document.documentElement.dataset.ready = '';
+}
+
+/** @param {number} value @returns {string} such as 10,000 */
+export const formatNumber = (value) => formats.number.format(value);
+
+/** @param {number} share between 0 and 1 @returns {string} such as 48% */
+export const formatPercent = (share) => formats.percent.format(share);
+
+/** @param {number} ms @returns {string} such as 7.4 ms, 128 ms or 1,240 ms */
+export const formatMs = (ms) => `${(ms < 9.95 ? formats.tenths : formats.number).format(ms)} ms`;
+
+/** @param {number} seconds @returns {string} such as 4 seconds or 14 minutes */
+export function formatWait(seconds) {
+  return seconds < 90 ? formats.seconds.format(Math.max(1, Math.ceil(seconds))) : formats.minutes.format(Math.ceil(seconds / 60));
+}
+
+/** @param {string} iso @returns {string} the full date and time, in the reader's time zone */
+export const formatTime = (iso) => formats.time.format(new Date(iso));
+
+/** @param {string} iso @returns {string} such as 3 minutes ago */
+export function formatAgo(iso) {
+  const seconds = Math.min(0, (Date.parse(iso) - Date.now()) / 1000);
+  const steps = [['second', 60], ['minute', 60], ['hour', 24], ['day', 30], ['month', 12], ['year', Infinity]];
+  let value = seconds;
+  for (const [unit, size] of steps) {
+    if (Math.abs(value) < size) {
+      // Seconds that jump at each look would only be noise.
+      return formats.ago.format(unit === 'second' ? 0 : Math.ceil(value), unit);
+    }
+    value /= size;
+  }
+  return formatTime(iso);
+}
+
+function makeFormats() {
+  const { tag } = LOCALES[language];
+  const unit = (name) => new Intl.NumberFormat(tag, { style: 'unit', unit: name, unitDisplay: 'long' });
+  return {
+    plural: new Intl.PluralRules(tag),
+    number: new Intl.NumberFormat(tag, { maximumFractionDigits: 0 }),
+    tenths: new Intl.NumberFormat(tag, { minimumFractionDigits: 1, maximumFractionDigits: 1 }),
+    percent: new Intl.NumberFormat(tag, { style: 'percent', maximumFractionDigits: 0 }),
+    seconds: unit('second'),
+    minutes: unit('minute'),
+    time: new Intl.DateTimeFormat(tag, { dateStyle: 'full', timeStyle: 'medium' }),
+    ago: new Intl.RelativeTimeFormat(tag, { numeric: 'auto', style: 'short' }),
+  };
+}

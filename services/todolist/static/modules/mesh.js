@@ -1,0 +1,109 @@
+import { onCall } from './api.js';
+import { byId, el, icon } from './dom.js';
+import { formatMs, formatNumber, formatPercent, onLanguageChange, t } from './i18n.js';
+import { kindOf, MeshPicture } from './mesh-picture.js';
+import { median, MeshStats } from './mesh-stats.js';
+import { toast } from './messages.js';
+
+const stats = new MeshStats();
+let picture;
+let waiting = false;
+
+/** Wires the panel: from here on each call of the page shows up in it. */
+export function setUpMesh() {
+  picture = new MeshPicture(byId('picture'));
+  byId('mesh-reset').addEventListener('click', () => {
+    stats.reset();
+    draw();
+    toast(t('mesh.wasReset'));
+  });
+  onCall((call) => {
+    const hops = stats.add(call);
+    drawSoon();
+    // A new version gets its edge with the next drawing.
+    requestAnimationFrame(() => picture.pulse(call, hops));
+  });
+  onLanguageChange(draw);
+  document.addEventListener('visibilitychange', () => { if (!document.hidden) draw(); });
+  draw();
+}
+
+function drawSoon() {
+  if (waiting) return;
+  waiting = true;
+  requestAnimationFrame(() => {
+    waiting = false;
+    draw();
+  });
+}
+
+function draw() {
+  picture.draw(stats);
+  drawText();
+  drawSplit();
+  drawLog();
+}
+
+function drawText() {
+  const gateway = { ...stats.gateway, service: `${t('mesh.gateway')} todolist` };
+  byId('mesh-text').replaceChildren(...[gateway, ...stats.leaves].map((leaf) => el('li', {}, textOf(leaf))),
+    ...[...stats.lost].map(([service, count]) => el('li', {}, `${service}: ${t('mesh.failed', { count })}`)));
+}
+
+function textOf(leaf) {
+  const node = [leaf.service, leaf.version].filter(Boolean).join(' ');
+  if (leaf.count + leaf.failed === 0) return t('mesh.nodeNone', { node });
+  const parts = [t('mesh.node', {
+    node,
+    calls: t('mesh.calls', { count: leaf.count }),
+    median: formatMs(median(leaf.durations)),
+    last: formatMs(leaf.durations.at(-1) ?? 0),
+    pods: t('mesh.pods', { count: leaf.instances.size }),
+  })];
+  if (leaf.failed) parts.push(t('mesh.failed', { count: leaf.failed }));
+  if (leaf.cold.count) parts.push(t('mesh.cold', { count: leaf.cold.count, ms: formatMs(leaf.cold.ms) }));
+  return parts.join(', ');
+}
+
+function drawSplit() {
+  const versions = stats.of('user');
+  const total = versions.reduce((sum, leaf) => sum + leaf.count, 0);
+  const share = (leaf) => (total ? leaf.count / total : 0);
+  const bar = byId('split-bar');
+  if (bar.children.length !== versions.length) {
+    bar.replaceChildren(...versions.map((leaf) => el('i', { class: kindOf(leaf, 'user'), 'data-testid': `split-${leaf.version}` })));
+  }
+  versions.forEach((leaf, index) => {
+    bar.children[index].dataset.count = leaf.count;
+    bar.children[index].style.flexGrow = String(share(leaf));
+  });
+  bar.dataset.count = total;
+  const texts = versions.map((leaf) => t('mesh.share', { version: leaf.version, count: leaf.count, percent: formatPercent(share(leaf)) }));
+  bar.setAttribute('aria-label', total ? texts.join(', ') : t('mesh.splitNone'));
+  byId('split-legend').replaceChildren(...(total ? versions.map((leaf) => el('span', { class: kindOf(leaf, 'user') },
+    el('b', {}, leaf.version), ` ${formatNumber(leaf.count)}`, el('em', {}, formatPercent(share(leaf))))) : [el('span', {}, t('mesh.splitNone'))]));
+  const [first, second] = byId('thread').children;
+  first.style.flexGrow = total ? String(share(versions[0])) : '1';
+  second.style.flexGrow = total ? String(1 - share(versions[0])) : '1';
+}
+
+function drawLog() {
+  const list = byId('calls');
+  if (!stats.calls.length) return list.replaceChildren(el('li', { class: 'none' }, t('log.none')));
+  list.replaceChildren(...stats.calls.map(logLine));
+}
+
+function logLine(call) {
+  const path = decodeURI(call.path);
+  const served = call.servedBy ? `${call.servedBy.service}/${call.servedBy.version}@${call.servedBy.instance}` : t('log.noAnswer');
+  return el('li', { class: call.failed ? 'failed' : null, 'data-status': call.status },
+    el('span', { class: 'log-method' }, call.method),
+    el('span', { class: 'log-path', title: path }, path),
+    el('span', { class: `log-status${call.status >= 400 || !call.status ? ' bad' : ''}` }, call.status ? String(call.status) : t('log.failed')),
+    el('span', { class: 'log-ms' }, formatMs(call.ms)),
+    el('span', { class: 'log-way' }, el('span', { class: 'log-via', title: served }, served), ...call.upstreams.map((upstream, index) => el('span', {
+      class: `hop ${kindOf(upstream.version ? upstream : null, upstream.service)}${upstream.failed ? ' bad' : ''}`,
+      title: upstream.version ? `${upstream.service}/${upstream.version}@${upstream.instance}` : t('log.noAnswer'),
+    }, ...(call.cold[index] ? [icon('snow'), el('span', { class: 'visually-hidden' }, t('log.cold'))] : []),
+    `${upstream.service} ${upstream.version ?? '✕'} ${formatMs(upstream.ms)}`))));
+}

@@ -1,0 +1,38 @@
+import { byId, el, icon } from './dom.js';
+import { formatWait, hasText, t } from './i18n.js';
+
+const TOAST_MS = 5000;
+
+/**
+ * What went wrong, in the reader's language; the server's own words where there is no text of ours.
+ * @param {unknown} error
+ * @param {Record<number, string>} [special] keys of texts for statuses that mean something special here
+ * @returns {string}
+ */
+export function errorText(error, special = {}) {
+  if (error?.kind === undefined) return t('error.protocol');
+  const wait = error.retryAfter === null ? '' : t('error.retryAfter', { time: formatWait(error.retryAfter) });
+  const join = (text) => [text, wait].filter(Boolean).join(' ');
+  if (error.kind !== 'http') return join(t(`error.${error.kind}`));
+  if (special[error.status]) return join(t(special[error.status]));
+  const key = `error.${error.status}`;
+  // A 422 without fields is about something only the server can name.
+  if (hasText(key) && !(error.status === 422 && !error.fields.length && error.detail)) return join(t(key));
+  return join(error.detail || t('error.500'));
+}
+
+/**
+ * A short note about something that happened; it goes by itself and is read out.
+ * @param {string} text
+ * @param {'status' | 'alert'} [kind]
+ */
+export function toast(text, kind = 'status') {
+  const note = el('div', { class: `toast toast-${kind}`, 'data-testid': 'toast' }, icon(kind === 'alert' ? 'alert' : 'check'), el('span', {}, text));
+  byId(`toast-${kind}`).replaceChildren(note);
+  setTimeout(() => note.remove(), kind === 'alert' ? 2 * TOAST_MS : TOAST_MS);
+}
+
+/** Reads a text out without showing it. @param {string} text */
+export function announce(text) {
+  byId('announcer').textContent = text;
+}

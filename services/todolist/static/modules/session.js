@@ -1,0 +1,224 @@
+import { fetchProfile, isAborted, listAccounts, logIn, logOut, register } from './api.js';
+import { handleForm, lengthOf, openDialog } from './dialogs.js';
+import { byId, el, icon, prefersStill } from './dom.js';
+import { onLanguageChange, t } from './i18n.js';
+import { announce, errorText, toast } from './messages.js';
+
+const GUEST = 'guest';
+
+/** @type {{profile: import('./api.js').Profile, version: string} | null} the last profile that came */
+let known = null;
+let away = false;
+let newest = null;
+let registering = false;
+let ownerChanged = () => {};
+
+/**
+ * Wires the session corner and loads the profile.
+ * @param {{onOwnerChange: () => void}} options called when the list belongs to somebody else than before
+ */
+export function setUpSession({ onOwnerChange }) {
+  ownerChanged = onOwnerChange;
+  byId('profile-reload').addEventListener('click', () => loadProfile({ byHand: true }));
+  byId('login').addEventListener('click', () => openAccount(false));
+  byId('register').addEventListener('click', () => openAccount(true));
+  byId('logout').addEventListener('click', leave);
+  byId('users-open').addEventListener('click', openUsers);
+  byId('profile-avatar').addEventListener('error', () => showAvatar(null));
+  setUpAccountForm();
+  onLanguageChange(draw);
+  loadProfile();
+}
+
+async function loadProfile({ byHand = false } = {}) {
+  newest?.abort();
+  const mine = newest = new AbortController();
+  const button = byId('profile-reload');
+  button.setAttribute('aria-busy', 'true');
+  try {
+    const before = known;
+    known = await fetchProfile(mine.signal);
+    away = false;
+    draw();
+    if (before) animate(before);
+    if (byHand) announce(t('session.now', { name: known.profile.name, version: known.version }));
+    if (before && before.profile.userid !== known.profile.userid) {
+      if (byHand && known.profile.userid === GUEST) toast(t('session.expired'));
+      ownerChanged();
+    }
+  } catch (error) {
+    if (isAborted(error)) return;
+    away = true;
+    draw();
+    const text = errorText(error);
+    byId('profile-error').title = text;
+    announce(`${t('session.away')}. ${text}`);
+  } finally {
+    if (newest === mine) button.setAttribute('aria-busy', 'false');
+  }
+}
+
+function draw() {
+  const { profile, version } = known ?? { profile: null, version: '' };
+  const isGuest = !profile || profile.userid === GUEST;
+  const isAdmin = !isGuest && profile.access === 'admin';
+  byId('corner').classList.toggle('away', away);
+  byId('corner').dataset.version = away ? '' : version;
+  byId('profile-name').textContent = profile?.name ?? (away ? t('session.awayName') : '');
+  byId('profile-error').hidden = !away;
+  byId('profile-reload').classList.toggle('quiet', away);
+  setLabel(byId('profile-reload'), t(away ? 'retry' : 'session.reload'));
+
+  const badge = byId('profile-variant');
+  badge.hidden = away || !version;
+  badge.textContent = version;
+  badge.dataset.version = version;
+  badge.title = t('session.answered', { version });
+  byId('profile-kind').textContent = away || !profile ? '' : t(`session.${isGuest ? 'guest' : isAdmin ? 'admin' : 'user'}`);
+  showAvatar(profile?.avatar ?? null);
+
+  const settled = Boolean(profile) || away;
+  byId('login').hidden = !settled || !isGuest;
+  byId('register').hidden = !settled || !isGuest;
+  byId('logout').hidden = isGuest;
+  byId('users-open').hidden = !isAdmin;
+
+  const note = byId('list-note');
+  note.hidden = !profile;
+  note.textContent = profile ? t(isGuest ? 'items.guestNote' : 'items.ownNote') : '';
+}
+
+function setLabel(button, text) {
+  button.setAttribute('aria-label', text);
+  button.title = text;
+}
+
+function showAvatar(path) {
+  const image = byId('profile-avatar');
+  // A path of another origin would only be refused by the policy, with an error in the console.
+  const fits = path?.startsWith('/') && !path.startsWith('//');
+  image.hidden = !fits;
+  byId('profile-none').hidden = fits;
+  if (fits && image.getAttribute('src') !== path) image.src = path;
+}
+
+function animate(before) {
+  if (prefersStill()) return;
+  const timing = { duration: 320, easing: 'cubic-bezier(.2, .8, .2, 1)' };
+  byId('profile-variant').animate([{ transform: 'scale(.6)' }, { transform: 'scale(1.15)' }, { transform: 'none' }], timing);
+  if (before.profile.name === known.profile.name) return;
+  byId('profile-name').animate([{ transform: 'translateY(70%)', opacity: 0 }, { transform: 'none', opacity: 1 }], timing);
+  byId('profile-avatar').animate([{ transform: 'rotateY(90deg)' }, { transform: 'none' }], timing);
+}
+
+function setUpAccountForm() {
+  const dialog = byId('account-dialog');
+  const form = dialog.querySelector('form');
+  const { userName, password } = form.elements;
+
+  handleForm(dialog, {
+    special: () => (registering ? { 409: 'account.taken' } : { 401: 'account.wrong' }),
+    check: (values) => {
+      const wrong = {};
+      const nameLength = lengthOf(values.userName);
+      const passwordLength = [...values.password].length;
+      if (!registering) {
+        if (!nameLength) wrong.userName = t('invalid.userNameMissing');
+        if (!passwordLength) wrong.password = t('invalid.passwordMissing');
+        return wrong;
+      }
+      if (nameLength < 2 || nameLength > 50) wrong.userName = t('invalid.userName');
+      if (passwordLength < 8 || passwordLength > 128) wrong.password = t('invalid.password');
+      return wrong;
+    },
+    async submit(values) {
+      const name = values.userName.trim();
+      await (registering ? register : logIn)(name, values.password);
+      form.reset();
+      toast(t('session.welcome', { name }));
+      becomeSomebody();
+    },
+  });
+
+  byId('account-other').addEventListener('click', () => {
+    registering = !registering;
+    drawAccount();
+    userName.focus();
+  });
+  byId('password-show').addEventListener('click', () => {
+    showPassword(password.type === 'password');
+    password.focus();
+  });
+  dialog.addEventListener('close', () => { password.value = ''; });
+}
+
+function showPassword(visible) {
+  byId('account-password').type = visible ? 'text' : 'password';
+  byId('password-show').setAttribute('aria-pressed', String(visible));
+}
+
+function openAccount(toRegister) {
+  registering = toRegister;
+  drawAccount();
+  showPassword(false);
+  openDialog(byId('account-dialog'), () => byId('profile-reload'));
+  byId('account-name').focus();
+}
+
+function drawAccount() {
+  const mode = registering ? 'register' : 'login';
+  byId('account-title').textContent = t(`account.${mode}Title`);
+  byId('account-line').textContent = t(`account.${mode}Line`);
+  byId('account-submit').textContent = t(`session.${mode}`);
+  byId('account-other').textContent = t(registering ? 'account.toLogin' : 'account.toRegister');
+  byId('account-password').autocomplete = registering ? 'new-password' : 'current-password';
+  for (const hint of byId('account-dialog').querySelectorAll('[data-register]')) hint.hidden = !registering;
+}
+
+async function leave() {
+  const button = byId('logout');
+  if (button.getAttribute('aria-busy') === 'true') return;
+  button.setAttribute('aria-busy', 'true');
+  try {
+    await logOut();
+    toast(t('session.bye'));
+    await becomeSomebody();
+    byId('login').focus();
+  } catch (error) {
+    toast(errorText(error), 'alert');
+  } finally {
+    button.setAttribute('aria-busy', 'false');
+  }
+}
+
+async function becomeSomebody() {
+  // Without the old profile, a failing one cannot show the wrong person.
+  known = null;
+  draw();
+  ownerChanged();
+  await loadProfile();
+}
+
+async function openUsers() {
+  const body = byId('users-body');
+  body.replaceChildren(el('p', { class: 'muted' }, t('users.loading')));
+  openDialog(byId('users-dialog'));
+  try {
+    const accounts = await listAccounts();
+    const head = (key) => el('th', { scope: 'col' }, t(key));
+    body.replaceChildren(
+      el('p', { class: 'muted' }, t('users.count', { count: accounts.length })),
+      el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-labelledby': 'users-title' },
+        el('table', { 'data-testid': 'users-list' },
+          el('thead', {}, el('tr', {}, head('users.name'), head('users.authority'))),
+          el('tbody', {}, ...accounts.map(accountRow)))),
+    );
+  } catch (error) {
+    body.replaceChildren(el('p', { class: 'form-error', role: 'alert' }, errorText(error)),
+      el('button', { type: 'button', class: 'button quiet', onclick: () => { byId('users-dialog').close(); openUsers(); } }, icon('refresh'), t('retry')));
+  }
+}
+
+const accountRow = ({ name, authority }) => el('tr', {},
+  el('td', {}, name),
+  el('td', {}, el('span', { class: `pill ${authority === 'admin' ? 'status-1' : 'status-0'}` }, t(authority === 'admin' ? 'users.role.admin' : 'users.role.user'))));

