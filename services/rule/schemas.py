@@ -21,6 +21,8 @@ class Status(IntEnum):
 
 def _number(value: Any) -> Any:
     """Return the number that a string of one digit writes: forms send "2" for 2."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
     return int(value) if isinstance(value, str) and value in ("0", "1", "2", "3") else value
 
 
