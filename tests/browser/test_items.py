@@ -1,0 +1,250 @@
+"""What people do with todo items."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Faults, Visit
+from tests.browser.screen import (
+    action,
+    add_items,
+    dialog,
+    field_error,
+    hold,
+    names,
+    open_list,
+    requests_of,
+    row,
+    status_of,
+    stored,
+)
+
+MARKUP = "<img src=x onerror=alert(1)>"
+
+
+def fill_in(page: Page, name: str, desc: str = "") -> None:
+    page.get_by_test_id("new-item").click()
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Description").fill(desc)
+
+
+def test_create(member: Page) -> None:
+    open_list(member)
+    fill_in(member, "Buy milk", "Two bottles")
+    member.get_by_role("button", name="Create", exact=True).click()
+
+    expect(dialog(member)).to_have_count(0)
+    expect(row(member, "Buy milk").locator(".desc")).to_have_text("Two bottles")
+    expect(status_of(member, "Buy milk")).to_have_text("In progress")
+    expect(member.locator("#toast-status")).to_have_text("Created “Buy milk”")
+    assert [(item["name"], item["desc"]) for item in stored(member)] == [("Buy milk", "Two bottles")]
+
+    member.reload()
+    expect(names(member)).to_have_text(["Buy milk"])
+
+
+def test_a_double_click_creates_one_item(member: Page) -> None:
+    open_list(member)
+    held = hold(member, lambda request: request.method == "POST")
+    fill_in(member, "Only once")
+    create = member.get_by_role("button", name="Create", exact=True)
+    create.dblclick()
+    expect(create).to_have_attribute("aria-disabled", "true")
+    create.click(force=True)
+    held[0].continue_()
+
+    expect(names(member)).to_have_text(["Only once"])
+    assert len(held) == 1
+    assert len(stored(member)) == 1
+
+
+def test_the_form_opens_empty_after_a_creation(member: Page) -> None:
+    open_list(member)
+    fill_in(member, "First", "with words")
+    member.get_by_role("button", name="Create", exact=True).click()
+    expect(row(member, "First")).to_be_visible()
+    member.get_by_test_id("new-item").click()
+    expect(member.get_by_label("Name", exact=True)).to_have_value("")
+    expect(member.get_by_label("Description")).to_have_value("")
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 201])
+def test_a_name_that_does_not_fit_is_refused_beside_its_field(member: Page, name: str) -> None:
+    open_list(member)
+    writes = requests_of(member, "POST")
+    fill_in(member, name, "kept")
+    member.get_by_role("button", name="Create", exact=True).click()
+    expect(field_error(member, "Name")).to_have_text("The name needs 1 to 200 characters.")
+    expect(member.get_by_label("Name", exact=True)).to_be_focused()
+    expect(member.get_by_label("Description")).to_have_value("kept")
+    assert not writes
+
+    member.get_by_label("Name", exact=True).fill("Fits")
+    member.get_by_role("button", name="Create", exact=True).click()
+    expect(names(member)).to_have_text(["Fits"])
+
+
+def test_a_description_that_is_too_long_is_counted_and_refused(member: Page) -> None:
+    open_list(member)
+    fill_in(member, "Long", "y" * 2001)
+    expect(dialog(member).get_by_text("2,001 / 2,000")).to_be_visible()
+    member.get_by_role("button", name="Create", exact=True).click()
+    expect(field_error(member, "Description")).to_have_text("The description can have 2,000 characters at most.")
+
+
+def test_edit(member: Page) -> None:
+    add_items(member, {"name": "Buy milk", "desc": "Two bottles"}, "Another")
+    open_list(member)
+    action(member, "Edit", "Buy milk").click()
+    expect(member.get_by_label("Name", exact=True)).to_have_value("Buy milk")
+    expect(member.get_by_label("Description")).to_have_value("Two bottles")
+    expect(dialog(member).get_by_label("In progress")).to_be_checked()
+
+    member.get_by_label("Name", exact=True).fill("Buy oat milk")
+    member.get_by_label("Description").fill("One bottle")
+    dialog(member).get_by_label("Paused").check()
+    member.get_by_role("button", name="Save").click()
+
+    expect(status_of(member, "Buy oat milk")).to_have_text("Paused")
+    expect(row(member, "Buy oat milk").locator(".desc")).to_have_text("One bottle")
+    expect(member.locator("#toast-status")).to_have_text("Saved “Buy oat milk”")
+    expect(names(member)).to_have_text(["Another", "Buy oat milk"])
+    changed = stored(member)[1]
+    assert (changed["name"], changed["desc"], changed["status"]) == ("Buy oat milk", "One bottle", 3)
+
+
+def test_a_name_opens_its_item_and_saving_nothing_sends_nothing(member: Page) -> None:
+    add_items(member, "Buy milk")
+    open_list(member)
+    writes = requests_of(member, "PUT")
+    row(member, "Buy milk").get_by_role("button", name="Buy milk", exact=True).click()
+    member.get_by_role("button", name="Save").click()
+    expect(member.locator("#toast-status")).to_have_text("Nothing to save")
+    assert not writes
+
+
+def test_complete_pause_resume_close_and_reopen(member: Page) -> None:
+    add_items(member, "Buy milk")
+    open_list(member)
+    for what, status, note, offered in (
+        ("Complete", "Done", "Done: “Buy milk”", ["Reopen"]),
+        ("Reopen", "In progress", "“Buy milk” is in progress", ["Complete", "Pause", "Close"]),
+        ("Pause", "Paused", "Paused “Buy milk”", ["Complete", "Resume", "Close"]),
+        ("Resume", "In progress", "“Buy milk” is in progress", ["Complete", "Pause", "Close"]),
+        ("Close", "Closed", "Closed “Buy milk”", ["Reopen"]),
+        ("Reopen", "In progress", "“Buy milk” is in progress", ["Complete", "Pause", "Close"]),
+    ):
+        action(member, what, "Buy milk").click()
+        expect(status_of(member, "Buy milk")).to_have_text(status)
+        expect(member.locator("#toast-status")).to_have_text(note)
+        labels = [
+            button.get_attribute("title") for button in row(member, "Buy milk").locator(".actions button").all()
+        ]
+        assert labels == [*offered, "Edit", "Delete"]
+        member.reload()
+        expect(status_of(member, "Buy milk")).to_have_text(status)
+
+
+def test_delete_asks_first(member: Page) -> None:
+    add_items(member, "Keep", "Doomed")
+    open_list(member)
+    writes = requests_of(member, "DELETE")
+    action(member, "Delete", "Doomed").click()
+    confirm = member.get_by_role("alertdialog", name="Delete this item?")
+    expect(confirm.get_by_role("listitem")).to_have_text(["Doomed"])
+    confirm.get_by_role("button", name="Cancel").click()
+    expect(names(member)).to_have_text(["Doomed", "Keep"])
+    assert not writes
+
+    action(member, "Delete", "Doomed").click()
+    confirm.get_by_role("button", name="Delete").click()
+    expect(names(member)).to_have_text(["Keep"])
+    expect(member.locator("#toast-status")).to_have_text("1 item deleted")
+    assert [item["name"] for item in stored(member)] == ["Keep"]
+
+
+def test_select_several_and_delete_them(member: Page) -> None:
+    add_items(member, "Five", "Four", "Three", "Two", "One")
+    open_list(member)
+    bulk, every = member.get_by_role("group", name="Selection"), member.get_by_label("Select all on this page")
+    expect(bulk).to_be_hidden()
+
+    member.get_by_label("Select “One”").check()
+    member.get_by_label("Select “Three”").click(modifiers=["Shift"])
+    expect(bulk).to_contain_text("3 selected")
+    expect(every).to_have_js_property("indeterminate", True)
+    member.get_by_label("Select “Two”").uncheck()
+    expect(bulk).to_contain_text("2 selected")
+
+    bulk.get_by_role("button", name="Delete selected").click()
+    confirm = member.get_by_role("alertdialog", name="Delete 2 items?")
+    expect(confirm.get_by_role("listitem")).to_have_text(["One", "Three"])
+    confirm.get_by_role("button", name="Delete").click()
+    expect(names(member)).to_have_text(["Two", "Four", "Five"])
+    expect(member.locator("#toast-status")).to_have_text("2 items deleted")
+    expect(bulk).to_be_hidden()
+
+
+def test_select_all_and_delete_them(member: Page) -> None:
+    add_items(member, *(f"Item {number}" for number in range(1, 8)))
+    open_list(member)
+    every = member.get_by_label("Select all on this page")
+    every.check()
+    expect(member.locator("#bulk-count")).to_have_text("7 selected")
+    member.get_by_role("button", name="Clear selection").click()
+    expect(every).not_to_be_checked()
+    expect(member.get_by_label("Select “Item 3”")).not_to_be_checked()
+
+    every.check()
+    member.get_by_role("button", name="Delete selected").click()
+    confirm = member.get_by_role("alertdialog", name="Delete 7 items?")
+    expect(confirm.get_by_text("and 2 more")).to_be_visible()
+    confirm.get_by_role("button", name="Delete").click()
+    expect(member.get_by_test_id("empty")).to_contain_text("Nothing to do. Really.")
+    assert not stored(member)
+
+
+def test_lists_belong_to_their_owners(member: Page, guest: Page, visit: Visit) -> None:
+    add_items(member, "Mine alone")
+    open_list(guest)
+    fill_in(guest, "Shared with all guests")
+    guest.get_by_role("button", name="Create", exact=True).click()
+    expect(row(guest, "Shared with all guests")).to_be_visible()
+    expect(row(guest, "Mine alone")).to_have_count(0)
+
+    other_guest = open_list(visit())
+    expect(row(other_guest, "Shared with all guests")).to_be_visible()
+    expect(other_guest.locator("#list-note")).to_contain_text("shared demonstration list")
+    open_list(member)
+    expect(names(member)).to_have_text(["Mine alone"])
+    expect(member.locator("#list-note")).to_contain_text("only you can see it")
+
+
+def test_an_item_that_somebody_else_deleted(member: Page, faults: Faults) -> None:
+    faults.expect(404)
+    item = add_items(member, "Stays", "Vanishes")[1]
+    open_list(member)
+    member.request.delete("/api/rule", data={"key": item["key"]})
+    action(member, "Complete", "Vanishes").click()
+    expect(member.locator("#toast-alert")).to_have_text("“Vanishes” no longer exists.")
+    expect(names(member)).to_have_text(["Stays"])
+
+
+def test_markup_in_an_item_is_text_everywhere(member: Page) -> None:
+    alerts: list[str] = []
+    member.on("dialog", lambda alert: (alerts.append(alert.message), alert.dismiss()))
+    add_items(member, {"name": MARKUP, "desc": MARKUP})
+    open_list(member)
+    expect(names(member)).to_have_text([MARKUP])
+    expect(row(member, MARKUP).locator(".desc")).to_have_text(MARKUP)
+
+    action(member, "Edit", MARKUP).click()
+    expect(member.get_by_label("Name", exact=True)).to_have_value(MARKUP)
+    member.get_by_role("button", name="Cancel").click()
+    action(member, "Pause", MARKUP).click()
+    expect(member.locator("#toast-status")).to_have_text(f"Paused “{MARKUP}”")
+    member.get_by_test_id("search").fill(MARKUP)
+    expect(member.get_by_test_id("calls").get_by_title("onerror").first).to_be_visible()
+    action(member, "Delete", MARKUP).click()
+    expect(dialog(member).get_by_role("listitem")).to_have_text([MARKUP])
+    expect(member.locator("img[src='x']")).to_have_count(0)
+    assert not alerts
