@@ -8,9 +8,8 @@ PYTHON := $(firstword $(foreach python,python3 python3.14 python3.13 python3.12 
 VENV := .venv/bin
 EXTRAS := todolist user rule local dev
 
-export PORT ?= 3001
-RATE ?= 5
-DURATION ?= 30s
+PORT ?= 3001
+export RATE DURATION
 
 ##@ On this machine
 
@@ -20,9 +19,9 @@ run: .venv/local.done ## Start everything: the services, and an Envoy that split
 
 .PHONY: traffic-local
 traffic-local: .venv/local.done
-	@TRAFFIC_URL=http://127.0.0.1:$(PORT) TRAFFIC_RATE=$$(awk 'BEGIN { print $(RATE) / 4 }') $(VENV)/locust \
+	@TRAFFIC_URL=http://127.0.0.1:$(PORT) TRAFFIC_RATE=$$(awk 'BEGIN { print $(or $(RATE),5) / 4 }') $(VENV)/locust \
 		--locustfile deploy/traffic/locustfile.py --headless --only-summary --loglevel WARNING \
-		--users 4 --spawn-rate 4 --run-time $(DURATION)
+		--users 4 --spawn-rate 4 --run-time $(or $(DURATION),30s)
 
 .PHONY: clean
 clean: ## Remove what was made: the environment, the databases, all caches

@@ -64,12 +64,12 @@ url: ## Tell how to open it, and forward a port if there is no load balancer (PO
 kiali: ## Open Kiali's graph of it
 	@deploy/kiali.sh
 
-# Low, where the traffic on this machine has a default of its own; RATE is for all people together.
-traffic: export RATE := $(if $(filter command environment,$(firstword $(origin RATE))),$(RATE),2)
-traffic: ## Send it a low, steady rate of requests from inside the cluster (RATE=2)
-	@deploy/traffic.sh start
+traffic: ## Send requests: to `make run` (RATE=5, DURATION=30s), else from inside the cluster until told to stop (RATE=2)
+	@if curl --silent --max-time 5 --dump-header - --output /dev/null http://127.0.0.1:$(or $(PORT),3001)/healthz \
+		| grep --quiet --ignore-case '^x-served-by: todolist/.*@127.0.0.1:'; \
+	then $(MAKE) traffic-local; else deploy/traffic.sh start; fi
 
-traffic-stop: ## Stop that
+traffic-stop: ## Stop those in the cluster
 	@deploy/traffic.sh stop
 
 split: ## Change the split between the versions of user: make split V1=90 V2=10

@@ -52,10 +52,10 @@ class FieldError(BaseModel):
     message: str
 
 
-class ProblemBody(BaseModel):
+class ProblemDetails(BaseModel):
     """A problem as it is on the wire, for the OpenAPI documents."""
 
-    model_config = ConfigDict(title="Problem", extra="allow")
+    model_config = ConfigDict(extra="allow")
 
     type: str = Field(examples=["about:blank"])
     title: str
@@ -70,10 +70,10 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "description": HTTPStatus(status).phrase,
-            "model": ProblemBody,
+            "model": ProblemDetails,
             "content": {
                 MEDIA_TYPE: {
-                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"},
                     "example": {
                         "type": "about:blank",
                         "title": HTTPStatus(status).phrase,

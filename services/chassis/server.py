@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.chassis import logs
+from services.chassis.problems import Problem
 from services.chassis.settings import Settings
 
 MAX_HEADERS = 16 * 1024
@@ -27,6 +28,7 @@ class LimitedHeadersProtocol(HttpToolsProtocol):
 
     _header_bytes = 0
     _in_headers = False
+    _unfinished = 0
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -50,19 +52,23 @@ class LimitedHeadersProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self._in_headers and not self.transport.is_closing():
-            self._unfinished = getattr(self, "_unfinished", 0) + len(data)
+            self._unfinished += len(data)
             if self._unfinished > MAX_HEADERS:
                 self._refuse()
         else:
             self._unfinished = 0
 
     def _refuse(self) -> None:
-        self.transport.write(
-            b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-            b"content-type: application/problem+json\r\ncontent-length: 119\r\nconnection: close\r\n\r\n"
-            b'{"type":"about:blank","title":"Request Header Fields Too Large","status":431,'
-            b'"detail":"The headers exceed 16 KiB."}'
+        body = Problem(431, f"The headers exceed {MAX_HEADERS // 1024} KiB.").body()
+        head = "\r\n".join(
+            (
+                "HTTP/1.1 431 Request Header Fields Too Large",
+                "content-type: application/problem+json",
+                f"content-length: {len(body)}",
+                "connection: close",
+            )
         )
+        self.transport.write(f"{head}\r\n\r\n".encode() + body)
         self.transport.close()
 
 

@@ -24,7 +24,8 @@ _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.ins
 
 async def find_by_id(database: Database, account_id: str) -> AccountRow | None:
     """Return the account with this id, or None."""
-    rows = await database.read(BY_ID, {"the_id": account_id})
+    # Ids are hexadecimal: other text is no account's, and PostgreSQL takes no NUL.
+    rows = await database.read(BY_ID, {"the_id": account_id}) if account_id.isalnum() else []
     return rows[0] if rows else None
 
 

@@ -136,7 +136,9 @@ def test_filter_by_status(rule: Service, owner: dict[str, str]) -> None:
 def test_search_takes_every_character_as_it_is(rule: Service, owner: dict[str, str], text: str) -> None:
     for name in ("50% off", "500 off", "a_c", "abc", "back\\slash", "it's", "买牛奶", "Oat milk"):
         create(rule, owner, name)
-    expected = [name for name in ("50% off", "a_c", "back\\slash", "it's", "买牛奶", "Oat milk") if text.lower() in name.lower()]
+    expected = [
+        name for name in ("50% off", "a_c", "back\\slash", "it's", "买牛奶", "Oat milk") if text.lower() in name.lower()
+    ]
     assert names(rule, owner, name=text) == expected
 
 
@@ -160,10 +162,10 @@ INVALID_BODIES = [
 
 
 @pytest.mark.parametrize(("body", "field"), INVALID_BODIES)
-def test_an_invalid_body_is_422_and_names_the_field(rule: Service, owner: dict[str, str], body: str, field: str) -> None:
-    answer = rule.client.post(
-        "/api/rule", content=body.encode(), headers={**owner, "content-type": "application/json"}
-    )
+def test_an_invalid_body_is_422_and_names_the_field(
+    rule: Service, owner: dict[str, str], body: str, field: str
+) -> None:
+    answer = rule.client.post("/api/rule", content=body.encode(), headers={**owner, "content-type": "application/json"})
     assert answer.status_code == 422, answer.text
     problem = answer.json()
     assert problem["status"] == 422
@@ -215,6 +217,8 @@ def test_two_changes_of_one_item_both_count(rule: Service, owner: dict[str, str]
     item = create(rule, owner)
     changes = [{"name": "oat milk"}, {"desc": "cold"}, {"status": 2}] * 5
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda c: rule.client.put("/api/rule", json={"key": item["key"], **c}, headers=owner), changes))
+        list(
+            threads.map(lambda c: rule.client.put("/api/rule", json={"key": item["key"], **c}, headers=owner), changes)
+        )
     (now,) = rule.client.get("/api/rule", headers=owner).json()["data"]
     assert (now["name"], now["desc"], now["status"], now["callNo"]) == ("oat milk", "cold", 2, 15)

@@ -26,7 +26,13 @@ def fill(path: Path) -> None:
         connection.executemany(
             'INSERT INTO items (owner, name, "desc", status, changes, created_at, updated_at) VALUES (?, ?, "", ?, 0, ?, ?)',
             (
-                ("collector", f"item {number:05}", number % 2, "2026-01-01 00:00:00.000000", "2026-01-01 00:00:00.000000")
+                (
+                    "collector",
+                    f"item {number:05}",
+                    number % 2,
+                    "2026-01-01 00:00:00.000000",
+                    "2026-01-01 00:00:00.000000",
+                )
                 for number in range(COUNT)
             ),
         )
@@ -53,7 +59,9 @@ def test_a_page_beyond_the_window_says_so(full_rule: Service) -> None:
     assert "10000" in answer.json()["errors"][0]["message"]
 
 
-@pytest.mark.parametrize("sorter", [f"{f}_{d}" for f in ("name", "status", "createdAt", "updatedAt") for d in ("ascend", "descend")])
+@pytest.mark.parametrize(
+    "sorter", [f"{f}_{d}" for f in ("name", "status", "createdAt", "updatedAt") for d in ("ascend", "descend")]
+)
 @pytest.mark.parametrize("status", ["", "1", "0,1"])
 def test_every_page_is_read_from_an_index(full_rule: Service, tmp_path: Path, sorter: str, status: str) -> None:
     from sqlalchemy.dialects import sqlite as dialect
@@ -62,7 +70,9 @@ def test_every_page_is_read_from_an_index(full_rule: Service, tmp_path: Path, so
     from services.rule.store import _page
 
     statuses = tuple(sorted(PageQuery(status=status).statuses))
-    compiled = _page(sorter, statuses, False).compile(dialect=dialect.dialect(), compile_kwargs={"literal_binds": False})
+    compiled = _page(sorter, statuses, False).compile(
+        dialect=dialect.dialect(), compile_kwargs={"literal_binds": False}
+    )
     path = full_rule._environment["DATABASE_URL"].removeprefix("sqlite:///")
     with sqlite3.connect(path) as connection:
         parameters = {"of": "collector", "limit": 20, "offset": 0, "end": 20, "param_1": 10_001}

@@ -1,0 +1,278 @@
+"""What every service does as a process: settings, readiness, stopping, durability, logs."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import NewDatabase
+from tests.support import ROOT, Service, as_caller, free_port, running, wait_until
+
+SERVICES = ("todolist", "user", "rule")
+
+
+def run(name: str, directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"services.{name}"],
+        env={"PYTHONPATH": str(ROOT), "PORT": str(free_port()), **environment},
+        cwd=directory, capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("rule", "DATABASE_URL", "mysql://localhost/db"),
+        ("rule", "DATABASE_URL", "not an address"),
+        ("rule", "DATABASE_URL", "postgresql://localhost"),
+        ("user", "VERSION", "v3"),
+        ("user", "TOKEN_KEY_FILE", "/nowhere/key.pem"),
+        ("user", "TOKEN_KEY_FILE", "/etc/hostname"),
+        ("user", "TOKEN_LIFETIME", "-1"),
+        ("todolist", "USER_URL", "localhost"),
+        ("todolist", "PORT", "80000"),
+        ("rule", "LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(name: str, setting: str, value: str, tmp_path: Path) -> None:
+    ended = run(name, tmp_path, **{setting: value})
+    assert ended.returncode in (1, 2)
+    assert ended.stderr.startswith(f"{setting}: ")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_port_in_use_is_one_line(name: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ended = run(name, tmp_path, PORT=str(port))
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert ended.stderr.startswith("PORT: ")
+    assert str(port) in ended.stderr
+
+
+@pytest.fixture(params=SERVICES)
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    with running(each := Service(request.param, tmp_path)):
+        yield each
+
+
+def test_health_metrics_and_headers(service: Service) -> None:
+    for path in ("/healthz", "/readyz"):
+        answer = service.client.get(path)
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    for name, value in {
+        "x-served-by": f"{service.name}/v1@127.0.0.1:{service.port}",
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+        "cache-control": "no-store",
+    }.items():
+        assert answer.headers[name] == value
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    for number in range(50):
+        service.client.get(f"/api/{number}")
+        service.client.request(f"ODD{number}", "/healthz")
+    metrics = service.client.get("/metrics").text
+    assert 'http_requests_total{method="GET",route="/healthz",status="200"} 1.0' in metrics
+    assert 'http_requests_total{method="GET",route="other",status="404"} 50.0' in metrics
+    assert "ODD" not in metrics
+    assert "process_resident_memory_bytes" in metrics
+
+
+def test_errors_are_problems(service: Service) -> None:
+    missing = service.client.get("/api/nothing", headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+    assert missing.headers["content-type"] == "application/problem+json"
+    assert missing.json() == {
+        "type": "about:blank", "title": "Not Found", "status": 404,
+        "detail": "There is nothing at this address.", "traceId": "a" * 32,
+    }  # fmt: skip
+    wrong = service.client.post("/healthz", json={})
+    assert (wrong.status_code, wrong.headers["content-type"]) == (405, "application/problem+json")
+    assert wrong.headers["allow"] == "GET"
+
+
+def test_limits(service: Service) -> None:
+    path = {"todolist": "/api/rule", "user": "/user/register", "rule": "/api/rule"}[service.name]
+    big = {"name": "x" * 70_000}
+    assert service.client.post(path, json=big).status_code == 413
+    chunks = (b"x" * 10_000 for _ in range(10))
+    chunked = service.client.post(path, content=chunks, headers={"content-type": "application/json"})
+    assert chunked.status_code == 413
+    for content_type in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x", ""):
+        form = service.client.post(path, content=b"name=x", headers={"content-type": content_type})
+        assert form.status_code == 415, content_type
+    many = service.client.get("/healthz", headers={"x-long": "x" * 20_000})
+    assert (many.status_code, many.json()["status"]) == (431, 431)
+    assert service.client.get("/healthz", headers={"x-long": "x" * 15_000}).status_code == 200
+    assert service.client.get("/healthz").status_code == 200
+
+
+def test_headers_that_never_end_are_refused(service: Service) -> None:
+    with socket.create_connection(("127.0.0.1", service.port)) as connection:
+        connection.settimeout(10)
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-long: ")
+        answer = b""
+        for _ in range(1000):
+            try:
+                connection.sendall(b"x" * 1000)
+            except OSError:
+                break
+        while chunk := _receive(connection):
+            answer += chunk
+    assert answer.startswith(b"HTTP/1.1 431 ") or not answer
+    assert service.client.get("/healthz").status_code == 200
+
+
+def _receive(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(4096)
+    except ConnectionResetError:
+        return b""
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_another_site_may_not_change_anything(service: Service, method: str) -> None:
+    for origin in ("https://evil.example", "null", f"http://127.0.0.1:{service.port}.evil.example"):
+        answer = service.client.request(method, "/api/rule", json={}, headers={"origin": origin})
+        assert answer.status_code == 403
+    own = service.client.request(method, "/api/rule", json={}, headers={"origin": service.url})
+    assert own.status_code != 403
+
+
+def test_sigterm_ends_with_code_0(service: Service) -> None:
+    assert service.stop() == 0
+
+
+def test_a_running_request_finishes_after_sigterm(tmp_path: Path) -> None:
+    """A slow upstream holds the gateway's request; readiness fails and the answer still comes."""
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        url = f"http://127.0.0.1:{upstream.getsockname()[1]}"
+        gateway = Service("todolist", tmp_path, USER_URL=url, SHUTDOWN_DELAY="1")
+        with running(gateway):
+            answers: list[httpx.Response] = []
+            caller = threading.Thread(
+                target=lambda: answers.append(httpx.get(f"{gateway.url}/api/currentUser", timeout=20))
+            )
+            caller.start()
+            connection, _ = upstream.accept()
+            connection.recv(4096)
+            gateway.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: gateway.client.get("/readyz").status_code == 503, "readiness fails")
+            assert gateway.client.get("/healthz").status_code == 200
+            body = b'{"name": "late"}'
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+            )
+            caller.join()
+            assert answers[0].json() == {"name": "late"}
+            assert gateway.process.wait(10) == 0
+
+
+def test_a_second_sigterm_hurries(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        url = f"http://127.0.0.1:{upstream.getsockname()[1]}"
+        gateway = Service("todolist", tmp_path, USER_URL=url, SHUTDOWN_DELAY="60")
+        with running(gateway):
+            gateway.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: gateway.client.get("/readyz").status_code == 503, "readiness fails")
+            started = time.monotonic()
+            gateway.process.send_signal(signal.SIGTERM)
+            assert gateway.process.wait(5) == 0
+            assert time.monotonic() - started < 3
+
+
+def test_too_many_requests_at_once_are_told_so(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        url = f"http://127.0.0.1:{upstream.getsockname()[1]}"
+        gateway = Service("todolist", tmp_path, USER_URL=url, MAX_CONCURRENCY="2")
+        with running(gateway):
+            held = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(2)]
+            for connection in held:
+                connection.sendall(b"GET /api/currentUser HTTP/1.1\r\nhost: x\r\n\r\n")
+            refused = wait_until(
+                lambda: (answer := gateway.client.get("/")).status_code == 503 and answer, "the limit is reached"
+            )
+            assert refused.headers["retry-after"] == "1"
+            assert gateway.client.get("/healthz").status_code == 200
+            for connection in held:
+                connection.close()
+
+
+def test_what_was_acknowledged_survives_kill_9(new_database: NewDatabase, tmp_path: Path) -> None:
+    rule = Service("rule", tmp_path, DATABASE_URL=new_database())
+    owner = as_caller("writer")
+    with running(rule):
+        keys = set()
+        for number in range(5):
+            item = rule.client.post("/api/rule", json={"name": str(number)}, headers=owner).json()
+            rule.kill()
+            keys.add(item["key"])
+            rule.restart()
+        page = rule.client.get("/api/rule", headers=owner).json()
+        assert {item["key"] for item in page["data"]} == keys
+
+
+def test_replicas_that_start_at_once_migrate_once(new_database: NewDatabase, tmp_path: Path) -> None:
+    url = new_database()
+    replicas = [Service("rule", tmp_path, DATABASE_URL=url) for _ in range(3)]
+    with running(*replicas):
+        assert {replica.client.get("/api/rule").json()["total"] for replica in replicas} == {5}
+    upgrades = sum(replica.log.read_text().count("Running upgrade  -> 0001") for replica in replicas)
+    assert upgrades == 1
+
+
+def test_the_newest_revision_is_that_of_the_last_file() -> None:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    for name in ("user", "rule"):
+        folder = ROOT / "services" / name / "migrations"
+        config = Config()
+        config.set_main_option("script_location", str(folder))
+        assert ScriptDirectory.from_config(config).get_current_head() == max(
+            path.name.split("_")[0] for path in (folder / "versions").glob("[0-9]*.py")
+        )
+
+
+def test_logs_are_json_with_the_trace_id(tmp_path: Path) -> None:
+    service = Service("rule", tmp_path, ACCESS_LOG="true")
+    with running(service):
+        service.client.get("/api/rule", headers={"b3": f"{'c' * 32}-{'d' * 16}-1"})
+        service.stop()
+    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    (access,) = [line for line in lines if "/api/rule" in line["message"]]
+    assert access["traceId"] == "c" * 32
+    assert (access["service"], access["level"]) == ("rule", "info")
+    assert access["time"].endswith("Z")
+
+
+def test_a_service_without_its_database_says_so_and_recovers(tmp_path: Path) -> None:
+    """The address leads nowhere at first; then a server listens there."""
+    port = free_port()
+    service = Service("rule", tmp_path, DATABASE_URL=f"postgresql://x:y@127.0.0.1:{port}/rule", DATABASE_TIMEOUT="1")
+    try:
+        wait_until(lambda: _status(service, "/healthz") == 200, "the process lives")
+        assert service.client.get("/readyz").status_code == 503
+        answer = service.client.get("/api/rule")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert "y@" not in answer.text + service.log.read_text()
+        assert service.client.post("/api/rule", json={"name": "x"}).status_code == 503
+        assert service.stop() == 0
+    finally:
+        service.kill()
+
+
+def _status(service: Service, path: str) -> int:
+    try:
+        return service.client.get(path).status_code
+    except httpx.TransportError:
+        return 0

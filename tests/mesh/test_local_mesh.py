@@ -1,0 +1,159 @@
+"""The local mesh as `make run` starts it: real processes, a real Envoy, a real Ctrl-C."""
+
+import math
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.support import GUEST_NAMES, ROOT, free_port, wait_until
+
+NAMES = ("PORT", "RULE_PORT", "USER_PORT", "USER_V1_PORT", "USER_V2_PORT")
+
+
+class Mesh:
+    """A run of the local mesh in a folder of its own."""
+
+    def __init__(self, directory: Path, **environment: str) -> None:
+        self.ports = {name: free_port() for name in NAMES}
+        self.url = f"http://127.0.0.1:{self.ports['PORT']}"
+        self.output = directory / "output"
+        settings = {name: str(port) for name, port in self.ports.items()}
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "deploy.local.mesh"],
+                cwd=directory, stdout=output, stderr=output,
+                env={**inherited, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **settings, **environment},
+            )  # fmt: skip
+
+    def text(self) -> str:
+        return self.output.read_text()
+
+    def wait_ready(self) -> "Mesh":
+        wait_until(lambda: "Open http" in self.text() or self.process.poll() is not None, "the mesh is ready", 30)
+        assert self.process.poll() is None, self.text()
+        return self
+
+    def processes(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def interrupt(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(15)
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    mesh = Mesh(tmp_path_factory.mktemp("mesh")).wait_ready()
+    yield mesh
+    mesh.interrupt()
+
+
+def test_it_prints_a_line_per_process_then_the_address_and_nothing_else(mesh: Mesh) -> None:
+    lines = [line for line in mesh.text().splitlines() if line]
+    ready = [line for line in lines if " ready after " in line]
+    assert {line.split("  ")[0] for line in ready} == {"rule", "user v1", "user v2", "todolist", "envoy"}
+    assert re.match(r"The account admin was created; its password is shown only now: \S{16}$", lines[5])
+    assert lines[6].startswith(f"Open http://localhost:{mesh.ports['PORT']} ")
+    assert len(lines) == 7, mesh.text()
+
+
+def test_400_requests_are_split_within_the_binomial_bounds(mesh: Mesh) -> None:
+    count = 400
+    with httpx.Client(base_url=mesh.url, trust_env=False) as client:
+        seen = Counter(client.get("/api/currentUser").json()["name"] for _ in range(count))
+    assert set(seen) == set(GUEST_NAMES.values())
+    # 99.9 % of a binomial distribution lies within 3.29 standard deviations.
+    bound = 3.29 * math.sqrt(count * 0.25)
+    assert abs(seen["秦粤"] - count / 2) <= bound, seen
+
+
+def test_the_administrator_can_log_in(mesh: Mesh) -> None:
+    password = mesh.text().split("only now: ")[1].split()[0]
+    with httpx.Client(base_url=mesh.url, trust_env=False) as client:
+        answer = client.post("/api/login/account", json={"userName": "admin", "password": password})
+        assert answer.json()["currentAuthority"] == "admin"
+        assert client.get("/api/users").status_code == 200
+
+
+def test_it_listens_on_this_machine_only(mesh: Mesh) -> None:
+    listening = {
+        connection.laddr.ip
+        for process in mesh.processes()
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}
+
+
+def test_ctrl_c_stops_everything_and_the_second_start_keeps_the_data(tmp_path: Path) -> None:
+    mesh = Mesh(tmp_path).wait_ready()
+    httpx.post(f"{mesh.url}/api/rule", json={"name": "kept"}).raise_for_status()
+    processes = mesh.processes()
+    assert len(processes) >= 5
+    assert mesh.interrupt() == 0
+    assert not [process for process in processes if process.is_running()]
+    for port in mesh.ports.values():
+        socket.create_server(("127.0.0.1", port)).close()
+
+    mesh.output.unlink()
+    again = Mesh(tmp_path).wait_ready()
+    assert "password" not in again.text()
+    assert httpx.get(f"{again.url}/api/rule").json()["data"][0]["name"] == "kept"
+    again.interrupt()
+
+
+def test_a_process_that_dies_stops_the_rest_and_shows_its_last_words(tmp_path: Path) -> None:
+    mesh = Mesh(tmp_path).wait_ready()
+    processes = mesh.processes()
+    (rule,) = [process for process in processes if process.cmdline()[-1:] == ["services.rule"]]
+    rule.kill()
+    assert mesh.process.wait(15) == 1
+    assert "rule ended with exit code -9" in mesh.text()
+    assert not [process for process in processes if process.is_running()]
+
+
+def test_a_process_that_cannot_start_shows_why(tmp_path: Path) -> None:
+    mesh = Mesh(tmp_path, RULE_DATABASE_URL="mysql://x")
+    assert mesh.process.wait(20) == 1
+    assert "rule ended with exit code 2" in mesh.text()
+    assert "DATABASE_URL: is neither" in mesh.text()
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ended = subprocess.run(
+            [sys.executable, "-m", "deploy.local.mesh"],
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "PORT": str(port)},
+            capture_output=True, text=True, timeout=20, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 1
+    assert (ended.stdout + ended.stderr).count("\n") == 1
+    assert f"Port {port} is in use" in ended.stdout
+
+
+def test_traffic_tells_the_split(mesh: Mesh) -> None:
+    started = time.monotonic()
+    ended = subprocess.run(
+        ["make", "traffic", f"PORT={mesh.ports['PORT']}", "RATE=20", "DURATION=5s"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    output = ended.stdout + ended.stderr
+    assert ended.returncode == 0, output
+    assert time.monotonic() - started < 30
+    total, first, second = map(int, re.search(r"Calls to user: (\d+)\s+user/v1 (\d+) .*user/v2 (\d+)", output).groups())
+    assert total == first + second
+    assert total >= 20
+    assert " 0(0.00%)" in output

@@ -1,0 +1,222 @@
+"""The gateway in front of user v1 and rule: every row of the contract, through HTTP."""
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from tests.support import Service, as_caller
+
+PASSWORD = "a good password"
+
+
+def test_the_page_and_its_parts(visitor: httpx.Client) -> None:
+    page = visitor.get("/")
+    assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<title>" in page.text
+    for path in ("/anything/else", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fapp.py", "/settings.py"):
+        assert visitor.get(path).text == page.text, path
+    script = visitor.get("/app.js")
+    assert script.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert visitor.head("/app.js").headers["etag"] == script.headers["etag"]
+
+
+@pytest.mark.parametrize("encoding", ["br", "gzip", "identity"])
+def test_files_are_compressed_and_kept_by_the_browser(visitor: httpx.Client, encoding: str) -> None:
+    answer = visitor.get("/app.js", headers={"accept-encoding": encoding})
+    assert answer.headers.get("content-encoding", "identity") == encoding
+    assert answer.headers["vary"] == "accept-encoding"
+    assert answer.headers["cache-control"] == "no-cache"
+    conditional = {"accept-encoding": encoding, "if-none-match": answer.headers["etag"]}
+    again = visitor.get("/app.js", headers=conditional)
+    assert (again.status_code, again.content) == (304, b"")
+    assert answer.text == visitor.get("/app.js", headers={"accept-encoding": "identity"}).text
+
+
+def test_the_policy_is_strict(visitor: httpx.Client) -> None:
+    policy = visitor.get("/").headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize("path", ["/api/nothing", "/api/", "/api/rule/1"])
+def test_an_unknown_api_is_a_404_problem(visitor: httpx.Client, path: str) -> None:
+    answer = visitor.get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_a_wrong_method_is_405(visitor: httpx.Client) -> None:
+    assert visitor.get("/api/login/account").status_code == 405
+    assert visitor.post("/api/currentUser", json={}).status_code == 405
+
+
+def test_the_guests_profile_and_who_answered(
+    visitor: httpx.Client, gateway: Service, users: dict[str, Service]
+) -> None:
+    answer = visitor.get("/api/currentUser")
+    assert (answer.json()["userid"], answer.json()["name"]) == ("guest", "秦粤")
+    assert answer.headers["x-served-by"] == f"todolist/v1@127.0.0.1:{gateway.port}"
+    name, duration, description = answer.headers["server-timing"].split(";")
+    assert name == "user"
+    assert float(duration.removeprefix("dur=")) > 0
+    assert description == f'desc="user/v1@127.0.0.1:{users["v1"].port}"'
+
+
+def test_register_work_log_out_log_in(visitor: httpx.Client, unique: Callable[[str], str]) -> None:
+    name = unique("李雷")
+    answer = visitor.post("/user/register", json={"userName": name, "password": PASSWORD})
+    assert (answer.status_code, answer.json()) == (201, {"status": "ok", "type": "", "currentAuthority": "user"})
+    cookie = answer.headers["set-cookie"]
+    for attribute in ("jwtToken=", "HttpOnly", "SameSite=lax", "Path=/", "Max-Age=43200"):
+        assert attribute in cookie
+    assert "Secure" not in cookie
+    assert visitor.get("/api/currentUser").json()["name"] == name
+
+    item = visitor.post("/api/rule", json={"name": "牛奶"})
+    assert (item.status_code, item.json()["owner"]) == (201, name)
+    key = item.json()["key"]
+    assert visitor.put("/api/rule", json={"key": key, "status": 2}).json()["status"] == 2
+    assert visitor.get("/api/rule").json()["total"] == 1
+
+    left = visitor.post("/api/login/outLogin")
+    assert left.status_code == 204
+    assert 'jwtToken=""' in left.headers["set-cookie"]
+    assert visitor.get("/api/currentUser").json()["userid"] == "guest"
+    assert visitor.put("/api/rule", json={"key": key, "status": 3}).status_code == 404
+
+    back = visitor.post("/api/login/account", json={"userName": name, "password": PASSWORD, "type": "account"})
+    assert (back.status_code, back.json()) == (200, {"status": "ok", "type": "account", "currentAuthority": "user"})
+    assert "token" not in back.text
+    emptied = visitor.request("DELETE", "/api/rule", json={"key": [key]})
+    assert emptied.json() == {"list": [], "pagination": {"total": 0, "totalIsExact": True}}
+
+
+def test_the_cookie_is_secure_over_https(visitor: httpx.Client, unique: Callable[[str], str]) -> None:
+    account = {"userName": unique("secure"), "password": PASSWORD}
+    answer = visitor.post("/user/register", json=account, headers={"x-forwarded-proto": "https"})
+    assert "Secure" in answer.headers["set-cookie"]
+
+
+def test_a_refused_login_keeps_its_problem(visitor: httpx.Client) -> None:
+    answer = visitor.post("/api/login/account", json={"userName": "nobody", "password": PASSWORD})
+    assert answer.status_code == 401
+    assert answer.json()["currentAuthority"] == "guest"
+    assert "set-cookie" not in answer.headers
+    assert visitor.post("/user/register", json={"userName": "x"}).status_code == 422
+
+
+def test_accounts_for_the_administrator_only(visitor: httpx.Client, unique: Callable[[str], str]) -> None:
+    assert visitor.get("/api/users").status_code == 401
+    visitor.post("/user/register", json={"userName": unique("member"), "password": PASSWORD})
+    assert visitor.get("/api/users").status_code == 403
+    visitor.post("/api/login/account", json={"userName": "admin", "password": "adminadmin"})
+    accounts = visitor.get("/api/users").json()
+    assert {"key", "name", "authority"} == set(accounts[0])
+
+
+def test_who_calls_cannot_be_said_from_outside(member: httpx.Client, rule: Service) -> None:
+    member.post("/api/rule", json={"name": "mine"})
+    stranger = as_caller("somebody", "else") | {"end-user": "somebody"}
+    assert [item["name"] for item in member.get("/api/rule", headers=stranger).json()["data"]] == ["mine"]
+    assert rule.client.get("/api/rule", headers=stranger).json()["data"] == []
+
+
+# Tokens
+
+
+@pytest.fixture
+def claims(member: httpx.Client) -> dict:
+    return jwt.decode(member.cookies["jwtToken"], options={"verify_signature": False})
+
+
+@pytest.fixture
+def sign(member: httpx.Client, token_key: Path):
+    """Signs claims as the user service does, each part replaceable."""
+    key_id = jwt.get_unverified_header(member.cookies["jwtToken"])["kid"]
+    genuine = load_pem_private_key(token_key.read_bytes(), None)
+
+    def make(payload: dict, key: object = genuine, algorithm: str = "EdDSA", **header: str) -> str:
+        return jwt.encode(payload, key, algorithm=algorithm, headers={"kid": key_id, **header})
+
+    return make
+
+
+def who(gateway: Service, token: str) -> str:
+    answer = httpx.get(f"{gateway.url}/api/currentUser", headers={"cookie": f"jwtToken={token}"})
+    assert answer.status_code == 200
+    return answer.json()["userid"]
+
+
+def test_a_genuine_token_is_its_account(gateway: Service, claims: dict, sign) -> None:
+    assert who(gateway, sign(claims)) == claims["sub"]
+
+
+def test_forged_expired_and_foreign_tokens_are_guests(gateway: Service, claims: dict, sign, token_key: Path) -> None:
+    now = int(time.time())
+    public = load_pem_private_key(token_key.read_bytes(), None).public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    genuine = sign(claims)
+    head, body, signature = genuine.split(".")
+    other = base64.urlsafe_b64encode(json.dumps({**claims, "sub": "guest2"}).encode()).rstrip(b"=").decode()
+
+    def hs256(secret: bytes) -> str:
+        import hashlib
+        import hmac
+
+        header = json.dumps({"alg": "HS256", "typ": "JWT", "kid": jwt.get_unverified_header(genuine)["kid"]})
+        text = f"{base64.urlsafe_b64encode(header.encode()).rstrip(b'=').decode()}.{body}"
+        digest = hmac.new(secret, text.encode(), hashlib.sha256).digest()
+        return f"{text}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+
+    attacks = {
+        "expired": sign({**claims, "exp": now - 60}),
+        "from the future": sign({**claims, "iat": now + 3600}),
+        "another issuer": sign({**claims, "iss": "somebody"}),
+        "another audience": sign({**claims, "aud": "something"}),
+        "no subject": sign({name: value for name, value in claims.items() if name != "sub"}),
+        "no expiry": sign({name: value for name, value in claims.items() if name != "exp"}),
+        "another key": sign(claims, Ed25519PrivateKey.generate()),
+        "an unknown key id": sign(claims, kid="unknown"),
+        "unsigned": jwt.encode(claims, None, algorithm="none"),
+        "the public key as a secret (PEM)": hs256(pem),
+        "the public key as a secret (raw)": hs256(raw),
+        "another body": f"{head}.{other}.{signature}",
+        "no signature": f"{head}.{body}.",
+        "truncated": genuine[:-10],
+        "nothing": "x",
+        "dots": "..",
+        "not base64": "%%%.%%%.%%%",
+    }
+    assert {name: who(gateway, token) for name, token in attacks.items()} == dict.fromkeys(attacks, "guest")
+
+
+def test_the_openapi_document_is_complete(visitor: httpx.Client) -> None:
+    document = visitor.get("/openapi.json").json()
+    assert set(document["paths"]) == {
+        "/healthz", "/readyz", "/metrics", "/api/currentUser", "/api/login/account", "/api/login/outLogin",
+        "/user/register", "/api/users", "/api/rule",
+    }  # fmt: skip
+    assert set(document["paths"]["/api/rule"]) == {"get", "post", "put", "delete"}
+    names = {parameter["name"] for parameter in document["paths"]["/api/rule"]["get"]["parameters"]}
+    assert names == {"current", "pageSize", "sorter", "status", "name"}
+    assert "token" not in document["components"]["schemas"]["LoggedIn"]["properties"]
+
+    def references(part: object) -> set[str]:
+        if isinstance(part, dict):
+            own = {part["$ref"]} if "$ref" in part else set()
+            return own.union(*(references(each) for each in part.values()))
+        return set().union(*(references(each) for each in part)) if isinstance(part, list) else set()
+
+    for reference in references(document):
+        assert reference.removeprefix("#/components/schemas/") in document["components"]["schemas"]

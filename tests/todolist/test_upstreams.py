@@ -1,0 +1,164 @@
+"""The gateway with upstreams that are away, slow or broken, and what it passes on to them."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support import Service, free_port, running
+
+PROPAGATED = {
+    "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "tracestate": "vendor=1",
+    "baggage": "shop=3",
+    "x-request-id": "4711",
+    "b3": "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1",
+    "x-b3-traceid": "0af7651916cd43dd8448eb211c80319c",
+    "x-b3-spanid": "b7ad6b7169203331",
+    "x-b3-parentspanid": "0000000000000001",
+    "x-b3-sampled": "1",
+    "x-b3-flags": "0",
+    "x-ot-span-context": "a;b;c",
+}
+PROFILE = b'{"name": "upstream", "userid": "guest"}'
+
+
+def answer(body: bytes, head: bytes = b"200 OK", content_type: bytes = b"application/json") -> bytes:
+    return b"HTTP/1.1 %s\r\ncontent-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (
+        head, content_type, len(body), body,
+    )  # fmt: skip
+
+
+@contextmanager
+def upstream(behave: Callable[[socket.socket, bytes], None]) -> Iterator[str]:
+    """A TCP server that treats each connection as `behave` says."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def treat(connection: socket.socket) -> None:
+        with connection:
+            behave(connection, connection.recv(65536))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=treat, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+
+
+@contextmanager
+def gateway(directory: Path, user: str, rule: str, **settings: str) -> Iterator[Service]:
+    service = Service("todolist", directory, USER_URL=user, RULE_URL=rule, **settings)
+    with running(service):
+        yield service
+
+
+def test_trace_headers_go_on_and_forged_ones_do_not(tmp_path: Path) -> None:
+    seen: list[bytes] = []
+
+    def record(connection: socket.socket, request: bytes) -> None:
+        seen.append(request)
+        connection.sendall(answer(PROFILE))
+
+    with upstream(record) as url, gateway(tmp_path, url, url) as service:
+        forged = {"x-user-id": "admin", "x-user-name": "admin", "end-user": "admin", "x-served-by": "forged"}
+        for path in ("/api/currentUser", "/api/rule?current=1&name=%E7%89%9B"):
+            assert service.client.get(path, headers={**PROPAGATED, **forged}).status_code == 200
+        service.client.post("/api/rule", json={"name": "x"}, headers={**PROPAGATED, **forged})
+    assert seen[1].startswith(b"GET /api/rule?current=1&name=%E7%89%9B HTTP/1.1\r\n")
+    for request in seen:
+        lines = [line.split(": ", 1) for line in request.split(b"\r\n\r\n")[0].decode().split("\r\n")[1:]]
+        headers = {name.lower(): value for name, value in lines}
+        assert PROPAGATED.items() <= headers.items()
+        assert (headers["x-user-id"], headers["x-user-name"]) == ("guest", "guest")
+        assert "end-user" not in headers
+        assert "x-served-by" not in headers
+
+
+def _silent(connection: socket.socket, _: bytes) -> None:
+    connection.recv(1)
+
+
+def _closes_mid_body(connection: socket.socket, _: bytes) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{")
+
+
+BEHAVIOURS: dict[str, tuple[Callable[[socket.socket, bytes], None], int]] = {
+    "silent": (_silent, 504),
+    "closes mid-body": (_closes_mid_body, 502),
+    "closes at once": (lambda _, __: None, 502),
+    "no HTTP": (lambda connection, _: connection.sendall(b"\x00\xff garbage\r\n\r\n"), 502),
+    "no JSON": (lambda connection, _: connection.sendall(answer(b"<p>", content_type=b"text/html")), 502),
+    "a proxy's 503": (lambda connection, _: connection.sendall(answer(b"no", b"503 X", b"text/plain")), 503),
+    "a redirect": (
+        lambda connection, _: connection.sendall(b"HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n"),
+        502,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BEHAVIOURS)
+def test_a_broken_upstream_is_a_problem_in_time_and_the_rest_goes_on(name: str, tmp_path: Path, rule: Service) -> None:
+    behave, status = BEHAVIOURS[name]
+    with upstream(behave) as url, gateway(tmp_path, url, rule.url, UPSTREAM_TIMEOUT="1") as service:
+        started = time.monotonic()
+        answer = service.client.get("/api/currentUser")
+        assert time.monotonic() - started < 3
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+        assert answer.headers["server-timing"].startswith("user;dur=")
+        assert service.client.get("/api/rule").status_code == 200
+        assert service.client.get("/").status_code == 200
+
+
+def test_an_upstream_that_is_away_is_503_and_welcome_back(tmp_path: Path, users: dict[str, Service]) -> None:
+    port = free_port()
+    rule = Service("rule", tmp_path, PORT=str(port))
+    with running(rule), gateway(tmp_path, users["v1"].url, rule.url) as service:
+        assert service.client.get("/api/rule").status_code == 200
+        rule.kill()
+        away = service.client.get("/api/rule")
+        assert (away.status_code, away.headers["retry-after"]) == (503, "1")
+        assert service.client.get("/api/currentUser").json()["name"] == "秦粤"
+        rule.restart()
+        assert service.client.get("/api/rule").status_code == 200
+
+
+def test_too_many_calls_to_one_upstream_leave_room_for_the_other(tmp_path: Path, rule: Service) -> None:
+    with upstream(_silent) as url, gateway(tmp_path, url, rule.url, UPSTREAM_CONCURRENCY="3") as service:
+        held = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(3)]
+        for connection in held:
+            connection.sendall(b"GET /api/currentUser HTTP/1.1\r\nhost: x\r\n\r\n")
+        end = time.monotonic() + 10
+        while True:
+            with httpx.Client(base_url=service.url, timeout=0.5, trust_env=False) as client:
+                try:
+                    refused = client.get("/api/currentUser")
+                    break
+                except httpx.ReadTimeout:
+                    assert time.monotonic() < end
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert service.client.get("/api/rule").status_code == 200
+        for connection in held:
+            connection.close()
+
+
+def test_a_session_that_cannot_be_checked_is_no_guest(tmp_path: Path, rule: Service, member: httpx.Client) -> None:
+    """A gateway that has no keys yet must not show the guest's list as one's own."""
+    away = f"http://127.0.0.1:{free_port()}"
+    with gateway(tmp_path, away, rule.url) as service:
+        cookie = {"cookie": f"jwtToken={member.cookies['jwtToken']}"}
+        assert service.client.get("/api/rule", headers=cookie).status_code == 503
+        assert service.client.get("/api/rule").status_code == 200

@@ -1,0 +1,188 @@
+"""The user service's accounts, profiles and tokens, through HTTP, on SQLite and on PostgreSQL."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import jwt
+import pytest
+
+from tests.conftest import NewDatabase
+from tests.support import GUEST_NAMES, Service, as_caller, running
+
+PASSWORD = "a good password"
+PROFILE_FIELDS = {
+    "name", "avatar", "userid", "email", "signature", "title", "group", "tags", "notifyCount", "unreadCount",
+    "country", "geographic", "address", "phone", "access", "version",
+}  # fmt: skip
+
+
+@pytest.fixture
+def user(users: dict[str, Service]) -> httpx.Client:
+    return users["v1"].client
+
+
+def register(client: httpx.Client, name: str, password: str = PASSWORD) -> httpx.Response:
+    return client.post("/user/register", json={"userName": name, "password": password})
+
+
+def log_in(client: httpx.Client, name: str, password: str = PASSWORD, **fields: str) -> httpx.Response:
+    return client.post("/api/login/account", json={"userName": name, "password": password, **fields})
+
+
+def claims(user: httpx.Client, token: str) -> dict:
+    key = jwt.PyJWKSet.from_dict(user.get("/.well-known/jwks.json").json()).keys[0]
+    return jwt.decode(token, key, algorithms=["EdDSA"], issuer="todolist-user", audience="todolist")
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_the_guest_differs_by_variant(users: dict[str, Service], version: str) -> None:
+    answer = users[version].client.get("/user/guest")
+    profile = answer.json()
+    assert set(profile) == PROFILE_FIELDS
+    assert (profile["name"], profile["userid"], profile["version"]) == (GUEST_NAMES[version], "guest", version)
+    assert profile["avatar"] == f"/avatars/guest-{version}.svg"
+    assert set(profile["geographic"]) == {"province", "city"}
+    assert answer.headers["x-served-by"] == f"user/{version}@127.0.0.1:{users[version].port}"
+
+
+def test_an_unknown_account_is_404(user: httpx.Client) -> None:
+    for account in ("nobody", "0" * 32, "%00", "a" * 500):
+        assert user.get(f"/user/{account}").status_code == 404
+
+
+def test_register_then_log_in_at_the_other_variant(users: dict[str, Service], unique: Callable[[str], str]) -> None:
+    name = unique("alice")
+    registered = register(users["v1"].client, name)
+    assert registered.status_code == 201
+    body = registered.json()
+    assert (body["status"], body["type"], body["currentAuthority"]) == ("ok", "", "user")
+    answer = log_in(users["v2"].client, name, type="account")
+    assert answer.status_code == 200
+    assert answer.json()["type"] == "account"
+    both = [claims(users["v1"].client, token) for token in (body["token"], answer.json()["token"])]
+    assert both[0]["sub"] == both[1]["sub"]
+    assert both[1]["name"] == name
+    assert both[1]["exp"] - both[1]["iat"] == 12 * 3600 == answer.json()["expiresIn"]
+    profile = users["v2"].client.get(f"/user/{both[0]['sub']}").json()
+    assert (profile["name"], profile["access"], profile["version"]) == (name, "user", "v2")
+
+
+def test_a_taken_name_is_409_in_every_spelling(user: httpx.Client, unique: Callable[[str], str]) -> None:
+    name = unique("zoë")
+    assert register(user, name).status_code == 201
+    for spelling in (name, f" {name} ", name.replace("ë", "e\u0308")):
+        assert register(user, spelling).status_code == 409
+
+
+def test_the_same_registration_many_times_at_once_makes_one_account(users, unique: Callable[[str], str]) -> None:
+    name = unique("crowd")
+    clients = [service.client for service in users.values()] * 10
+    with ThreadPoolExecutor(20) as threads:
+        codes = sorted(answer.status_code for answer in threads.map(lambda client: register(client, name), clients))
+    assert codes == [201] + [409] * 19
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "field"),
+    [
+        ("a", PASSWORD, "userName"),
+        ("   a   ", PASSWORD, "userName"),
+        ("x" * 51, PASSWORD, "userName"),
+        ("a\nb", PASSWORD, "userName"),
+        ("a\0b", PASSWORD, "userName"),
+        ("alice", "short", "password"),
+        ("alice", "x" * 129, "password"),
+        ("alice", 12345678, "password"),
+        (None, PASSWORD, "userName"),
+    ],
+)
+def test_an_invalid_registration_is_422_and_names_the_field(user: httpx.Client, name, password, field: str) -> None:
+    answer = register(user, name, password)
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert str(password) not in answer.text
+
+
+@pytest.mark.parametrize("name", ["nobody at all", "admin", "", "x" * 200, "a\0b"])
+def test_a_wrong_name_or_password_is_401(user: httpx.Client, name: str) -> None:
+    answer = log_in(user, name, "not the password", type="account")
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert (body["status"], body["type"], body["currentAuthority"]) == ("error", "account", "guest")
+    assert body["title"] == "Unauthorized"
+
+
+def test_the_11th_wrong_password_is_429_at_every_variant(users: dict[str, Service], unique) -> None:
+    name = unique("victim")
+    register(users["v1"].client, name)
+    variants = [users["v1"].client, users["v2"].client]
+    codes = [log_in(variants[number % 2], name, "not the password").status_code for number in range(10)]
+    assert codes == [401] * 10
+    for client in variants:
+        # The right password too: else a guesser would learn it.
+        answer = log_in(client, name)
+        assert answer.status_code == 429
+        assert 0 < int(answer.headers["retry-after"]) <= 900
+
+
+def test_guesses_at_the_same_time_are_counted_too(users: dict[str, Service], unique: Callable[[str], str]) -> None:
+    name = unique("target")
+    with ThreadPoolExecutor(20) as threads:
+        answers = threads.map(lambda _: log_in(users["v1"].client, name, "not the password"), range(20))
+    assert sorted(answer.status_code for answer in answers) == [401] * 10 + [429] * 10
+
+
+def test_a_right_password_starts_the_count_anew(user: httpx.Client, unique: Callable[[str], str]) -> None:
+    name = unique("forgetful")
+    register(user, name)
+    for _ in range(2):
+        assert [log_in(user, name, "not the password").status_code for _ in range(9)] == [401] * 9
+        assert log_in(user, name).status_code == 200
+
+
+def test_the_limit_ends_with_its_window(new_database: NewDatabase, tmp_path: Path) -> None:
+    service = Service("user", tmp_path, DATABASE_URL=new_database(), LOGIN_ATTEMPTS="2", LOGIN_WINDOW="1.5")
+    with running(service):
+        register(service.client, "alice")
+        codes = [log_in(service.client, "alice", "not the password").status_code for _ in range(3)]
+        assert codes == [401, 401, 429]
+        end = time.monotonic() + 10
+        while (code := log_in(service.client, "alice").status_code) == 429:
+            assert time.monotonic() < end
+        assert code == 200
+
+
+def test_accounts_are_shown_to_administrators_only(user: httpx.Client, unique: Callable[[str], str]) -> None:
+    member = claims(user, register(user, unique("member")).json()["token"])["sub"]
+    admin = claims(user, log_in(user, "admin", "adminadmin").json()["token"])["sub"]
+    assert user.get("/api/users").status_code == 401
+    assert user.get("/api/users", headers=as_caller("nobody")).status_code == 401
+    assert user.get("/api/users", headers=as_caller(member, "admin")).status_code == 403
+    accounts = user.get("/api/users", headers=as_caller(admin)).json()
+    assert all(set(account) == {"key", "name", "authority"} for account in accounts)
+    assert {account["authority"] for account in accounts if account["name"] == "admin"} == {"admin"}
+    assert "argon2" not in str(accounts)
+
+
+def test_passwords_are_kept_as_argon2id_hashes_only(tmp_path: Path) -> None:
+    path = tmp_path / "user.db"
+    service = Service("user", tmp_path, DATABASE_URL=f"sqlite:///{path}")
+    with running(service):
+        register(service.client, "alice", "correct horse battery")
+    content = b"".join(file.read_bytes() for file in tmp_path.glob("user.db*")) + service.log.read_bytes()
+    assert b"$argon2id$v=19$m=19456,t=2,p=1$" in content
+    assert b"correct horse battery" not in content
+
+
+def test_a_local_key_is_generated_once_and_kept(tmp_path: Path) -> None:
+    service = Service("user", tmp_path)
+    with running(service):
+        first = service.client.get("/.well-known/jwks.json").json()
+        service.stop()
+        service.restart()
+        assert service.client.get("/.well-known/jwks.json").json() == first
+    assert (tmp_path / "data/token-key.pem").stat().st_mode & 0o077 == 0
