@@ -59,7 +59,7 @@ deploy_knative() {
   apply activator
   render knative/v1 knative-v1
   render knative knative
-  if [ "$(revision_image user-v1)" != "$REGISTRY/user:$TAG" ]; then
+  if [ "$(revision_image user-v1) $(revision_ready user-v1)" != "$REGISTRY/user:$TAG True" ]; then
     replace_revision user-v1 user-v2
     say "first step: user-v1 alone"
     apply knative-v1
@@ -81,15 +81,22 @@ revision_image() {
 # gone; until then the other one takes all traffic.
 replace_revision() {
   exists "revision/$1" || return 0
-  if exists "revision/$2"; then
+  if [ "$(revision_ready "$2")" = True ]; then
     kubectl patch services.serving.knative.dev/user --namespace="$namespace" --type=merge \
       --patch="{\"spec\":{\"traffic\":[{\"revisionName\":\"$2\",\"percent\":100,\"tag\":\"${2#user-}\"}]}}"
-    wait_for ksvc/user
+    wait_for traffic/user
     kubectl delete "revision/$1" --namespace="$namespace"
   else
-    # Nothing else could answer meanwhile: the first deployment did not get as far as its second step.
+    # The other one cannot take over: an earlier deployment failed. The databases keep what matters.
+    say "user starts anew, because $2 is not ready"
     kubectl delete services.serving.knative.dev/user --namespace="$namespace"
+    kubectl wait "revision/$1" --for=delete --timeout=60s --namespace="$namespace"
   fi
+}
+
+revision_ready() {
+  kubectl get "revision/$1" --namespace="$namespace" \
+    --output=jsonpath='{.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null || true
 }
 
 need_command python3 "https://www.python.org/downloads/ has it"
@@ -109,6 +116,10 @@ esac
 [ "$(deployed_target)" != "$other" ] ||
   die "namespace $namespace holds the $other set, whose names are the same: \`make undeploy\` first, or choose NAMESPACE="
 
+if [ "$(kubectl get "namespace/$namespace" --ignore-not-found --output=jsonpath='{.status.phase}')" = Terminating ]; then
+  say "waiting until the former namespace $namespace is gone"
+  kubectl wait "namespace/$namespace" --for=delete --timeout=180s
+fi
 if exists "namespace/$namespace" && ! is_ours; then
   die "namespace $namespace exists and is not the application's own: choose another NAMESPACE="
 fi

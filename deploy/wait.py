@@ -1,6 +1,7 @@
 """Wait until workloads are ready; when they cannot become so, say why instead of running out of time.
 
-usage: wait.py --namespace N [--timeout SECONDS] KIND/NAME ...   (statefulset, deployment, revision, ksvc)
+usage: wait.py --namespace N [--timeout SECONDS] KIND/NAME ...
+kinds: statefulset, deployment, revision, ksvc, and traffic: that a ksvc sends requests where it was told to
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from typing import Any
 
 Object = dict[str, Any]
 
-RESOURCES = {"ksvc": "services.serving.knative.dev", "revision": "revisions.serving.knative.dev"}
+RESOURCES = {
+    "ksvc": "services.serving.knative.dev",
+    "revision": "revisions.serving.knative.dev",
+    "traffic": "services.serving.knative.dev",
+}
 # What a container waits for that no waiting cures; image pulls are tried again, so they get a moment.
 HOPELESS = {
     "CrashLoopBackOff",
@@ -66,8 +71,8 @@ class Namespace:
         return sorted(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime")))
 
 
-def progress(found: Object | None) -> tuple[bool, str]:
-    """Say whether a workload is ready, and how far it is."""
+def progress(found: Object | None, wanted_condition: str) -> tuple[bool, str]:
+    """Say whether a workload is ready, and how far it is. wanted_condition: of one of Knative's kinds."""
     if found is None:
         return False, "does not exist yet"
     status = found.get("status", {})
@@ -79,7 +84,7 @@ def progress(found: Object | None) -> tuple[bool, str]:
         return ready >= wanted and status.get("replicas", 0) == wanted, f"{ready} of {wanted} ready"
     conditions = {condition["type"]: condition for condition in status.get("conditions", [])}
     waiting = [c for c in conditions.values() if c["status"] != "True" and c.get("severity", "") == ""]
-    ready = conditions.get("Ready", {}).get("status") == "True"
+    ready = conditions.get(wanted_condition, {}).get("status") == "True"
     return ready, "ready" if ready else reason(waiting[0]) if waiting else "waits for its controller"
 
 
@@ -124,7 +129,8 @@ def wait(namespace: Namespace, workloads: list[str], timeout: float) -> dict[str
     while True:
         pending = {}
         for workload in workloads:
-            ready, state = progress(namespace.get(workload))
+            condition = "RoutesReady" if workload.startswith("traffic/") else "Ready"
+            ready, state = progress(namespace.get(workload), condition)
             if shown.get(workload) != state:
                 print(f"    {workload}: {state}", flush=True)
                 shown[workload] = state
