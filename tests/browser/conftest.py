@@ -22,6 +22,8 @@ from tests.support import ROOT, Service, free_port, running, wait_until
 PATIENCE_MS = 10_000
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "The browser tests need Chromium. Install it: .venv/bin/playwright install chromium (or: apt install chromium)"
+# Stillness saves the time that each dialog takes to rise.
+USUAL = {"locale": "en-US", "viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
 WATCH_VIOLATIONS = """
 addEventListener('securitypolicyviolation', (event) => reportViolation(
   `${event.effectiveDirective} refused ${event.blockedURI} ${event.sample} (${event.sourceFile}:${event.lineNumber})`), true);
@@ -187,8 +189,7 @@ def visit(browser: Browser, system: System, faults: Faults) -> Iterator[Visit]:
     contexts: list[BrowserContext] = []
 
     def new_page(**options: Any) -> Page:
-        size = {"width": 1280, "height": 800}
-        context = browser.new_context(**{"base_url": system.url, "locale": "en-US", "viewport": size, **options})
+        context = browser.new_context(**{"base_url": system.url, **USUAL, **options})
         context.set_default_timeout(PATIENCE_MS)
         faults.watch(context)
         contexts.append(context)

@@ -98,7 +98,8 @@ function showFormError(form, error, special) {
   box.hidden = false;
 }
 
-function clearErrors(dialog) {
+/** Takes all messages away. @param {HTMLDialogElement} dialog */
+export function clearErrors(dialog) {
   for (const box of dialog.querySelectorAll('.form-error, .field-error')) {
     box.hidden = true;
     box.textContent = '';

@@ -1,5 +1,5 @@
 import { fetchProfile, isAborted, listAccounts, logIn, logOut, register } from './api.js';
-import { handleForm, lengthOf, openDialog } from './dialogs.js';
+import { clearErrors, handleForm, lengthOf, openDialog } from './dialogs.js';
 import { byId, el, icon, prefersStill } from './dom.js';
 import { onLanguageChange, t } from './i18n.js';
 import { announce, errorText, toast } from './messages.js';
@@ -142,6 +142,8 @@ function setUpAccountForm() {
 
   byId('account-other').addEventListener('click', () => {
     registering = !registering;
+    // What was wrong in one form says nothing about the other.
+    clearErrors(dialog);
     drawAccount();
     userName.focus();
   });
