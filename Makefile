@@ -32,7 +32,6 @@ clean: ## Remove what was made: the environment, the databases, all caches
 
 .PHONY: test
 test: .venv/dev.done ## Run all tests that need no cluster (TESTS=tests/rule for some)
-	@$(VENV)/python -m tests.requirements
 	@$(VENV)/pytest $(TESTS)
 
 .PHONY: lint

@@ -65,15 +65,15 @@ class ProblemDetails(BaseModel):
     errors: list[FieldError] | None = None
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def documented(*statuses: int, model: type[BaseModel] = ProblemDetails) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` argument of a route that can answer these problems."""
     return {
         status: {
             "description": HTTPStatus(status).phrase,
-            "model": ProblemDetails,
+            "model": model,
             "content": {
                 MEDIA_TYPE: {
-                    "schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"},
+                    "schema": {"$ref": f"#/components/schemas/{model.__name__}"},
                     "example": {
                         "type": "about:blank",
                         "title": HTTPStatus(status).phrase,
@@ -107,8 +107,12 @@ def add_handlers(app: FastAPI) -> None:
         return error.response()
 
     @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> Response:
-        headers = dict(error.headers) if error.headers else None
+    async def http(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            # Each method is a route of its own, and the framework names that of the first one only.
+            operations = app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", ""), ())
+            headers["Allow"] = ", ".join(sorted(map(str.upper, operations))) or headers["Allow"]
         details = {
             404: "There is nothing at this address.",
             405: "This address does not take this method.",

@@ -19,7 +19,7 @@ from services.chassis.routing import DirectRoute
 from services.user import store
 from services.user.passwords import Passwords
 from services.user.profiles import profile
-from services.user.schemas import Account, Authority, Credentials, LoggedIn, Profile, Registration
+from services.user.schemas import Account, Authority, Credentials, LoggedIn, LoginRefused, Profile, Registration
 from services.user.settings import Settings
 from services.user.tokens import Tokens
 
@@ -47,6 +47,21 @@ class State:
     def logged_in(self, account: store.AccountRow, type: str = "") -> dict[str, Any]:
         """Return the answer that starts a session."""
         return {"status": "ok", "type": type, "currentAuthority": account.authority, **self.tokens.issue(account)}
+
+
+# Before the route of a profile, whose path this one would match too.
+@router.post("/user/register", status_code=201, response_model=LoggedIn, responses={**WRITE_ERRORS, **documented(409)})
+async def register(request: Request, registration: Registration) -> Response:
+    """Create an account and log it in."""
+    state = State.of(request)
+    taken = Problem(409, "This name is taken.")
+    if await store.find_by_name(state.database, registration.userName):
+        raise taken
+    password_hash = await state.passwords.hash(registration.password)
+    account = await store.create(state.database, registration.userName, password_hash, "user")
+    if account is None:
+        raise taken
+    return _json(state.logged_in(account), 201)
 
 
 @router.get("/user/{id}", response_model=Profile, responses=documented(404, 503))
@@ -81,31 +96,15 @@ async def list_accounts(request: Request) -> Response:
     return _json([{"key": row.id, "name": row.name, "authority": row.authority} for row in rows])
 
 
-@router.post("/user/register", status_code=201, response_model=LoggedIn, responses={**WRITE_ERRORS, **documented(409)})
-async def register(request: Request, registration: Registration) -> Response:
-    """Create an account and log it in."""
-    state = State.of(request)
-    taken = Problem(409, "This name is taken.")
-    if await store.find_by_name(state.database, registration.userName):
-        raise taken
-    password_hash = await state.passwords.hash(registration.password)
-    account = await store.create(state.database, registration.userName, password_hash, "user")
-    if account is None:
-        raise taken
-    return _json(state.logged_in(account), 201)
-
-
-@router.post("/api/login/account", response_model=LoggedIn, responses={**WRITE_ERRORS, **documented(401, 429)})
+@router.post(
+    "/api/login/account",
+    response_model=LoggedIn,
+    responses={**WRITE_ERRORS, **documented(401, model=LoginRefused), **documented(429)},
+)
 async def log_in(request: Request, credentials: Credentials) -> Response:
     """Return a token for a right name and password."""
-    # The course's front end reads `status` and `type`: here they are words of its own, not those of RFC 9457.
-    wrong = Problem(
-        401,
-        "The name or the password is wrong.",
-        status="error",
-        type=credentials.type,
-        currentAuthority=GUEST,
-    )
+    refused = {"status": "error", "type": credentials.type, "currentAuthority": GUEST}
+    wrong = Problem(401, "The name or the password is wrong.", headers=None, **refused)
     try:
         name = Registration(userName=credentials.userName, password=credentials.password).userName
     except ValidationError:

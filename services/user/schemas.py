@@ -52,6 +52,20 @@ class LoggedIn(BaseModel):
     expiresIn: int = Field(description="Seconds the token is valid for")
 
 
+class LoginRefused(BaseModel):
+    """The answer to a wrong name or password.
+
+    The course's front end reads `status` and `type`: here they are words of its own, not those of RFC 9457.
+    """
+
+    status: Literal["error"] = "error"
+    type: str = Field("", description="The type of the login as it was sent")
+    currentAuthority: Literal["guest"] = "guest"
+    title: str
+    detail: str
+    traceId: str | None = None
+
+
 class Label(BaseModel):
     """A text with its key."""
 

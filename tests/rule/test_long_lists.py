@@ -24,7 +24,8 @@ def full_rule(tmp_path_factory: pytest.TempPathFactory):
 def fill(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.executemany(
-            'INSERT INTO items (owner, name, "desc", status, changes, created_at, updated_at) VALUES (?, ?, "", ?, 0, ?, ?)',
+            'INSERT INTO items (owner, name, "desc", status, changes, created_at, updated_at) '
+            'VALUES (?, ?, "", ?, 0, ?, ?)',
             (
                 (
                     "collector",
