@@ -136,9 +136,7 @@ def test_complete_pause_resume_close_and_reopen(member: Page) -> None:
         action(member, what, "Buy milk").click()
         expect(status_of(member, "Buy milk")).to_have_text(status)
         expect(member.locator("#toast-status")).to_have_text(note)
-        labels = [
-            button.get_attribute("title") for button in row(member, "Buy milk").locator(".actions button").all()
-        ]
+        labels = [button.get_attribute("title") for button in row(member, "Buy milk").locator(".actions button").all()]
         assert labels == [*offered, "Edit", "Delete"]
         member.reload()
         expect(status_of(member, "Buy milk")).to_have_text(status)

@@ -59,7 +59,7 @@ def test_the_reload_button_asks_again(guest: Page) -> None:
         version = answer.value.json()["version"]
         expect(guest.get_by_test_id("profile-variant")).to_have_text(version)
         expect(guest.get_by_test_id("profile-name")).to_have_text(GUEST_NAMES[version])
-        expect(guest.locator("#announcer")).to_have_text(f"{GUEST_NAMES[version]}, answered by user {version}")
+        expect(guest.locator("#announcer-session")).to_have_text(f"{GUEST_NAMES[version]}, answered by user {version}")
         answered.add(version)
         if len(answered) == 2:
             return

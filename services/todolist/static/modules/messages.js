@@ -32,7 +32,12 @@ export function toast(text, kind = 'status') {
   setTimeout(() => note.remove(), kind === 'alert' ? 2 * TOAST_MS : TOAST_MS);
 }
 
-/** Reads a text out without showing it. @param {string} text */
-export function announce(text) {
-  byId('announcer').textContent = text;
+/**
+ * Reads a text out without showing it. Each part of the page has a region of its own: in a common one, what comes
+ * at the same time would take each other's place unheard.
+ * @param {string} text
+ * @param {'items' | 'session'} part
+ */
+export function announce(text, part) {
+  byId(`announcer-${part}`).textContent = text;
 }

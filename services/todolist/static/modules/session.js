@@ -41,7 +41,7 @@ async function loadProfile({ byHand = false } = {}) {
     away = false;
     draw();
     if (before) animate(before);
-    if (byHand) announce(t('session.now', { name: known.profile.name, version: known.version }));
+    if (byHand) announce(t('session.now', { name: known.profile.name, version: known.version }), 'session');
     if (before && before.profile.userid !== known.profile.userid) {
       if (byHand && known.profile.userid === GUEST) toast(t('session.expired'));
       ownerChanged();
@@ -52,7 +52,7 @@ async function loadProfile({ byHand = false } = {}) {
     draw();
     const text = errorText(error);
     byId('profile-error').title = text;
-    announce(`${t('session.away')}. ${text}`);
+    announce(`${t('session.away')}. ${text}`, 'session');
   } finally {
     if (newest === mine) button.setAttribute('aria-busy', 'false');
   }

@@ -1,0 +1,233 @@
+"""Waiting, empty and broken: what the page shows, and that nothing is lost."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.conftest import Faults, System, Visit
+from tests.browser.screen import (
+    PASSWORD,
+    action,
+    add_items,
+    dialog,
+    expect_settled,
+    hold,
+    names,
+    open_list,
+    sign_up,
+    status_of,
+    stored,
+)
+from tests.support import GUEST_NAMES
+
+
+@pytest.fixture
+def owner(visit: Visit, breakable: System, unique: Callable[[str], str]) -> Page:
+    """A page of somebody with one item, in front of services that may die."""
+    page = visit(base_url=breakable.url)
+    sign_up(page, unique("owner"))
+    add_items(page, "Buy milk")
+    return page
+
+
+def answering(status: int, body: dict | None = None, **headers: str) -> Callable[[Route], None]:
+    """Return a handler that answers with a problem."""
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    problem = {"type": "about:blank", "title": "Problem", "status": status, **(body or {})}
+    return lambda route: route.fulfill(
+        status=status, headers={"content-type": "application/problem+json", **headers}, json=problem
+    )
+
+
+def test_loading_shows_and_goes(member: Page) -> None:
+    add_items(member, "Here")
+    held = hold(member, lambda request: "/api/rule" in request.url)
+    member.goto("/")
+    expect(member.locator("#list-body")).to_have_attribute("aria-busy", "true")
+    expect(member.locator("#skeleton")).to_be_visible()
+    expect(member.get_by_test_id("empty")).to_be_hidden()
+    held[0].continue_()
+    expect(names(member)).to_have_text(["Here"])
+    expect(member.locator("#skeleton")).to_be_hidden()
+    expect(member.locator("#list-body")).to_have_attribute("aria-busy", "false")
+
+
+def test_an_empty_list_invites_to_fill_it(member: Page) -> None:
+    open_list(member)
+    empty = member.get_by_test_id("empty")
+    expect(empty.get_by_role("heading")).to_have_text("Nothing to do. Really.")
+    expect(member.locator(".range")).to_have_text("No items")
+    empty.get_by_role("button", name="New item").click()
+    member.get_by_label("Name", exact=True).fill("First")
+    member.keyboard.press("Enter")
+    expect(names(member)).to_have_text(["First"])
+    expect(empty).to_be_hidden()
+
+
+def test_with_user_dead_the_list_still_loads(visit: Visit, breakable: System, faults: Faults) -> None:
+    page = visit(base_url=breakable.url)
+    add_items(page, "Of the guests")
+    breakable.users[0].kill()
+    faults.expect(503)
+    open_list(page)
+    expect(names(page).first).to_have_text("Of the guests")
+    expect(page.get_by_test_id("profile-name")).to_have_text("Nobody answered")
+    expect(page.get_by_test_id("profile-error")).to_have_text("Profile unavailable")
+    expect(page.locator("#announcer-session")).to_contain_text(
+        "Profile unavailable. A service behind the gateway is away."
+    )
+    # The rest goes on working.
+    action(page, "Complete", "Of the guests").first.click()
+    expect(status_of(page, "Of the guests").first).to_have_text("Done")
+    expect(page.get_by_test_id("mesh-trunk-user")).to_have_attribute("data-failed", re.compile("[1-9]"))
+
+    breakable.users[0].restart()
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_test_id("profile-name")).to_have_text(GUEST_NAMES["v1"])
+    expect(page.get_by_test_id("profile-error")).to_be_hidden()
+
+
+def test_with_user_dead_the_login_keeps_its_text(owner: Page, breakable: System, faults: Faults) -> None:
+    owner.context.clear_cookies()
+    open_list(owner)
+    breakable.users[0].kill()
+    faults.expect(503)
+    owner.get_by_test_id("register").click()
+    dialog(owner).get_by_label("User name").fill("patient")
+    dialog(owner).get_by_label("Password", exact=True).fill(PASSWORD)
+    register = dialog(owner).get_by_role("button", name="Register", exact=True)
+    register.click()
+    expect(dialog(owner).get_by_role("alert")).to_contain_text("A service behind the gateway is away.")
+    expect(dialog(owner).get_by_label("Password", exact=True)).to_have_value(PASSWORD)
+
+    breakable.users[0].restart()
+    register.click()
+    expect(owner.get_by_test_id("profile-name")).to_have_text("patient")
+
+
+def test_with_rule_dead_the_profile_still_shows(owner: Page, breakable: System, faults: Faults) -> None:
+    breakable.rule.kill()
+    faults.expect(503)
+    owner.goto("/?q=milk")
+    error = owner.get_by_test_id("list-error")
+    expect(error.get_by_role("alert")).to_contain_text("The list could not be loaded")
+    expect(error.get_by_role("alert")).to_contain_text("A service behind the gateway is away.")
+    expect(owner.get_by_test_id("profile-name")).to_have_text(re.compile("^owner"))
+    expect(owner.get_by_test_id("profile-variant")).to_have_text("v1")
+    expect(owner.get_by_test_id("empty")).to_be_hidden()
+    expect(owner.get_by_test_id("mesh-edge-rule")).to_have_attribute("data-failed", "1")
+    error.get_by_role("button", name="Try again").click()
+    expect(owner.get_by_test_id("mesh-edge-rule")).to_have_attribute("data-failed", "2")
+    expect(error).to_be_visible()
+
+    breakable.rule.restart()
+    error.get_by_role("button", name="Try again").click()
+    expect(names(owner)).to_have_text(["Buy milk"])
+    expect(error).to_be_hidden()
+    expect(owner.get_by_test_id("search")).to_have_value("milk")
+
+
+def test_with_rule_dead_nothing_that_was_typed_is_lost(owner: Page, breakable: System, faults: Faults) -> None:
+    open_list(owner)
+    breakable.rule.kill()
+    faults.expect(503)
+    # A change of status says that it did not happen, and shows what is true.
+    action(owner, "Complete", "Buy milk").click()
+    expect(owner.locator("#toast-alert")).to_contain_text("Not saved: A service behind the gateway is away.")
+    expect(status_of(owner, "Buy milk")).to_have_text("In progress")
+
+    action(owner, "Delete", "Buy milk").click()
+    dialog(owner).get_by_role("button", name="Delete").click()
+    expect(dialog(owner).get_by_role("alert")).to_contain_text("A service behind the gateway is away.")
+    dialog(owner).get_by_role("button", name="Cancel").click()
+    expect(names(owner)).to_have_text(["Buy milk"])
+
+    owner.get_by_test_id("new-item").click()
+    owner.get_by_label("Name", exact=True).fill("A long thought")
+    owner.get_by_label("Description").fill("that nobody wants to type twice")
+    create = owner.get_by_role("button", name="Create", exact=True)
+    create.click()
+    expect(dialog(owner).get_by_role("alert")).to_contain_text("A service behind the gateway is away.")
+    expect(owner.get_by_label("Name", exact=True)).to_have_value("A long thought")
+    expect(owner.get_by_label("Description")).to_have_value("that nobody wants to type twice")
+
+    breakable.rule.restart()
+    create.click()
+    expect(names(owner)).to_have_text(["A long thought", "Buy milk"])
+    assert [item["desc"] for item in stored(owner)] == ["that nobody wants to type twice", ""]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "text"),
+    [
+        (429, {"Retry_After": "7"}, "Too many tries. Try again in 7 seconds."),
+        (500, {}, "The service made a mistake."),
+        (503, {"Retry_After": "120"}, "A service behind the gateway is away. Try again in 2 minutes."),
+        (504, {}, "A service behind the gateway did not answer in time."),
+    ],
+)
+def test_an_error_is_named(guest: Page, faults: Faults, status: int, headers: dict[str, str], text: str) -> None:
+    faults.expect(status)
+    guest.route("**/api/rule?*", answering(status, {"traceId": "4bf92f3577b34da6"}, **headers))
+    open_list(guest)
+    error = guest.get_by_test_id("list-error")
+    expect(error.get_by_role("alert").get_by_role("paragraph")).to_have_text(text)
+    expect(error).to_contain_text(f"{status} · Trace 4bf92f3577b34da6")
+
+
+def test_a_refused_field_of_the_service_stands_beside_it(member: Page, faults: Faults) -> None:
+    faults.expect(422)
+    open_list(member)
+    member.route("**/api/rule", answering(422, {"errors": [{"field": "desc", "message": "too rude"}]}))
+    member.get_by_test_id("new-item").click()
+    member.get_by_label("Name", exact=True).fill("Fine")
+    member.get_by_label("Description").fill("Rude")
+    member.get_by_role("button", name="Create", exact=True).click()
+    desc = member.get_by_label("Description")
+    expect(desc).to_have_attribute("aria-invalid", "true")
+    expect(desc).to_be_focused()
+    expect(desc).to_have_value("Rude")
+
+
+def test_without_network(member: Page, faults: Faults) -> None:
+    add_items(member, "Here")
+    open_list(member)
+    faults.expect("ERR_INTERNET_DISCONNECTED")
+    member.context.set_offline(True)
+    action(member, "Pause", "Here").click()
+    expect(member.locator("#toast-alert")).to_have_text("Not saved: The gateway cannot be reached.")
+    member.get_by_role("columnheader", name="Name").get_by_role("button").click()
+    expect(member.get_by_test_id("list-error")).to_contain_text("The gateway cannot be reached.")
+
+    member.context.set_offline(False)
+    member.get_by_role("button", name="Try again").click()
+    expect(names(member)).to_have_text(["Here"])
+    expect(status_of(member, "Here")).to_have_text("In progress")
+
+
+def test_an_answer_that_is_no_json(guest: Page) -> None:
+    guest.route("**/api/rule?*", lambda route: route.fulfill(body="<html>a captive portal", content_type="text/html"))
+    open_list(guest)
+    expect(guest.get_by_test_id("list-error")).to_contain_text("The answer was not understood.")
+
+
+def test_the_policy_forbids_what_markup_could_do(guest: Page, faults: Faults) -> None:
+    answer = guest.goto("/")
+    expect_settled(guest)
+    assert answer is not None
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    guest.evaluate("document.body.setAttribute('style', 'color: red')")
+    # This also shows that the watch over the other tests is awake.
+    guest.evaluate("new Promise(requestAnimationFrame)")
+    assert any("policy: style-src-attr refused inline" in fault for fault in faults.found), faults.found
+    guest.evaluate("setTimeout(() => { throw new Error('uncaught on purpose') })")
+    guest.evaluate("console.error('said on purpose')")
+    with guest.expect_event("console", lambda message: "in the end" in message.text):
+        guest.evaluate("setTimeout(() => console.info('in the end'), 20)")
+    assert any("uncaught on purpose" in fault for fault in faults.found)
+    assert any("said on purpose" in fault for fault in faults.found)
+    faults.found.clear()

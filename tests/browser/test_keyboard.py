@@ -1,0 +1,193 @@
+"""Without a mouse, and without looking."""
+
+import re
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.screen import action, add_items, chip, dialog, names, open_list, status_of, stored
+
+# More stops than the page has.
+STOPS = 90
+
+
+def tab_to(page: Page, target: Locator) -> None:
+    """Press Tab until the target has the focus."""
+    for _ in range(STOPS):
+        page.keyboard.press("Tab")
+        if target.evaluate("node => node === document.activeElement"):
+            return
+    raise AssertionError(f"Tab never reaches {target}")
+
+
+def test_the_skip_link_comes_first(member: Page) -> None:
+    add_items(member, "Here")
+    open_list(member)
+    skip = member.get_by_role("link", name="Skip to the items")
+    member.keyboard.press("Tab")
+    expect(skip).to_be_focused()
+    expect(skip).to_be_in_viewport(ratio=1)
+    member.keyboard.press("Enter")
+    expect(member.get_by_role("heading", name="Todo items")).to_be_focused()
+    member.keyboard.press("Tab")
+    expect(member.get_by_test_id("new-item")).to_be_focused()
+    expect(skip).not_to_be_in_viewport()
+
+
+def test_create_and_delete_an_item(member: Page) -> None:
+    open_list(member)
+    new = member.get_by_test_id("new-item")
+    tab_to(member, new)
+    member.keyboard.press("Enter")
+    expect(member.get_by_label("Name", exact=True)).to_be_focused()
+    member.keyboard.type("By hand")
+    member.keyboard.press("Tab")
+    member.keyboard.type("no mouse")
+    tab_to(member, member.get_by_role("button", name="Create", exact=True))
+    member.keyboard.press("Space")
+    expect(names(member)).to_have_text(["By hand"])
+    expect(new).to_be_focused()
+
+    delete = action(member, "Delete", "By hand")
+    tab_to(member, delete)
+    member.keyboard.press("Enter")
+    confirm = member.get_by_role("alertdialog")
+    # The safe answer is the first one.
+    expect(confirm.get_by_role("button", name="Cancel")).to_be_focused()
+    member.keyboard.press("Tab")
+    expect(confirm.get_by_role("button", name="Delete")).to_be_focused()
+    member.keyboard.press("Enter")
+    expect(member.get_by_test_id("empty")).to_be_visible()
+    expect(member.get_by_role("heading", name="Todo items")).to_be_focused()
+    assert not stored(member)
+
+
+def test_enter_in_a_field_sends_the_form(member: Page) -> None:
+    open_list(member)
+    member.get_by_test_id("new-item").press("Enter")
+    member.keyboard.type("Quick")
+    member.keyboard.press("Enter")
+    expect(names(member)).to_have_text(["Quick"])
+
+
+def test_escape_closes_a_dialog_and_the_focus_returns(member: Page) -> None:
+    add_items(member, "Here")
+    open_list(member)
+    edit = action(member, "Edit", "Here")
+    edit.press("Enter")
+    expect(member.get_by_label("Name", exact=True)).to_be_focused()
+    member.keyboard.press("Escape")
+    expect(dialog(member)).to_have_count(0)
+    expect(edit).to_be_focused()
+
+
+def test_the_focus_stays_inside_an_open_dialog(member: Page) -> None:
+    add_items(member, "Here")
+    open_list(member)
+    action(member, "Edit", "Here").press("Enter")
+    for _ in range(12):
+        member.keyboard.press("Tab")
+        inside = member.evaluate(
+            "document.activeElement === document.body || document.activeElement.closest('dialog') !== null"
+        )
+        assert inside
+
+
+def test_the_focus_goes_to_the_item_that_takes_the_place(member: Page) -> None:
+    add_items(member, "Third", "Second", "First")
+    open_list(member)
+    action(member, "Delete", "Second").press("Enter")
+    member.get_by_role("alertdialog").get_by_role("button", name="Delete").press("Enter")
+    expect(names(member)).to_have_text(["First", "Third"])
+    expect(action(member, "Delete", "Third")).to_be_focused()
+
+
+def test_the_focus_stays_in_the_row_when_its_status_changes(member: Page) -> None:
+    add_items(member, "Here")
+    open_list(member)
+    action(member, "Complete", "Here").press("Enter")
+    expect(status_of(member, "Here")).to_have_text("Done")
+    expect(action(member, "Reopen", "Here")).to_be_focused()
+    member.keyboard.press("Enter")
+    expect(status_of(member, "Here")).to_have_text("In progress")
+    action(member, "Pause", "Here").press("Enter")
+    expect(action(member, "Resume", "Here")).to_be_focused()
+
+
+def test_the_focus_stays_in_the_pager(member: Page) -> None:
+    add_items(member, *(f"Item {number}" for number in range(11)))
+    open_list(member, "/?size=10")
+    member.get_by_role("button", name="Next page").press("Enter")
+    expect(member.locator(".range")).to_have_text("11–11 of 11")
+    expect(member.get_by_role("button", name="Page 2", exact=True)).to_be_focused()
+
+
+def test_selecting_and_filtering_by_keys(member: Page) -> None:
+    add_items(member, {"name": "Finished", "status": 2}, "Open")
+    open_list(member)
+    tab_to(member, chip(member, "Done"))
+    member.keyboard.press("Space")
+    expect(names(member)).to_have_text(["Finished"])
+    expect(chip(member, "Done")).to_be_focused()
+    tab_to(member, member.get_by_label("Select “Finished”"))
+    member.keyboard.press("Space")
+    tab_to(member, member.get_by_role("button", name="Clear selection"))
+    member.keyboard.press("Enter")
+    expect(member.get_by_label("Select “Finished”")).not_to_be_checked()
+    expect(member.get_by_label("Select all on this page")).to_be_focused()
+
+
+def test_arrows_change_language_and_theme(guest: Page) -> None:
+    open_list(guest)
+    guest.get_by_label("English").focus()
+    guest.keyboard.press("ArrowLeft")
+    expect(guest.locator("html")).to_have_attribute("lang", "zh-CN")
+    guest.get_by_label("跟随系统").focus()
+    guest.keyboard.press("ArrowRight")
+    expect(guest.locator("html")).to_have_attribute("data-theme", "light")
+
+
+def test_every_control_has_a_name(member: Page) -> None:
+    add_items(member, "Here")
+    open_list(member)
+    controls = "button:visible, input:visible, select:visible, textarea:visible, a:visible, [tabindex='0']:visible"
+    for opens in ("", "new-item"):
+        if opens:
+            member.get_by_test_id(opens).click()
+        nameless = member.locator(controls).evaluate_all(
+            """nodes => nodes.filter((node) => ![node.getAttribute('aria-label'), node.textContent,
+                 ...(node.getAttribute('aria-labelledby') ?? '').split(' ')
+                   .map((id) => document.getElementById(id)?.textContent),
+                 ...[...(node.labels ?? [])].map((label) => label.textContent)].some((text) => text?.trim()))
+               .map((node) => node.outerHTML)"""
+        )
+        assert nameless == []
+
+
+def test_live_regions_announce(member: Page) -> None:
+    add_items(member, "One", "Two", {"name": "Three", "status": 2})
+    open_list(member)
+    announcer = member.locator("#announcer-items")
+    expect(announcer).to_have_role("status")
+    expect(announcer).to_have_text("3 items")
+    chip(member, "Done").check()
+    expect(announcer).to_have_text("1 item")
+    member.get_by_test_id("search").fill("nothing like this")
+    expect(announcer).to_have_text("0 items")
+
+    expect(member.locator("#toast-status")).to_have_role("status")
+    expect(member.locator("#toast-alert")).to_have_role("alert")
+    expect(member.locator("#traffic-state")).to_have_role("status")
+    # A region that is hidden from the tree would stay silent.
+    for region in ("#announcer-items", "#announcer-session", "#toast-status", "#toast-alert"):
+        hidden = member.locator(region).evaluate("node => node.closest('[aria-hidden=true], [hidden]') !== null")
+        assert not hidden, region
+
+
+def test_the_picture_can_be_read_as_text(guest: Page) -> None:
+    open_list(guest)
+    lines = guest.get_by_role("list", name="Calls so far").get_by_role("listitem")
+    expect(
+        lines.filter(has_text=re.compile(r"^gateway todolist v1: 2 calls, median .+ ms, last .+ ms, 1 pod$"))
+    ).to_have_count(1)
+    expect(lines.filter(has_text=re.compile(r"^user v[12]: 1 call, ")).first).to_be_attached()
+    expect(lines.filter(has_text="not seen yet")).to_have_count(1)

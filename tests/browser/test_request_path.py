@@ -1,0 +1,280 @@
+"""The panel that shows which way the calls went, and gentle traffic."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, Response, Route, expect
+
+from tests.browser.conftest import Faults, Visit
+from tests.browser.screen import expect_settled, open_list, requests_of
+
+LEAVES = ("user-v1", "user-v2", "rule")
+ENTRY = re.compile(r'(\w+);dur=([\d.]+);desc="(\w+)/(v\d)@([^"]+)"')
+PROFILE = "**/api/currentUser"
+LIST = "**/api/rule?*"
+
+
+@pytest.fixture
+def guest(visit: Visit) -> Page:
+    """A page with lights that run: what moves must not disturb what is counted."""
+    return visit(reduced_motion="no-preference")
+
+
+def edge(page: Page, leaf: str) -> Locator:
+    return page.get_by_test_id(f"mesh-edge-{leaf}")
+
+
+def expect_counts(page: Page, **counts: int) -> None:
+    for leaf, count in counts.items():
+        expect(edge(page, leaf.replace("_", "-"))).to_have_attribute("data-count", str(count))
+
+
+def counted_from_headers(page: Page) -> Counter[str]:
+    """Return what grows with each answer: how often each version answered, by Server-Timing alone."""
+    counts: Counter[str] = Counter()
+
+    def count(response: Response) -> None:
+        for service, _, name, version, _ in ENTRY.findall(response.headers.get("server-timing", "")):
+            assert service == name
+            counts["rule" if name == "rule" else f"{name}-{version}"] += 1
+
+    page.on("response", count)
+    return counts
+
+
+def with_timing(*entries: str, served_by: str = "todolist/v1@gateway-0") -> Callable[[Route], None]:
+    """Return a handler that lets the answer through with other headers, one entry after the other."""
+    waiting = list(entries)
+
+    def handle(route: Route) -> None:
+        answer = route.fetch()
+        timing = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        headers = {**answer.headers, "server-timing": timing, "x-served-by": served_by}
+        route.fulfill(response=answer, headers=headers)
+
+    return handle
+
+
+def reload_profile(page: Page, times: int = 1) -> None:
+    for _ in range(times):
+        with page.expect_response(PROFILE):
+            page.get_by_role("button", name="Reload the profile").click()
+
+
+def hide(page: Page) -> None:
+    """Do what the browser does when another tab comes to the front."""
+    page.evaluate(
+        """() => {
+          Object.defineProperty(document, 'hidden', { value: true, configurable: true });
+          Object.defineProperty(document, 'visibilityState', { value: 'hidden', configurable: true });
+          document.dispatchEvent(new Event('visibilitychange'));
+        }"""
+    )
+
+
+def test_the_edges_count_what_the_headers_say(guest: Page) -> None:
+    counts = counted_from_headers(guest)
+    open_list(guest)
+    reload_profile(guest, 12)
+    assert counts["rule"] == 1
+    assert counts["user-v1"] + counts["user-v2"] == 13
+    for leaf in LEAVES:
+        expect(edge(guest, leaf)).to_have_attribute("data-count", str(counts[leaf]))
+        expect(edge(guest, leaf)).to_have_attribute("data-failed", "0")
+    expect_counts(guest, todolist=14)
+    expect(guest.get_by_test_id("mesh-trunk-user")).to_have_attribute("data-count", "13")
+
+    for version in ("v1", "v2"):
+        expect(guest.get_by_test_id(f"split-{version}")).to_have_attribute("data-count", str(counts[f"user-{version}"]))
+    expect(guest.get_by_test_id("split-bar")).to_have_attribute("data-count", "13")
+
+
+def test_nothing_but_the_headers_counts(guest: Page) -> None:
+    # The body names the variant that truly answered; these headers name others.
+    entries = [*('user;dur=8.4;desc="user/v2@user-v2-7d9"',) * 3, 'user;dur=3.1;desc="user/v1@user-v1-5c4"']
+    guest.route(PROFILE, with_timing(*entries))
+    guest.route(LIST, with_timing('rule;dur=2.5;desc="rule/v1@rule-0"'))
+    open_list(guest)
+    expect(guest.get_by_test_id("profile-variant")).to_have_text("v2")
+    reload_profile(guest, 3)
+
+    expect(guest.get_by_test_id("profile-variant")).to_have_text("v1")
+    expect_counts(guest, user_v1=1, user_v2=3, rule=1)
+    expect(guest.get_by_test_id("split-bar")).to_have_attribute("aria-label", "v1: 1 (25%), v2: 3 (75%)")
+    expect(guest.locator("#split-legend")).to_have_text("v1 125%v2 375%")
+    expect(guest.locator("#picture")).to_contain_text("3× 8.4 ms")
+    expect(guest.locator("#picture")).to_contain_text("1× 3.1 ms")
+    grown = [guest.get_by_test_id(f"split-{version}").evaluate("bar => bar.style.flexGrow") for version in ("v1", "v2")]
+    assert grown == ["0.25", "0.75"]
+
+    calls = guest.get_by_test_id("calls").get_by_role("listitem")
+    expect(calls).to_have_count(5)
+    expect(calls.first).to_contain_text("GET/api/currentUser200")
+    expect(calls.first).to_contain_text("todolist/v1@gateway-0")
+    expect(calls.first).to_contain_text("user v1 3.1 ms")
+    expect(calls.nth(1)).to_contain_text("user v2 8.4 ms")
+
+
+def test_a_third_version_gets_an_edge_of_its_own(guest: Page) -> None:
+    guest.route(PROFILE, with_timing('user;dur=4.2;desc="user/v3@user-v3-0"'))
+    open_list(guest)
+    expect_counts(guest, user_v3=1, user_v1=0, user_v2=0)
+    expect(guest.get_by_test_id("split-v3")).to_have_attribute("data-count", "1")
+
+
+def test_a_cold_start_is_marked(guest: Page) -> None:
+    cold, warm = 'user;dur=1240;desc="user/v1@user-v1-new"', 'user;dur=4.0;desc="user/v2@user-v2-warm"'
+    # New and quick is warm; slow and known is only slow.
+    guest.route(PROFILE, with_timing(warm, cold, cold, warm.replace("4.0", "900")))
+    open_list(guest)
+    expect_counts(guest, user_v2=1)
+    expect(guest.get_by_test_id("cold-user-v2")).to_have_count(0)
+    reload_profile(guest)
+    mark = guest.get_by_test_id("cold-user-v1")
+    expect(mark).to_have_attribute("data-count", "1")
+    expect(mark).to_contain_text("1,240 ms")
+    expect(guest.get_by_test_id("calls").get_by_role("listitem").first).to_contain_text("cold start")
+    expect(guest.locator("#mesh-text")).to_contain_text("1 cold start, 1,240 ms")
+
+    reload_profile(guest, 2)
+    expect_counts(guest, user_v1=2, user_v2=2)
+    expect(mark).to_have_attribute("data-count", "1")
+    expect(guest.get_by_test_id("cold-user-v2")).to_have_count(0)
+    guest.get_by_test_id("mesh-reset").click()
+    expect(mark).to_have_count(0)
+
+
+def test_reset_starts_counting_again(guest: Page) -> None:
+    open_list(guest)
+    expect_counts(guest, todolist=2, rule=1)
+    guest.get_by_test_id("mesh-reset").click()
+    expect(guest.locator("#toast-status")).to_have_text("Counting starts again")
+    expect_counts(guest, todolist=0, user_v1=0, user_v2=0, rule=0)
+    expect(guest.get_by_test_id("calls")).to_have_text("No calls yet")
+    expect(guest.get_by_test_id("split-bar")).to_have_attribute("aria-label", "No call to user so far")
+    reload_profile(guest)
+    expect_counts(guest, todolist=1)
+    expect(guest.get_by_test_id("split-bar")).to_have_attribute("data-count", "1")
+
+
+def test_failed_calls_are_counted_where_they_failed(guest: Page, faults: Faults) -> None:
+    faults.expect(503, 500)
+    open_list(guest)
+    guest.get_by_test_id("mesh-reset").click()
+
+    def fail(status: int, timing: str) -> None:
+        guest.unroute_all()
+        headers = {"server-timing": timing, "x-served-by": "todolist/v1@gateway-0"}
+        guest.route(PROFILE, lambda route: route.fulfill(status=status, headers=headers, json={"status": status}))
+        with guest.expect_response(PROFILE):
+            guest.locator("#profile-reload").click()
+
+    # Nobody answered: it cannot be said which version failed.
+    fail(503, "user;dur=2.0")
+    expect(guest.get_by_test_id("mesh-trunk-user")).to_have_attribute("data-failed", "1")
+    expect_counts(guest, user_v1=0, user_v2=0)
+    fail(500, 'user;dur=2.0;desc="user/v2@user-v2-0"')
+    expect(edge(guest, "user-v2")).to_have_attribute("data-failed", "1")
+    expect(edge(guest, "user-v1")).to_have_attribute("data-failed", "0")
+    expect(guest.get_by_test_id("calls").locator("li.failed")).to_have_count(2)
+
+
+def start_traffic(page: Page, rate: int) -> None:
+    """Stop the clock, so that only the tests let time pass, and switch the traffic on."""
+    page.clock.install(time=0)
+    open_list(page)
+    page.clock.pause_at(3_600_000)
+    page.get_by_test_id("traffic-rate").fill(str(rate))
+    page.get_by_test_id("traffic-toggle").click()
+    expect(page.get_by_test_id("traffic-toggle")).to_have_attribute("aria-checked", "true")
+
+
+def let_pass(page: Page, ms: int) -> None:
+    """Let time pass in the page, and the requests that it caused come to their end."""
+    page.clock.run_for(ms)
+    page.wait_for_load_state("networkidle")
+
+
+@pytest.mark.parametrize("rate", [1, 5, 20])
+def test_traffic_keeps_its_rate_and_only_reads(guest: Page, rate: int) -> None:
+    sent = requests_of(guest, path="/")
+    start_traffic(guest, rate)
+    expect(guest.locator("#traffic-rate-out")).to_have_text(f"{rate}/s")
+    expect(guest.locator("#traffic-state")).to_have_text(f"Sending {rate} request{'s' if rate > 1 else ''} a second")
+    sent.clear()
+    pause = 1000 // rate
+    guest.clock.run_for(pause - 1)
+    assert not sent
+    guest.clock.run_for(1)
+    for _ in range(5):
+        with guest.expect_response("**/api/*"):
+            guest.clock.run_for(pause)
+    guest.evaluate("0")
+    assert len(sent) == 6
+    assert {request.method for request in sent} == {"GET"}
+    paths = [request.url.partition("/api")[2] for request in sent]
+    assert paths[:4] in (["/currentUser", "/rule?pageSize=5"] * 2, ["/rule?pageSize=5", "/currentUser"] * 2)
+
+    guest.get_by_test_id("traffic-toggle").click()
+    expect(guest.locator("#traffic-state")).to_contain_text("Off.")
+    guest.clock.run_for(10_000)
+    assert len(sent) == 6
+
+
+def test_traffic_fills_the_picture_and_leaves_the_corner_alone(guest: Page) -> None:
+    open_list(guest)
+    corner = guest.get_by_test_id("profile-variant")
+    expect(corner).to_be_visible()
+    shown = corner.inner_text()
+    other = {"v1": "v2", "v2": "v1"}[shown]
+    guest.route(PROFILE, with_timing(f'user;dur=5.0;desc="user/{other}@elsewhere"'))
+    guest.get_by_test_id("traffic-rate").fill("20")
+    guest.get_by_test_id("traffic-toggle").click()
+    expect(edge(guest, f"user-{other}")).to_have_attribute("data-count", re.compile("^[3-9]|..$"))
+    expect(edge(guest, "rule")).to_have_attribute("data-count", re.compile("^[3-9]|..$"))
+    expect(corner).to_have_text(shown)
+    expect_settled(guest)
+
+
+def test_traffic_stops_when_the_page_is_hidden(guest: Page) -> None:
+    sent = requests_of(guest)
+    start_traffic(guest, 10)
+    let_pass(guest, 300)
+    before = len(sent)
+    assert before > 2
+    hide(guest)
+    expect(guest.get_by_test_id("traffic-toggle")).to_have_attribute("aria-checked", "false")
+    expect(guest.locator("#traffic-state")).to_have_text("Stopped, because the page was hidden")
+    guest.clock.run_for(10_000)
+    assert len(sent) == before
+
+
+def test_traffic_waits_after_a_429(guest: Page, faults: Faults) -> None:
+    faults.expect(429)
+    start_traffic(guest, 10)
+    guest.route(PROFILE, refuse)
+    profiles, lists = requests_of(guest, path="/api/currentUser"), requests_of(guest, path="/api/rule")
+    with guest.expect_response(PROFILE):
+        guest.clock.run_for(200)
+    refused = guest.get_by_test_id("calls").locator("li[data-status='429']")
+    let_pass(guest, 200)
+    expect(refused).to_have_count(1)
+    expect(guest.locator("#traffic-state")).to_have_text("Errors from /api/currentUser: next try in 7 seconds")
+    # A refusal is an answer, no failure.
+    expect(refused).not_to_have_class("failed")
+
+    # The other path goes on, and nobody asks the first one again meanwhile.
+    with guest.expect_request(LIST):
+        guest.clock.run_for(6_000)
+    assert len(profiles) == 1
+    assert len(lists) > 1
+    with guest.expect_request(PROFILE):
+        guest.clock.run_for(1_500)
+
+
+def refuse(route: Route) -> None:
+    headers: dict[str, Any] = {"retry-after": "7", "x-served-by": "todolist/v1@gateway-0"}
+    route.fulfill(status=429, headers=headers, json={"title": "Too Many Requests", "status": 429})
