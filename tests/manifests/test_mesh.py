@@ -1,5 +1,7 @@
 """Routing and security: everything that a name refers to exists, and nothing is open by accident."""
 
+from typing import Any
+
 import pytest
 import yaml
 
@@ -16,6 +18,7 @@ from tests.manifests.conftest import (
 )
 
 PERCENT = 100
+ALLOWED = {"user": "todolist", "rule": "todolist", "user-database": "user", "rule-database": "rule"}
 # Accounts of others: Istio names the one of a Gateway API gateway, and Knative uses Istio's own gateway.
 FOREIGN = {"ingress-istio", "istio-system/istio-ingressgateway-service-account"}
 
@@ -198,3 +201,15 @@ def test_metrics_are_scraped_through_the_sidecar(istio: list[Document]) -> None:
         (port,) = container(workload)["ports"]
         assert annotations["prometheus.io/scrape"] == "true"
         assert annotations["prometheus.io/port"] == str(port["containerPort"])
+
+
+@pytest.mark.parametrize("target", ["istio", "knative"])
+def test_network_policies_allow_what_the_authorization_policies_allow(target: str, deploy_sh: Any) -> None:
+    documents = deploy_sh("render", target, TARGET=target, NETWORK_POLICIES="1")
+    policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(documents, "NetworkPolicy")}
+    assert policies["deny-by-default"]["podSelector"] == {}
+    assert "ingress" not in policies["deny-by-default"]
+    for called, caller in ALLOWED.items():
+        assert policies[called]["podSelector"]["matchLabels"] == {"app": called}
+        (rule,) = policies[called]["ingress"]
+        assert rule["from"] == [{"podSelector": {"matchLabels": {"app": caller}}}]
