@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 from sqlalchemy import URL, Executable, Insert, Row, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -158,7 +158,7 @@ class Database:
         try:
             async with asyncio.timeout(self._timeout), self._engine.connect() as connection:
                 return (await connection.execute(statement, parameters)).all()
-        except (SQLAlchemyError, OSError) as error:
+        except Exception as error:
             raise _unavailable(error) from error
 
     async def write(self, statement: Executable, parameters: Mapping[str, Any]) -> Rows:
@@ -170,7 +170,7 @@ class Database:
             raise Problem(503, "Too many writes are waiting.", headers={"Retry-After": "1"}) from None
         try:
             return await write.rows
-        except (SQLAlchemyError, OSError) as error:
+        except Exception as error:
             raise _unavailable(error) from error
 
     async def _commit_for_ever(self) -> None:
@@ -282,10 +282,11 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(cause).split()) or type(cause).__name__
 
 
-def _unavailable(error: BaseException) -> Problem:
-    """Return the problem that tells a failure of the database to the caller."""
-    if isinstance(error, asyncio.CancelledError):
-        raise error
+def _unavailable(error: Exception) -> Problem:
+    """Return the problem that tells a failure of the database to the caller.
+
+    Any exception is one: drivers let some of their own through, while they connect.
+    """
     log.error("The database failed: %s", _reason(error))
     if isinstance(error, DBAPIError):
         name = getattr(error.orig, "sqlite_errorname", "") or getattr(

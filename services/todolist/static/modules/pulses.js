@@ -22,7 +22,9 @@ export class Pulses {
     if (prefersStill()) return this.#blink(paths, failed);
     const light = svg('circle', { class: `pulse ${kind}${failed ? ' failed' : ''}`, r: failed ? 4.5 : 4 });
     this.layer.append(light);
-    this.#running.push({ paths, light, failed, started: performance.now() });
+    const pulse = { paths, light, failed, started: performance.now() };
+    // Put in its place at once: until the next frame it would shine in the corner of the picture.
+    if (this.#move(pulse, pulse.started)) this.#running.push(pulse);
     this.#frame ||= requestAnimationFrame((now) => this.#step(now));
   }
 

