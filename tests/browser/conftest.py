@@ -28,7 +28,7 @@ MISSING = (
 USUAL = {"locale": "en-US", "viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
 WATCH_VIOLATIONS = """
 addEventListener('securitypolicyviolation', (event) => reportViolation(
-  `${event.effectiveDirective} refused ${event.blockedURI} ${event.sample} (${event.sourceFile}:${event.lineNumber})`), true);
+  `${event.effectiveDirective} refused ${event.blockedURI} (${event.sourceFile}:${event.lineNumber})`), true);
 """
 
 Visit = Callable[..., Page]

@@ -278,3 +278,22 @@ def test_traffic_waits_after_a_429(guest: Page, faults: Faults) -> None:
 def refuse(route: Route) -> None:
     headers: dict[str, Any] = {"retry-after": "7", "x-served-by": "todolist/v1@gateway-0"}
     route.fulfill(status=429, headers=headers, json={"title": "Too Many Requests", "status": 429})
+
+
+def test_lights_start_on_their_path(guest: Page) -> None:
+    open_list(guest)
+    guest.evaluate(
+        """() => {
+          window.starts = [];
+          const note = ({ addedNodes }) => addedNodes.forEach((node) => {
+            if (node.matches?.('.pulse')) starts.push(Number(node.getAttribute('cx')));
+          });
+          new MutationObserver((changes) => changes.forEach(note))
+            .observe(document.querySelector('#picture'), { childList: true, subtree: true });
+        }"""
+    )
+    reload_profile(guest)
+    expect_counts(guest, todolist=3)
+    guest.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    # The browser stands in the middle of a picture 360 wide.
+    assert guest.evaluate("starts") == [180]
