@@ -78,5 +78,5 @@ split: ## Change the split between the versions of user: make split V1=90 V2=10
 logs: ## Follow the logs of the three services
 	@deploy/logs.sh
 
-verify: ## Prove that the deployment does what it should
+verify: .venv/dev.done ## Prove that the deployment does what it should
 	@deploy/verify.sh
