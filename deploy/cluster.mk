@@ -26,7 +26,7 @@ push: ## Push them to REGISTRY, or load them into a kind or minikube cluster
 	@deploy/images.sh push
 
 test-images: .venv/dev.done ## Build them and run the whole system as containers
-	@.venv/bin/python -m pytest tests/images
+	@.venv/bin/python -m pytest --numprocesses=0 --timeout=900 tests/images
 
 lint-deploy: ## Let checkov look at the Dockerfiles and at everything that is deployed
 	@deploy/lint.sh

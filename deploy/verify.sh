@@ -6,4 +6,4 @@
 need_cluster
 need_application
 cd "$root"
-exec .venv/bin/python -m pytest tests/cluster --no-header -p no:cacheprovider "$@"
+exec .venv/bin/python -m pytest --numprocesses=0 tests/cluster --no-header -p no:cacheprovider "$@"
