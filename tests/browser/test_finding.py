@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, Request, expect
 
-from tests.browser.screen import action, add_items, chip, expect_settled, hold, names, open_list
+from tests.browser.screen import action, add_items, chip, hold, names, open_list
 
 MIXED = (
     {"name": "Buy milk", "status": 2},
