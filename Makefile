@@ -57,7 +57,7 @@ lock: .venv/dev.done ## Choose the newest dependencies and pin them, with their 
 	@test -x $(VENV)/python || $(PYTHON) -m venv .venv || \
 		{ rm -rf .venv; echo "Python's venv module is missing: apt install python3-venv"; exit 1; }
 	@echo "Installing requirements/$*.txt, once"
-	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
 	@touch $@
 
 -include deploy/cluster.mk
