@@ -3,6 +3,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -27,14 +28,13 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewDatabase:
     """Makes an empty database and returns its address; the tests that ask for it run once with each kind."""
-    numbers = count(1)
     if request.param == "sqlite":
         directory = tmp_path_factory.mktemp("databases")
-        return lambda: f"sqlite:///{directory / str(next(numbers))}.db"
+        return lambda: f"sqlite:///{directory / uuid4().hex}.db"
     server: PostgresServer = request.getfixturevalue("postgres")
 
     def create() -> str:
-        name = f"test_{next(numbers)}"
+        name = f"test_{uuid4().hex}"
         server.psql(f"CREATE DATABASE {name}")
         return server.get_uri(name)
 
