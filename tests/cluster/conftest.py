@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = os.environ.get("NAMESPACE", "todolist")
 KNATIVE_SERVICE = "services.serving.knative.dev"
 WAIT = 180

@@ -6,17 +6,16 @@ DOCKER_FLAGS says what a build here needs beyond the defaults, as for `make buil
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT, free_port
+
 REGISTRY = "dev.local"
 TAG = "test"
 PORTS = {"todolist": 3001, "user": 3002, "rule": 3000}
@@ -50,13 +49,6 @@ def image(service: str) -> str:
 def inspect(thing: str) -> Any:
     """Return what docker knows of an image or a container."""
     return json.loads(docker("inspect", thing))[0]
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def wait_until_healthy(container: str, seconds: float = 30) -> None:
