@@ -13,6 +13,11 @@ from tests.support import Service, running
 
 NewDatabase = Callable[[], str]
 
+# For tests whose result does not depend on the kind of database.
+ON_SQLITE, ON_POSTGRESQL = (
+    pytest.mark.parametrize("new_database", [kind], indirect=True) for kind in ("sqlite", "postgresql")
+)
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ON_POSTGRESQL
 from tests.support import Service
 
 # A page beyond the window is a 422 that no schema of one parameter can tell of.
 EXCLUDED = "positive_data_acceptance"
 
 
+# The stricter of the two about text and numbers.
+@ON_POSTGRESQL
 @pytest.mark.parametrize("name", ["todolist", "user", "rule"])
 def test_every_answer_is_documented(
     gateway: Service, users: dict[str, Service], rule: Service, name: str, tmp_path: Path

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.conftest import ON_SQLITE
 from tests.support import Service, free_port, running
 
 PROPAGATED = {
@@ -110,6 +111,7 @@ BEHAVIOURS: dict[str, tuple[Callable[[socket.socket, bytes], None], int]] = {
 }
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("name", BEHAVIOURS)
 def test_a_broken_upstream_is_a_problem_in_time_and_the_rest_goes_on(name: str, tmp_path: Path, rule: Service) -> None:
     behave, status = BEHAVIOURS[name]
@@ -123,6 +125,7 @@ def test_a_broken_upstream_is_a_problem_in_time_and_the_rest_goes_on(name: str, 
         assert service.client.get("/").status_code == 200
 
 
+@ON_SQLITE
 def test_an_upstream_that_is_away_is_503_and_welcome_back(tmp_path: Path, users: dict[str, Service]) -> None:
     port = free_port()
     rule = Service("rule", tmp_path, PORT=str(port))
@@ -136,6 +139,7 @@ def test_an_upstream_that_is_away_is_503_and_welcome_back(tmp_path: Path, users:
         assert service.client.get("/api/rule").status_code == 200
 
 
+@ON_SQLITE
 def test_too_many_calls_to_one_upstream_leave_room_for_the_other(tmp_path: Path, rule: Service) -> None:
     with upstream(_silent) as url, gateway(tmp_path, url, rule.url, UPSTREAM_CONCURRENCY="3") as service:
         held = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(3)]
@@ -155,6 +159,7 @@ def test_too_many_calls_to_one_upstream_leave_room_for_the_other(tmp_path: Path,
             connection.close()
 
 
+@ON_SQLITE
 def test_a_session_that_cannot_be_checked_is_no_guest(tmp_path: Path, rule: Service, member: httpx.Client) -> None:
     """A gateway that has no keys yet must not show the guest's list as one's own."""
     away = f"http://127.0.0.1:{free_port()}"
