@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.chassis import problems
@@ -27,6 +29,7 @@ API_CONTENT_SECURITY_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 # What a readiness check returns: why the service cannot serve now, or None.
 Check = Callable[[], Awaitable[str | None]]
+Layer = Callable[[ASGIApp], ASGIApp]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -60,7 +63,7 @@ class Instruments:
 
 
 class Edge:
-    """The outermost layer: limits, headers, metrics, and a problem for what nobody caught.
+    """The outermost layer: limits, headers, metrics, and the last word about what nobody caught.
 
     Plain ASGI: it runs for every request.
     """
@@ -97,10 +100,10 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = message["headers"]
-                if not any(name == b"cache-control" for name, _ in headers):
+                # A copy: an answer may be kept and sent again.
+                headers = message["headers"] = [*message["headers"], *self._headers]
+                if all(name != b"cache-control" for name, _ in headers):
                     headers.append((b"cache-control", b"no-store"))
-                headers.extend(self._headers)
             await send(message)
 
         token = request_headers.set(scope["headers"])
@@ -112,11 +115,8 @@ class Edge:
             else:
                 await self._app(scope, receive, send_with_headers)
         except Exception:
+            # The framework has answered, and raises what nobody caught so that it can be logged.
             log.exception("%s %s failed", scope["method"], scope["path"])
-            if not status:
-                await Problem(500, "The service failed; the log has the reason.").response()(
-                    scope, receive, send_with_headers
-                )
         finally:
             self._active -= 1
             seconds = time.perf_counter() - started
@@ -149,25 +149,54 @@ class Edge:
         return None
 
 
+class Application(FastAPI):
+    """A FastAPI application inside layers of our own."""
+
+    def __init__(self, *, layers: Sequence[Layer], **options: Any) -> None:
+        """layers: plain ASGI middleware around the whole application, the innermost first."""
+        super().__init__(**options)
+        self._layers = layers
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Put the layers outside of the framework's own, which then do not run for what a layer answers."""
+        app = super().build_middleware_stack()
+        for layer in self._layers:
+            app = layer(app)
+        return app
+
+
 def create_app(
     *,
     service: str,
     description: str,
+    routes: Sequence[BaseRoute],
     settings: Settings,
     lifespan: Lifespan,
     ready: Check | None = None,
+    layers: Sequence[Layer] = (),
     content_security_policy: str = API_CONTENT_SECURITY_POLICY,
     **options: Any,
 ) -> FastAPI:
-    """Return an application with health, metrics, problem answers, limits and headers, and no routes of its own.
+    """Return an application of these routes, with health, metrics, problem answers, limits and headers.
 
-    ready: tells why the service cannot serve now, beside that it is stopping.
+    ready: tells why the service cannot serve now, beside that it is stopping; layers: see Application.
     `app.state.stopping` is set by the server when it is told to stop.
     """
-    app = FastAPI(
+    instruments = Instruments()
+    edge = partial(
+        Edge,
+        service=service,
+        settings=settings,
+        content_security_policy=content_security_policy,
+        instruments=instruments,
+    )
+    app = Application(
+        layers=(*layers, edge),
         title=service,
         description=description,
         version=settings.version,
+        # Given, and not included as a router: an included router adds a layer to the matching of every request.
+        routes=list(routes),
         lifespan=lifespan,
         max_body_size=MAX_BODY,
         # Swagger UI and ReDoc load scripts of third parties; the document itself is enough.
@@ -175,6 +204,7 @@ def create_app(
         redoc_url=None,
         telemetry={
             "auto_configure": bool(settings.otel_exporter_otlp_endpoint),
+            "tracing": bool(settings.otel_exporter_otlp_endpoint),
             "metrics": False,
             "logs": False,
             "operation_spans": False,
@@ -183,15 +213,7 @@ def create_app(
         **options,
     )
     app.state.stopping = False
-    instruments = Instruments()
     problems.add_handlers(app)
-    app.add_middleware(
-        Edge,
-        service=service,
-        settings=settings,
-        content_security_policy=content_security_policy,
-        instruments=instruments,
-    )
     health = {"application/json": {"example": {"status": "ok"}}}
 
     @app.get("/healthz", tags=["health"], responses={200: {"content": health}})

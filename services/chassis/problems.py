@@ -120,6 +120,10 @@ def add_handlers(app: FastAPI) -> None:
         }
         return Problem(error.status_code, details.get(error.status_code, str(error.detail)), headers=headers).response()
 
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, __: Exception) -> Response:
+        return Problem(500, "The service failed; the log has the reason.").response()
+
     @app.exception_handler(RequestValidationError)
     async def validation(_: Request, error: RequestValidationError) -> Response:
         return invalid(error.errors()).response()

@@ -70,10 +70,14 @@ def create_app(settings: Settings) -> FastAPI:
         await database.stop()
 
     app = create_chassis_app(
-        service="rule", description="The todo items.", settings=settings, lifespan=lifespan, ready=database.ready
+        service="rule",
+        description="The todo items.",
+        routes=router.routes,
+        settings=settings,
+        lifespan=lifespan,
+        ready=database.ready,
     )
     app.state.database = database
-    app.include_router(router)
     return app
 
 

@@ -105,6 +105,7 @@ async def document(request: Request) -> Response:
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the application."""
+    ui = Ui(Path(__file__).parent / "static")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -119,14 +120,15 @@ def create_app(settings: Settings) -> FastAPI:
     app = create_chassis_app(
         service="todolist",
         description="The gateway and the user interface.",
+        routes=router.routes,
         settings=settings,
         lifespan=lifespan,
+        layers=(ui.before,),
         content_security_policy=CONTENT_SECURITY_POLICY,
         # The gateway's document is completed by its upstreams.
         openapi_url=None,
     )
-    app.include_router(router)
-    app.router.default = Ui(Path(__file__).parent / "static")
+    app.router.default = ui.fallback
     return app
 
 

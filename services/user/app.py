@@ -154,12 +154,12 @@ def create_app(settings: Settings) -> FastAPI:
     app = create_chassis_app(
         service="user",
         description="Accounts, profiles and session tokens.",
+        routes=router.routes,
         settings=settings,
         lifespan=lifespan,
         ready=database.ready,
     )
     app.state.user = state
-    app.include_router(router)
     return app
 
 
