@@ -1,28 +1,34 @@
 """The database of a service: short reads, grouped durable writes, and a schema that is brought up to date at start.
 
-One way for SQLite and PostgreSQL: connections are in autocommit mode; a read is one statement; a
-write is one statement too, and the writes that wait while a commit is under way share the next one.
+One way for SQLite and PostgreSQL: the driver's calls block, and run in a few threads. Connections are
+in autocommit mode; a read is one statement; a write is one statement too, and the writes that wait
+while a commit is under way share the next one.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
+from math import ceil
 from pathlib import Path
-from typing import Annotated, Any
+from threading import Lock
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, field_validator
-from sqlalchemy import URL, Executable, Insert, Row, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, Executable, Insert, Row, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from services.chassis.problems import Problem
 from services.chassis.settings import Seconds, Settings
 
 log = logging.getLogger("database")
 
+T = TypeVar("T")
 Rows = Sequence[Row[Any]]
 # Bounds what one commit holds and what may wait for it: beyond this the service is overloaded.
 GROUP_SIZE = 64
@@ -41,16 +47,16 @@ class DatabaseSettings(Settings):
     @field_validator("database_url")
     @classmethod
     def _has_a_supported_scheme(cls, value: str) -> str:
-        async_url(value)
+        driver_url(value)
         return value
 
 
-def async_url(value: str) -> URL:
-    """Return the SQLAlchemy URL, with its async driver, of a `sqlite:///file` or `postgresql://…` address.
+def driver_url(value: str) -> URL:
+    """Return the SQLAlchemy URL, with its driver, of a `sqlite:///file` or `postgresql://…` address.
 
     Raises ValueError for any other address.
     """
-    drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+    drivers = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
     try:
         url = make_url(value)
         driver = drivers[url.get_backend_name()]
@@ -70,41 +76,73 @@ class Write:
     rows: asyncio.Future[Rows] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
+class Lease:
+    """The connection that a thread uses, for as long as it does; it can be cut from another thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._driver: Any = None
+        self._lock = Lock()
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Take a connection from the pool."""
+        with self._engine.connect() as connection:
+            self._driver = connection.connection.driver_connection
+            try:
+                yield connection
+            finally:
+                with self._lock:
+                    self._driver = None
+
+    def cut(self) -> None:
+        """End what the connection is doing: the thread that waits for it gets an error at once."""
+        with self._lock:
+            if self._driver is None:
+                return
+            if self._engine.dialect.name == "sqlite":
+                self._driver.interrupt()
+            elif not self._driver.closed:
+                with socket.socket(fileno=os.dup(self._driver.fileno())) as wire:
+                    wire.shutdown(socket.SHUT_RDWR)
+
+
 class Database:
-    """A pool of connections, and the one task that commits.
+    """Threads that read, and one that commits, each with a connection of its own.
 
     Every method raises a Problem when the database cannot do it in time: 503, or 507 when its disk is full.
     """
 
     def __init__(self, settings: DatabaseSettings, migrations: Path) -> None:
-        self._url = async_url(settings.database_url)
+        url = driver_url(settings.database_url)
         self._timeout = settings.database_timeout
         self._migrations = migrations
-        self.dialect = self._url.get_backend_name()
+        self.dialect = url.get_backend_name()
         self._is_sqlite = self.dialect == "sqlite"
-        self._engine = self._create_engine(settings.database_pool_size)
+        self._engine = self._create_engine(url, settings.database_pool_size + 1)
+        self._readers = ThreadPoolExecutor(settings.database_pool_size, "reader")
+        self._writer = ThreadPoolExecutor(1, "writer")
         self._queue: asyncio.Queue[Write] = asyncio.Queue(QUEUE_SIZE)
         self._tasks: list[asyncio.Task[None]] = []
         self._migrated = False
 
-    def _create_engine(self, pool_size: int) -> AsyncEngine:
-        options: dict[str, Any] = {
-            "isolation_level": "AUTOCOMMIT",
-            # In autocommit mode there is nothing to roll back when a connection is returned.
-            "pool_reset_on_return": None,
-            "pool_size": pool_size,
-            "max_overflow": 0,
-            "pool_timeout": self._timeout,
-        }
+    def _create_engine(self, url: URL, pool_size: int) -> Engine:
         if self._is_sqlite:
-            Path(str(self._url.database)).parent.mkdir(parents=True, exist_ok=True)
-            options["connect_args"] = {"timeout": self._timeout}
-        else:
-            options["connect_args"] = {"timeout": self._timeout, "command_timeout": self._timeout}
-        engine = create_async_engine(self._url, **options)
+            Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(
+            url,
+            isolation_level="AUTOCOMMIT",
+            # In autocommit mode there is nothing to roll back when a connection is returned.
+            skip_autocommit_rollback=True,
+            pool_reset_on_return=None,
+            pool_size=pool_size,
+            max_overflow=0,
+            # libpq takes whole seconds.
+            connect_args={"timeout": self._timeout} if self._is_sqlite else {"connect_timeout": ceil(self._timeout)},
+        )
         if self._is_sqlite:
 
-            @event.listens_for(engine.sync_engine, "connect")
+            @event.listens_for(engine, "connect")
             def _configure(connection: Any, _: Any) -> None:
                 cursor = connection.cursor()
                 # FULL makes a commit durable before it is acknowledged, also in WAL mode.
@@ -139,7 +177,9 @@ class Database:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._engine.dispose()
+        for threads in (self._readers, self._writer):
+            threads.shutdown(wait=False, cancel_futures=True)
+        self._engine.dispose()
 
     async def ready(self) -> str | None:
         """Return why the database cannot be used now, or None when it can."""
@@ -151,13 +191,24 @@ class Database:
             return problem.detail
         return None
 
+    async def _run(
+        self, threads: ThreadPoolExecutor, seconds: float | None, work: Callable[..., T], *arguments: Any
+    ) -> T:
+        """Return what the work returns; cut its connection when it takes too long or nobody waits any more."""
+        lease = Lease(self._engine)
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.get_running_loop().run_in_executor(threads, work, lease, *arguments)
+        except (TimeoutError, asyncio.CancelledError):
+            lease.cut()
+            raise
+
     # Statements
 
     async def read(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Rows:
         """Return the rows of one statement."""
         try:
-            async with asyncio.timeout(self._timeout), self._engine.connect() as connection:
-                return (await connection.execute(statement, parameters)).all()
+            return await self._run(self._readers, self._timeout, _read, statement, parameters)
         except Exception as error:
             raise _unavailable(error) from error
 
@@ -178,47 +229,19 @@ class Database:
             group = [await self._queue.get()]
             while len(group) < GROUP_SIZE and not self._queue.empty():
                 group.append(self._queue.get_nowait())
-            await self._commit(group)
-            for _ in group:
-                self._queue.task_done()
-
-    async def _commit(self, group: list[Write]) -> None:
-        """Run the writes in one transaction; if it fails, each on its own, so that one cannot fail the others."""
-        try:
-            async with asyncio.timeout(self._timeout), self._engine.connect() as connection:
-                results = await self._transaction(connection, group)
-        except Exception as error:
-            if len(group) > 1 and isinstance(error, DBAPIError) and not error.connection_invalidated:
-                for write in group:
-                    await self._commit([write])
-                return
-            for write in group:
-                if not write.rows.done():
-                    write.rows.set_exception(error)
-        else:
-            for write, rows in zip(group, results, strict=True):
-                if not write.rows.done():
-                    write.rows.set_result(rows)
-
-    async def _transaction(self, connection: AsyncConnection, group: list[Write]) -> list[Rows]:
-        # SQLite takes its write lock at once: a reader that turns writer could not wait for it.
-        await connection.exec_driver_sql("BEGIN IMMEDIATE" if self._is_sqlite else "BEGIN")
-        try:
-            results: list[Rows] = []
-            for statement, writes in groupby(group, key=lambda write: write.statement):
-                parameters = [write.parameters for write in writes]
-                if type(statement) is Insert and len(parameters) > 1:
-                    # One statement inserts them all, and its rows come in the order of the parameters.
-                    rows = (await connection.execute(statement, parameters)).all()
-                    results += [[row] for row in rows]
+            results: Sequence[Rows | Exception]
+            try:
+                results = await self._run(self._writer, self._timeout, _commit, group)
+            except Exception as error:
+                results = [error] * len(group)
+            for write, result in zip(group, results, strict=True):
+                if write.rows.done():
+                    pass
+                elif isinstance(result, Exception):
+                    write.rows.set_exception(result)
                 else:
-                    results += [(await connection.execute(statement, values)).all() for values in parameters]
-            await connection.exec_driver_sql("COMMIT")
-        except BaseException:
-            # Whatever state the transaction is in ends with its connection.
-            await connection.invalidate()
-            raise
-        return results
+                    write.rows.set_result(result)
+                self._queue.task_done()
 
     # Schema
 
@@ -226,8 +249,7 @@ class Database:
         pause = 0.1
         while True:
             try:
-                async with self._engine.connect() as connection:
-                    await self._migrate(connection)
+                await self._run(self._writer, None, _migrate, self._migrations)
                 if prepare:
                     await prepare()
             except Exception as error:
@@ -238,38 +260,81 @@ class Database:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5)
 
-    async def _migrate(self, connection: AsyncConnection) -> None:
-        """Bring the schema to the newest revision in the migrations folder, one replica at a time."""
-        newest = max(path.name.split("_")[0] for path in (self._migrations / "versions").glob("[0-9]*.py"))
-        if await _revision(connection) >= newest:
-            return
-        if self._is_sqlite:
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:
-            await connection.exec_driver_sql("BEGIN")
-            await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+
+# What follows runs in the threads.
+
+
+def _read(lease: Lease, statement: Executable, parameters: Mapping[str, Any] | None) -> Rows:
+    with lease.connection() as connection:
+        return connection.execute(statement, parameters).all()
+
+
+def _commit(lease: Lease, group: Sequence[Write]) -> Sequence[Rows | Exception]:
+    """Run the writes in one transaction; if it fails, each on its own, so that one cannot fail the others."""
+    try:
+        with _transaction(lease) as connection:
+            return _results(connection, group)
+    except DBAPIError as error:
+        if len(group) == 1 or error.connection_invalidated:
+            raise
+    results: list[Rows | Exception] = []
+    for write in group:
         try:
-            await connection.run_sync(self._upgrade)
-            await connection.exec_driver_sql("COMMIT")
+            results += _commit(lease, [write])
+        except DBAPIError as error:
+            results.append(error)
+    return results
+
+
+@contextmanager
+def _transaction(lease: Lease) -> Iterator[Connection]:
+    with lease.connection() as connection:
+        # SQLite takes its write lock at once: a reader that turns writer could not wait for it.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "BEGIN")
+        try:
+            yield connection
+            connection.exec_driver_sql("COMMIT")
         except BaseException:
-            await connection.invalidate()
+            # Whatever state the transaction is in ends with its connection.
+            connection.invalidate()
             raise
 
-    def _upgrade(self, connection: Any) -> None:
+
+def _results(connection: Connection, group: Sequence[Write]) -> list[Rows]:
+    results: list[Rows] = []
+    for statement, writes in groupby(group, key=lambda write: write.statement):
+        parameters = [write.parameters for write in writes]
+        if type(statement) is Insert and len(parameters) > 1:
+            # One statement inserts them all, and its rows come in the order of the parameters.
+            results += [[row] for row in connection.execute(statement, parameters).all()]
+        else:
+            results += [connection.execute(statement, values).all() for values in parameters]
+    return results
+
+
+def _migrate(lease: Lease, migrations: Path) -> None:
+    """Bring the schema to the newest revision in the migrations folder, one replica at a time."""
+    newest = max(path.name.split("_")[0] for path in (migrations / "versions").glob("[0-9]*.py"))
+    with lease.connection() as connection:
+        if _revision(connection) >= newest:
+            return
+    with _transaction(lease) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
         # Imported here: a service whose schema is up to date starts without Alembic.
         from alembic import command
         from alembic.config import Config
 
         config = Config()
-        config.set_main_option("script_location", str(self._migrations))
+        config.set_main_option("script_location", str(migrations))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
-async def _revision(connection: AsyncConnection) -> str:
+def _revision(connection: Connection) -> str:
     """Return the recorded revision of the schema, or "" where there is none."""
     try:
-        return str((await connection.exec_driver_sql("SELECT version_num FROM alembic_version")).scalar() or "")
+        return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() or "")
     except DBAPIError as error:
         if error.connection_invalidated or "alembic_version" not in str(error.orig):
             raise
@@ -289,12 +354,9 @@ def _unavailable(error: Exception) -> Problem:
     """
     log.error("The database failed: %s", _reason(error))
     if isinstance(error, DBAPIError):
-        name = getattr(error.orig, "sqlite_errorname", "") or getattr(
-            getattr(error.orig, "__cause__", None), "sqlite_errorname", ""
-        )
-        state = getattr(error.orig, "sqlstate", "")
+        name, state = (getattr(error.orig, member, "") for member in ("sqlite_errorname", "sqlstate"))
         if name == "SQLITE_FULL" or state == "53100":
             return Problem(507, "The disk of the database is full; nothing was changed.")
-    busy = isinstance(error, PoolTimeoutError)
-    detail = "The database is busy." if busy else "The database cannot be reached."
+    is_late = isinstance(error, TimeoutError)
+    detail = "The database did not answer in time." if is_late else "The database cannot be reached."
     return Problem(503, detail, headers={"Retry-After": "1"})
