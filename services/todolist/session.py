@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from typing import Any
 
 import jwt
 from fastapi import Request, Response
@@ -20,6 +21,8 @@ KEYS_PATH = "/.well-known/jwks.json"
 REFRESH_PAUSE = 10
 # The clocks of two machines may differ by so many seconds.
 LEEWAY = 10
+# Checking a signature costs as much as half a request: what was checked is remembered for so many tokens.
+REMEMBERED = 10_000
 GUEST_CALLER = Caller()
 
 
@@ -29,6 +32,7 @@ class Sessions:
     def __init__(self, settings: Settings, user: Upstream) -> None:
         self._settings, self._user = settings, user
         self._keys: dict[str, jwt.PyJWK] = {}
+        self._checked: dict[str, dict[str, Any]] = {}
         self._fetched_at = -float("inf")
         self._fetching = asyncio.Lock()
 
@@ -41,22 +45,32 @@ class Sessions:
         if not token:
             return GUEST_CALLER
         try:
-            key_id = jwt.get_unverified_header(token).get("kid", "")
-            if key_id not in self._keys:
-                await self._fetch(request)
-            claims = jwt.decode(
-                token,
-                self._keys[key_id],
-                # Named here and not taken from the token: else it could choose how it is checked (RFC 8725, 3.1).
-                algorithms=["EdDSA"],
-                issuer=self._settings.token_issuer,
-                audience=self._settings.token_audience,
-                leeway=LEEWAY,
-                options={"require": ["exp", "iat", "iss", "aud", "sub"]},
-            )
+            claims = self._checked.get(token) or await self._check(request, token)
+            if claims["exp"] + LEEWAY <= time.time():
+                raise jwt.ExpiredSignatureError
             return Caller(str(claims["sub"]), str(claims.get("name", "")))
         except (jwt.PyJWTError, KeyError, TypeError):
             return GUEST_CALLER
+
+    async def _check(self, request: Request, token: str) -> dict[str, Any]:
+        """Return the claims of a valid token. Raises one of PyJWT's errors, KeyError or TypeError for any other."""
+        key_id = jwt.get_unverified_header(token).get("kid", "")
+        if key_id not in self._keys:
+            await self._fetch(request)
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            self._keys[key_id],
+            # Named here and not taken from the token: else it could choose how it is checked (RFC 8725, 3.1).
+            algorithms=["EdDSA"],
+            issuer=self._settings.token_issuer,
+            audience=self._settings.token_audience,
+            leeway=LEEWAY,
+            options={"require": ["exp", "iat", "iss", "aud", "sub"]},
+        )
+        if len(self._checked) >= REMEMBERED:
+            self._checked.clear()
+        self._checked[token] = claims
+        return claims
 
     async def _fetch(self, request: Request) -> None:
         """Get the keys, unless that was done a moment ago."""
@@ -69,6 +83,7 @@ class Sessions:
             except (jwt.PyJWTError, ValueError, AttributeError):
                 raise Problem(502, "user published no keys that make sense.") from None
             self._keys = {key.key_id: key for key in key_set.keys if key.key_id}
+            self._checked.clear()
             self._fetched_at = time.monotonic()
 
 
