@@ -34,6 +34,10 @@ clean: ## Remove what was made: the environment, the databases, all caches
 test: .venv/dev.done ## Run all tests that need no cluster (TESTS=tests/rule for some)
 	@$(VENV)/pytest $(TESTS)
 
+.PHONY: bench
+bench: .venv/dev.done ## Measure the system against baselines for 5 minutes, and write docs/performance.md
+	@$(VENV)/python -m tests.bench
+
 .PHONY: lint
 lint: .venv/dev.done ## Check style, types, shell scripts and Dockerfiles
 	@$(VENV)/ruff check .
