@@ -1,6 +1,7 @@
 """All SQL of the rule service."""
 
 import re
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -32,6 +33,12 @@ MAX_DIGITS = 18
 
 ItemRow = Row[Any]
 
+# Owners, and the selections of their items that had more than WINDOW, each until when that is taken for granted
+# (seconds, monotonic): counting is the dearest part of their pages. Another replica's deletions show after LONG_FOR.
+_long_lists: dict[str, dict[tuple[int, ...], float]] = {}
+LONG_FOR = 5
+MAX_LONG_LISTS = 1000
+
 
 async def read_page(database: Database, owner: str, query: PageQuery) -> tuple[Sequence[ItemRow], int]:
     """Return the items of a page of the owner's list and how many match, counted up to one beyond WINDOW."""
@@ -40,11 +47,22 @@ async def read_page(database: Database, owner: str, query: PageQuery) -> tuple[S
     if query.name:
         parameters["pattern"] = f"%{_escaped(query.name)}%"
     statuses = () if len(query.statuses) == len(Status) else tuple(sorted(query.statuses))
+    is_long = not query.name and _long_lists.get(owner, {}).get(statuses, 0) > time.monotonic()
+    if is_long and (
+        rows := await database.read(_page(query.sorter, statuses, by_name=False, counted=False), parameters)
+    ):
+        return rows, WINDOW + 1
     rows = await database.read(_page(query.sorter, statuses, bool(query.name)), parameters)
-    if rows:
-        return rows, rows[0].total
-    # A page beyond the end has no row that could carry the total.
-    return [], (await database.read(_count(statuses, bool(query.name)), parameters))[0][0] if query.offset else 0
+    if not rows:
+        # A page beyond the end has no row that could carry the total.
+        counted = await database.read(_count(statuses, bool(query.name)), parameters) if query.offset else [(0,)]
+        return [], counted[0][0]
+    total: int = rows[0].total
+    if total > WINDOW and not query.name:
+        if len(_long_lists) >= MAX_LONG_LISTS:
+            _long_lists.clear()
+        _long_lists.setdefault(owner, {})[statuses] = time.monotonic() + LONG_FOR
+    return rows, total
 
 
 async def create(database: Database, owner: str, item: ItemCreate) -> ItemRow:
@@ -61,6 +79,7 @@ async def change(database: Database, owner: str, item: ItemUpdate) -> ItemRow | 
     if not ids:
         return None
     values = {**fields, "updated_at": datetime.now(UTC)}
+    _long_lists.pop(owner, None)
     rows = await database.write(
         _update(tuple(fields)), {"of": owner, "the_id": ids[0], **{f"new_{k}": v for k, v in values.items()}}
     )
@@ -70,6 +89,7 @@ async def change(database: Database, owner: str, item: ItemUpdate) -> ItemRow | 
 async def remove(database: Database, owner: str, keys: Sequence[str]) -> None:
     """Delete the owner's items of these keys; keys of nobody or of others are ignored."""
     if ids := _ids(keys):
+        _long_lists.pop(owner, None)
         await database.write(DELETE, {"of": owner, "ids": ids})
 
 
@@ -109,8 +129,8 @@ def _count(statuses: tuple[int, ...], by_name: bool) -> Select[Any]:
 
 
 @lru_cache(maxsize=512)
-def _page(sorter: str, statuses: tuple[int, ...], by_name: bool) -> Any:
-    """Return the statement of a page: its items, each with the total.
+def _page(sorter: str, statuses: tuple[int, ...], by_name: bool, counted: bool = True) -> Any:
+    """Return the statement of a page: its items, each with the total if that is to be counted.
 
     With several statuses the first rows of each are read in order and merged: the index gives every
     order within one status only, and picking them out of the whole list would read all of it.
@@ -119,20 +139,20 @@ def _page(sorter: str, statuses: tuple[int, ...], by_name: bool) -> Any:
     column = COLUMNS[field]
     keys = [column] if field != "status" else [items.c.status, items.c.created_at]
     order = [key.desc() if direction == "descend" else key.asc() for key in (*keys, items.c.id)]
-    total = _count(statuses, by_name).scalar_subquery().label("total")
+    total = [_count(statuses, by_name).scalar_subquery().label("total")] if counted else []
     parts = statuses if len(statuses) > 1 else (None,)
     pages = []
     for status in parts:
         conditions = _matching(statuses if status is None else (status,), by_name)
         pages.append(select(items).where(*conditions).order_by(*order))
     if len(pages) == 1:
-        return pages[0].add_columns(total).limit(bindparam("limit")).offset(bindparam("offset"))
+        return pages[0].add_columns(*total).limit(bindparam("limit")).offset(bindparam("offset"))
     firsts = [select(page.limit(bindparam("end")).subquery()) for page in pages]
     merged = union_all(*firsts).subquery()
     order = [
         merged.c[key.name].desc() if direction == "descend" else merged.c[key.name].asc() for key in (*keys, items.c.id)
     ]
-    return select(merged, total).order_by(*order).limit(bindparam("limit")).offset(bindparam("offset"))
+    return select(merged, *total).order_by(*order).limit(bindparam("limit")).offset(bindparam("offset"))
 
 
 @lru_cache(maxsize=16)

@@ -1,5 +1,5 @@
 """Run the service: `python -m services.todolist`."""
 
-from services.chassis.server import run
+from services.chassis.start import run
 
 run("todolist")

@@ -5,7 +5,6 @@ import logging
 import time
 from typing import Any
 
-import jwt
 from fastapi import Request, Response
 
 from services.chassis.caller import Caller
@@ -31,7 +30,7 @@ class Sessions:
 
     def __init__(self, settings: Settings, user: Upstream) -> None:
         self._settings, self._user = settings, user
-        self._keys: dict[str, jwt.PyJWK] = {}
+        self._keys: dict[str, Any] = {}
         self._checked: dict[str, dict[str, Any]] = {}
         self._fetched_at = -float("inf")
         self._fetching = asyncio.Lock()
@@ -44,29 +43,32 @@ class Sessions:
         token = request.cookies.get(COOKIE)
         if not token:
             return GUEST_CALLER
-        try:
-            claims = self._checked.get(token) or await self._check(request, token)
-            if claims["exp"] + LEEWAY <= time.time():
-                raise jwt.ExpiredSignatureError
-            return Caller(str(claims["sub"]), str(claims.get("name", "")))
-        except (jwt.PyJWTError, KeyError, TypeError):
+        claims = self._checked.get(token) or await self._check(request, token)
+        if claims is None or claims["exp"] + LEEWAY <= time.time():
             return GUEST_CALLER
+        return Caller(str(claims["sub"]), str(claims.get("name", "")))
 
-    async def _check(self, request: Request, token: str) -> dict[str, Any]:
-        """Return the claims of a valid token. Raises one of PyJWT's errors, KeyError or TypeError for any other."""
-        key_id = jwt.get_unverified_header(token).get("kid", "")
-        if key_id not in self._keys:
-            await self._fetch(request)
-        claims: dict[str, Any] = jwt.decode(
-            token,
-            self._keys[key_id],
-            # Named here and not taken from the token: else it could choose how it is checked (RFC 8725, 3.1).
-            algorithms=["EdDSA"],
-            issuer=self._settings.token_issuer,
-            audience=self._settings.token_audience,
-            leeway=LEEWAY,
-            options={"require": ["exp", "iat", "iss", "aud", "sub"]},
-        )
+    async def _check(self, request: Request, token: str) -> dict[str, Any] | None:
+        """Return the claims of a valid token, None for any other."""
+        # Imported here: the gateway is ready before, and guests never need it.
+        import jwt
+
+        try:
+            key_id = jwt.get_unverified_header(token).get("kid", "")
+            if key_id not in self._keys:
+                await self._fetch(request)
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                self._keys[key_id],
+                # Named here and not taken from the token: else it could choose how it is checked (RFC 8725, 3.1).
+                algorithms=["EdDSA"],
+                issuer=self._settings.token_issuer,
+                audience=self._settings.token_audience,
+                leeway=LEEWAY,
+                options={"require": ["exp", "iat", "iss", "aud", "sub"]},
+            )
+        except (jwt.PyJWTError, KeyError, TypeError):
+            return None
         if len(self._checked) >= REMEMBERED:
             self._checked.clear()
         self._checked[token] = claims
@@ -74,6 +76,8 @@ class Sessions:
 
     async def _fetch(self, request: Request) -> None:
         """Get the keys, unless that was done a moment ago."""
+        import jwt
+
         async with self._fetching:
             if time.monotonic() - self._fetched_at < REFRESH_PAUSE:
                 return
