@@ -79,18 +79,18 @@ async def change(database: Database, owner: str, item: ItemUpdate) -> ItemRow | 
     if not ids:
         return None
     values = {**fields, "updated_at": datetime.now(UTC)}
-    _long_lists.pop(owner, None)
     rows = await database.write(
         _update(tuple(fields)), {"of": owner, "the_id": ids[0], **{f"new_{k}": v for k, v in values.items()}}
     )
+    _long_lists.pop(owner, None)
     return rows[0] if rows else None
 
 
 async def remove(database: Database, owner: str, keys: Sequence[str]) -> None:
     """Delete the owner's items of these keys; keys of nobody or of others are ignored."""
     if ids := _ids(keys):
-        _long_lists.pop(owner, None)
         await database.write(DELETE, {"of": owner, "ids": ids})
+        _long_lists.pop(owner, None)
 
 
 def _ids(keys: Sequence[str]) -> list[int]:
