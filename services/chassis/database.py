@@ -220,7 +220,9 @@ class Database:
         except asyncio.QueueFull:
             raise Problem(503, "Too many writes are waiting.", headers={"Retry-After": "1"}) from None
         try:
-            return await write.rows
+            # The commit under way may take its whole time: a write does not wait for it and for its own.
+            async with asyncio.timeout(self._timeout):
+                return await write.rows
         except Exception as error:
             raise _unavailable(error) from error
 
@@ -229,18 +231,21 @@ class Database:
             group = [await self._queue.get()]
             while len(group) < GROUP_SIZE and not self._queue.empty():
                 group.append(self._queue.get_nowait())
+            # Without those whose callers have given up.
+            wanted = [write for write in group if not write.rows.done()]
             results: Sequence[Rows | Exception]
             try:
-                results = await self._run(self._writer, self._timeout, _commit, group)
+                results = await self._run(self._writer, self._timeout, _commit, wanted) if wanted else ()
             except Exception as error:
-                results = [error] * len(group)
-            for write, result in zip(group, results, strict=True):
+                results = [error] * len(wanted)
+            for write, result in zip(wanted, results, strict=True):
                 if write.rows.done():
                     pass
                 elif isinstance(result, Exception):
                     write.rows.set_exception(result)
                 else:
                     write.rows.set_result(result)
+            for _ in group:
                 self._queue.task_done()
 
     # Schema
