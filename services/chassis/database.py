@@ -82,13 +82,17 @@ class Lease:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._driver: Any = None
+        self._is_cut = False
         self._lock = Lock()
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """Take a connection from the pool."""
+        """Take a connection from the pool. Raises TimeoutError when the lease was cut in the meantime."""
         with self._engine.connect() as connection:
-            self._driver = connection.connection.driver_connection
+            with self._lock:
+                if self._is_cut:
+                    raise TimeoutError
+                self._driver = connection.connection.driver_connection
             try:
                 yield connection
             finally:
@@ -98,6 +102,7 @@ class Lease:
     def cut(self) -> None:
         """End what the connection is doing: the thread that waits for it gets an error at once."""
         with self._lock:
+            self._is_cut = True
             if self._driver is None:
                 return
             if self._engine.dialect.name == "sqlite":
