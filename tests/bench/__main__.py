@@ -102,7 +102,9 @@ class System:
             ),
             Scenario("profile", f"{gateway.url}/api/currentUser", processes),
             Scenario("profile, logged in", f"{gateway.url}/api/currentUser", processes, headers=cookie),
-            Scenario("page of the UI", f"{gateway.url}/", {"gateway": process(gateway)}, headers={"accept-encoding": "br"}),
+            Scenario(
+                "page of the UI", f"{gateway.url}/", {"gateway": process(gateway)}, headers={"accept-encoding": "br"},
+            ),
         ]  # fmt: skip
         for kind, gateway in self.gateways.items():
             processes = {"gateway": process(gateway), "rule": process(self.rules[kind])}

@@ -73,7 +73,7 @@ class Client:
 
 
 def compare(few: Service, many: Service) -> dict[str, tuple[float, float]]:
-    """Return for each kind of page, and for a creation, the median milliseconds with the short and with the long list."""
+    """Return for each kind of page, and for a creation, the median milliseconds with each list."""
     clients = Client(few), Client(many)
 
     def medians(send: Callable[[Client], float]) -> tuple[float, float]:

@@ -25,10 +25,10 @@ INTRODUCTION = f"""\
 # Performance
 
 `make bench` measured this and wrote this file. The system runs as it ships: sessions, limits, headers, metrics and
-logs on, one process per service, all of it and the load on the same two cores. wrk sends with {CONNECTIONS} connections for
-{SECONDS} s, all kinds of request in turn, in several rounds; the figures are medians of the rounds. The baselines are a bare
-uvicorn that says hello, and one Envoy before the same user service. Rates differ from machine to machine, and are best
-read as shares of a baseline of the same run.
+logs on, one process per service; the services and wrk share the machine. Each kind of request is sent for {SECONDS} s over
+{CONNECTIONS} connections, all kinds in turn, in five rounds; the figures are medians of the rounds. The baselines are a
+bare uvicorn that says hello, and one Envoy before the same user service. Rates differ from machine to machine, and
+are best read as shares of a baseline of the same run.
 """
 
 
@@ -73,7 +73,8 @@ def write(
             [load_row(scenario) for scenario in scenarios.values()],
         ),
         "## Lists of 1,000 and of 1,000,000 items\n",
-        "Milliseconds at the rule service over one connection, in turn, medians; each page has 20 items except page 400.\n",
+        "Milliseconds at the rule service, one connection, in turn, medians. A page has 20 items; page 400 has 2, so that "
+        "the short list has it too.\n",
         *(table((kind, "1,000", "1,000,000", "Ratio"), long_rows(pages)) for kind, pages in compared.items()),
         "## Start\n",
         f"Milliseconds from starting the process to its first 200, {TIMES} times in turn, bytecode compiled. "
