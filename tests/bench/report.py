@@ -25,7 +25,7 @@ INTRODUCTION = f"""\
 # Performance
 
 `make bench` measured this and wrote this file. The system runs as it ships: sessions, limits, headers, metrics and
-logs on, one process per service; the services and wrk share the machine. Each kind of request is sent for {SECONDS} s over
+logs on, one process per service; services and wrk share the machine. Each kind of request is sent for {SECONDS} s over
 {CONNECTIONS} connections, all kinds in turn, in five rounds; the figures are medians of the rounds. The baselines are a
 bare uvicorn that says hello, and one Envoy before the same user service. Rates differ from machine to machine, and
 are best read as shares of a baseline of the same run.
@@ -73,8 +73,8 @@ def write(
             [load_row(scenario) for scenario in scenarios.values()],
         ),
         "## Lists of 1,000 and of 1,000,000 items\n",
-        "Milliseconds at the rule service, one connection, in turn, medians. A page has 20 items; page 400 has 2, so that "
-        "the short list has it too.\n",
+        "Milliseconds at the rule service, one connection, in turn, medians. A page has 20 items; page 400 has 2, so "
+        "that the short list has it too.\n",
         *(table((kind, "1,000", "1,000,000", "Ratio"), long_rows(pages)) for kind, pages in compared.items()),
         "## Start\n",
         f"Milliseconds from starting the process to its first 200, {TIMES} times in turn, bytecode compiled. "
