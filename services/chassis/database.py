@@ -142,8 +142,10 @@ class Database:
             pool_reset_on_return=None,
             pool_size=pool_size,
             max_overflow=0,
-            # libpq takes whole seconds.
-            connect_args={"timeout": self._timeout} if self._is_sqlite else {"connect_timeout": ceil(self._timeout)},
+            connect_args={"timeout": self._timeout}
+            if self._is_sqlite
+            # libpq takes whole seconds. Text is UTF-8 also where a database was created without an encoding.
+            else {"connect_timeout": ceil(self._timeout), "client_encoding": "utf8"},
         )
         if self._is_sqlite:
 
