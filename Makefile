@@ -34,6 +34,10 @@ clean: ## Remove what was made: the environment, the databases, all caches
 test: .venv/dev.done ## Run all tests that need no cluster (TESTS=tests/rule for some)
 	@$(VENV)/pytest $(TESTS)
 
+.PHONY: test-faults
+test-faults: .venv/dev.done ## Break, overload and attack the system for 8 minutes, and write docs/reliability.md
+	@$(VENV)/pytest --dist load --maxschedchunk 1 --timeout 600 $(or $(TESTS),tests/faults)
+
 .PHONY: bench
 bench: .venv/dev.done ## Measure the system against baselines for 5 minutes, and write docs/performance.md
 	@$(VENV)/python -m tests.bench

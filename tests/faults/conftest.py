@@ -1,0 +1,99 @@
+"""Faults, load and hostile input; `make test-faults` starts these tests and writes docs/reliability.md.
+
+`make test` takes only those marked `quick`.
+"""
+
+import fcntl
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.support import ROOT
+
+HERE = Path(__file__).parent
+TABLE = ROOT / "docs/reliability.md"
+INTRODUCTION = """\
+# Reliability
+
+What the system promises when something breaks, when too many come and when somebody is hostile, and what was
+measured. `make test-faults` checks all of it, against real processes, a real PostgreSQL and a real Envoy, and writes
+this file.
+"""
+
+Figure = Callable[[str, str], None]
+
+# Promise, figure, test.
+figures: list[tuple[str, str, str]] = []
+
+
+def is_named(config: pytest.Config) -> bool:
+    """Say whether the command line names this folder."""
+    return any("faults" in argument for argument in config.args)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long tests out of a run that does not name them, and keep for the end what needs the whole machine."""
+    if not is_named(config):
+        items[:] = [item for item in items if HERE not in item.path.parents or item.get_closest_marker("quick")]
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+@pytest.fixture(autouse=True)
+def room(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """While a test marked `alone` measures, no other test runs."""
+    kind = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
+    # The folder above a worker's own is that of all workers.
+    with (tmp_path_factory.getbasetemp().parent / "room").open("w") as lock:
+        fcntl.flock(lock, kind)
+        yield
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Figure:
+    """Puts a promise, and what was measured, into the table."""
+    return lambda promise, measured: request.node.user_properties.append(("figure", (promise, measured)))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed:
+        figures.extend((*value, report.nodeid) for name, value in report.user_properties if name == "figure")
+
+
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
+    """Print the figures; write the table if everything ran and everything is well."""
+    if not figures:
+        return
+    figures.sort(key=lambda row: row[2])
+    terminalreporter.section("figures")
+    for promise, measured, _ in figures:
+        terminalreporter.write_line(f"{promise}: {measured}")
+    left_out = config.option.keyword or config.option.markexpr or terminalreporter.stats.get("skipped")
+    if exitstatus == 0 and config.args == ["tests/faults"] and not left_out:
+        rows = [("promise", "measured", "test in `tests/faults/`"), ("---", "---", "---")]
+        rows += [(promise, measured, f"`{test.rpartition('/')[2]}`") for promise, measured, test in figures]
+        table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        TABLE.write_text(f"{INTRODUCTION}\nMeasured on {machine()}, at commit {commit()}.\n\n{table}\n")
+
+
+def machine() -> str:
+    """Return what the figures were measured on."""
+    models = [line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
+    return f"{os.cpu_count()} cores ({models[0]}), {memory}, {platform.system()}, Python {platform.python_version()}"
+
+
+def commit() -> str:
+    """Return the commit that was tested."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{TABLE.relative_to(ROOT)}")
+    return git("rev-parse", "--short=12", "HEAD") + (" with changes" if changed else "")
