@@ -1,6 +1,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from uuid import uuid4
@@ -19,15 +20,31 @@ ON_SQLITE, ON_POSTGRESQL = (
 )
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A real PostgreSQL server, on a socket of its own."""
+@contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    """Start a real PostgreSQL server, on a socket of its own."""
     # Not below the test's own folders: the server runs as another user, who must reach its data.
     directory = Path(tempfile.mkdtemp(prefix="todolist-pg-"))
     directory.chmod(0o755)
     with get_server(directory / "data") as server:
         yield server
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server that all tests share."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def breakable_postgres() -> Iterator[PostgresServer]:
+    """A server that no other test uses, with the databases `rule` and `user`."""
+    with running_postgres() as server:
+        for name in ("rule", "user"):
+            server.psql(f'CREATE DATABASE "{name}"')
+        yield server
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

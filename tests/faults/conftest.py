@@ -16,6 +16,8 @@ import pytest
 
 from tests.support import ROOT
 
+pytest.register_assert_rewrite("tests.faults.writers")
+
 HERE = Path(__file__).parent
 TABLE = ROOT / "docs/reliability.md"
 INTRODUCTION = """\

@@ -1,0 +1,93 @@
+"""Services that start in a moment: forked from a process that has imported everything already.
+
+A start's time goes into imports; without them a test can kill a service a hundred times.
+"""
+
+import gc
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from services.chassis import server
+from tests.support import ROOT, Service
+
+
+class Process(psutil.Process):
+    """What Service expects of the process that it starts, though it is not its child."""
+
+    def poll(self) -> int | None:
+        return None if self.is_running() else -1
+
+
+class Forker:
+    """The process that forks."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.forking"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def fork(self, *order: object) -> Process:
+        """Start a service: its name, directory, log and environment."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        self._process.stdin.flush()
+        return Process(int(self._process.stdout.readline()))
+
+    def end(self) -> None:
+        self._process.communicate()
+
+
+@contextmanager
+def forking() -> Iterator[Forker]:
+    """Run a process that forks services."""
+    forker = Forker()
+    try:
+        yield forker
+    finally:
+        forker.end()
+
+
+class Forked(Service):
+    """A service that starts in a moment."""
+
+    def __init__(self, forker: Forker, name: str, directory: Path, **environment: str) -> None:
+        self._forker = forker
+        super().__init__(name, directory, **environment)
+
+    def _start(self) -> Process:
+        return self._forker.fork(self.name, str(self._directory), str(self.log), self._environment)
+
+
+def main() -> None:
+    """Fork a service for each line of the input, and answer with its process id."""
+    for module in ("psycopg", "uvloop", "uvicorn.lifespan.on", "services.rule.app", "services.user.app"):
+        importlib.import_module(module)
+    # Nobody waits for the children.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.freeze()
+    for line in sys.stdin:
+        name, directory, log, environment = json.loads(line)
+        if pid := os.fork():
+            print(pid, flush=True)
+            continue
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.chdir(directory)
+        os.environ.update(environment)
+        output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        for standard in (1, 2):
+            os.dup2(output, standard)
+        server.run(name)
+
+
+if __name__ == "__main__":
+    main()

