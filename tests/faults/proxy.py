@@ -1,0 +1,82 @@
+"""A TCP proxy that can hold back or spoil what it forwards."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+
+class Proxy:
+    """Listens on a port of 127.0.0.1 and forwards each connection to one that `connect` makes."""
+
+    def __init__(self, connect: Callable[[], socket.socket]) -> None:
+        self._connect = connect
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._flows = threading.Event()
+        self._flows.set()
+        self._patience: float | None = None
+        self._spoil: Callable[[bytes], bytes] | None = None
+        self._sockets = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @contextmanager
+    def hanging(self, seconds: float | None = None) -> Iterator[None]:
+        """Close nothing, and hold everything back for so long, or until the end."""
+        self._patience = seconds
+        self._flows.clear()
+        try:
+            yield
+        finally:
+            self._flows.set()
+
+    @contextmanager
+    def spoiling(self, spoil: Callable[[bytes], bytes]) -> Iterator[None]:
+        """Change each answer and close the connection."""
+        self._spoil = spoil
+        try:
+            yield
+        finally:
+            self._spoil = None
+
+    def close(self) -> None:
+        for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                far = self._connect()
+            except OSError:
+                near.close()
+                continue
+            self._sockets += [near, far]
+            for source, target in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=(source, target, target is near), daemon=True).start()
+
+    def _pump(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                self._flows.wait(self._patience)
+                if is_answer and self._spoil:
+                    target.sendall(self._spoil(data))
+                    break
+                target.sendall(data)
+            self._flows.wait(self._patience)
+            target.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def proxy(connect: Callable[[], socket.socket]) -> Iterator[Proxy]:
+    """Run a proxy."""
+    each = Proxy(connect)
+    try:
+        yield each
+    finally:
+        each.close()
