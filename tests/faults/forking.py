@@ -70,7 +70,8 @@ class Forked(Service):
 
 def main() -> None:
     """Fork a service for each line of the input, and answer with its process id."""
-    for module in ("psycopg", "uvloop", "uvicorn.lifespan.on", "services.rule.app", "services.user.app"):
+    applications = (f"services.{name}.app" for name in ("rule", "user", "todolist"))
+    for module in ("psycopg", "uvloop", "uvicorn.lifespan.on", *applications):
         importlib.import_module(module)
     # Nobody waits for the children.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
