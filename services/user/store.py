@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, select
+from sqlalchemy import Row, bindparam, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services.chassis.database import Database
@@ -54,19 +54,22 @@ async def count_login_attempt(database: Database, name: str, window: timedelta) 
     Counted before the password is looked at: attempts made at the same time cannot all pass.
     """
     now = datetime.now(UTC)
+    ends_at = login_attempts.c.window_ends_at
     await database.write(
+        # A window that ends long after one begun now is from before the clock was put back. Twice as long: what
+        # another replica counted a moment ago is not.
         delete(login_attempts)
-        .where(login_attempts.c.window_ends_at < bindparam("now"))
+        .where(or_(ends_at < bindparam("now"), ends_at > bindparam("latest")))
         .returning(login_attempts.c.name),
-        {"now": now},
+        {"now": now, "latest": now + 2 * window},
     )
     statement = _INSERT[database.dialect](login_attempts)
     statement = statement.on_conflict_do_update(
         index_elements=[login_attempts.c.name], set_={"count": login_attempts.c.count + 1}
     ).returning(login_attempts.c.count, login_attempts.c.window_ends_at)
     rows = await database.write(statement, {"name": name, "count": 1, "window_ends_at": now + window})
-    count, ends_at = tuple(rows[0])
-    return count, ends_at.replace(tzinfo=UTC)
+    count, end = tuple(rows[0])
+    return count, end.replace(tzinfo=UTC)
 
 
 async def forget_login_attempts(database: Database, name: str) -> None:
