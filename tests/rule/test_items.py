@@ -211,14 +211,3 @@ def test_writers_at_the_same_time_lose_nothing(rule: Service, owner: dict[str, s
     assert {item["name"] for item in items} == {str(number) for number in range(100)}
     page = rule.client.get("/api/rule?pageSize=100", headers=owner).json()
     assert {item["key"]: item["name"] for item in page["data"]} == {item["key"]: item["name"] for item in items}
-
-
-def test_two_changes_of_one_item_both_count(rule: Service, owner: dict[str, str]) -> None:
-    item = create(rule, owner)
-    changes = [{"name": "oat milk"}, {"desc": "cold"}, {"status": 2}] * 5
-    with ThreadPoolExecutor(8) as threads:
-        list(
-            threads.map(lambda c: rule.client.put("/api/rule", json={"key": item["key"], **c}, headers=owner), changes)
-        )
-    (now,) = rule.client.get("/api/rule", headers=owner).json()["data"]
-    assert (now["name"], now["desc"], now["status"], now["callNo"]) == ("oat milk", "cold", 2, 15)

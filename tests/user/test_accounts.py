@@ -77,14 +77,6 @@ def test_a_taken_name_is_409_in_every_spelling(user: httpx.Client, unique: Calla
         assert register(user, spelling).status_code == 409
 
 
-def test_the_same_registration_many_times_at_once_makes_one_account(users, unique: Callable[[str], str]) -> None:
-    name = unique("crowd")
-    clients = [service.client for service in users.values()] * 10
-    with ThreadPoolExecutor(20) as threads:
-        codes = sorted(answer.status_code for answer in threads.map(lambda client: register(client, name), clients))
-    assert codes == [201] + [409] * 19
-
-
 @pytest.mark.parametrize(
     ("name", "password", "field"),
     [

@@ -1,0 +1,73 @@
+"""Several people do the same thing at once: one defined outcome, and no error of ours."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from tests.faults.conftest import Figure
+from tests.support import Service, as_caller, wait_until
+
+pytestmark = pytest.mark.quick
+
+
+def test_two_writers_on_one_item_lose_no_change(rule: Service, unique: Callable[[str], str], figure: Figure) -> None:
+    owner = as_caller(unique("owner"))
+    item = rule.client.post("/api/rule", json={"name": "milk"}, headers=owner).json()
+    together = Barrier(2)
+
+    def change(field: str) -> set[int]:
+        together.wait()
+        bodies = ({"key": item["key"], field: f"{field} {number}"} for number in range(50))
+        return {rule.client.put("/api/rule", json=body, headers=owner).status_code for body in bodies}
+
+    with ThreadPoolExecutor(2) as threads:
+        assert set().union(*threads.map(change, ("name", "desc"))) == {200}
+    (now,) = rule.client.get("/api/rule", headers=owner).json()["data"]
+    assert (now["name"], now["desc"], now["callNo"]) == ("name 49", "desc 49", 100)
+    figure("Two writers on one item: both changes count", "2 × 50 changes of different fields, 100 counted")
+
+
+def test_a_delete_while_it_is_updated_is_final(rule: Service, unique: Callable[[str], str], figure: Figure) -> None:
+    owner = as_caller(unique("owner"))
+    seen: Counter[int] = Counter()
+    for _ in range(10):
+        key = rule.client.post("/api/rule", json={"name": "milk"}, headers=owner).json()["key"]
+        updated: list[int] = []
+
+        def update(key: str = key, updated: list[int] = updated) -> list[int]:
+            statuses: list[int] = []
+            # Once it is gone it stays gone.
+            while statuses.count(404) < 3:
+                answer = rule.client.put("/api/rule", json={"key": key, "status": 2}, headers=owner)
+                statuses.append(answer.status_code)
+                updated.append(answer.status_code)
+            return statuses
+
+        with ThreadPoolExecutor(4) as threads:
+            updates = [threads.submit(update) for _ in range(4)]
+            wait_until(lambda updated=updated: len(updated) > 8, "updates")
+            deleted = rule.client.request("DELETE", "/api/rule", json={"key": key}, headers=owner)
+        assert (deleted.status_code, deleted.json()["list"]) == (200, [])
+        for statuses in (each.result() for each in updates):
+            assert statuses == [200] * (len(statuses) - 3) + [404] * 3
+        seen.update(updated)
+    assert rule.client.get("/api/rule", headers=owner).json()["total"] == 0
+    figure(
+        "A delete while the item is updated: the update is whole or a 404, and the item stays deleted",
+        f"10 deletes among {seen.total()} updates: {seen[200]} × 200, then {seen[404]} × 404",
+    )
+
+
+def test_the_same_registration_50_times_at_once_is_one_account(
+    users: dict[str, Service], unique: Callable[[str], str], figure: Figure
+) -> None:
+    account = {"userName": unique("wanted"), "password": "a good password"}
+    clients = [users[version].client for version in ("v1", "v2")] * 25
+    with ThreadPoolExecutor(50) as threads:
+        answers = list(threads.map(lambda client: client.post("/user/register", json=account), clients))
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 49}
+    assert clients[0].post("/api/login/account", json=account).status_code == 200
+    figure("The same registration 50 times at once, at two processes: one account", "1 × 201, 49 × 409")
