@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.chassis import problems
 from services.chassis.problems import Problem
 from services.chassis.settings import Settings
-from services.chassis.tracing import request_headers
+from services.chassis.tracing import Headers, request_headers
 
 log = logging.getLogger("application")
 
@@ -63,31 +63,16 @@ class Instruments:
 
 
 class Edge:
-    """The outermost layer: limits, headers, metrics, and the last word about what nobody caught.
+    """The outermost layer: checks, headers, metrics, and the last word about what nobody caught.
 
     Plain ASGI: it runs for every request.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, service: str, settings: Settings, content_security_policy: str, instruments: Instruments
-    ) -> None:
-        self._app = app
-        self._active = 0
-        self._max_active = settings.max_concurrency
+    def __init__(self, app: ASGIApp, *, headers: Headers, settings: Settings, instruments: Instruments) -> None:
+        """headers: what every answer has."""
+        self._app, self._headers = app, headers
         self._access_log = logging.getLogger("access") if settings.access_log else None
         self._instruments = instruments
-        self._headers = [
-            (name, value.encode("latin-1"))
-            for name, value in (
-                (b"x-served-by", f"{service}/{settings.version}@{settings.instance_name}"),
-                (b"content-security-policy", content_security_policy),
-                (b"x-content-type-options", "nosniff"),
-                (b"x-frame-options", "DENY"),
-                (b"referrer-policy", "no-referrer"),
-                (b"cross-origin-opener-policy", "same-origin"),
-                (b"cross-origin-resource-policy", "same-origin"),
-            )
-        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -107,9 +92,8 @@ class Edge:
             await send(message)
 
         token = request_headers.set(scope["headers"])
-        self._active += 1
         try:
-            problem = self._refusal(scope)
+            problem = _refusal(scope)
             if problem:
                 await problem.response()(scope, receive, send_with_headers)
             else:
@@ -118,7 +102,6 @@ class Edge:
             # The framework has answered, and raises what nobody caught so that it can be logged.
             log.exception("%s %s failed", scope["method"], scope["path"])
         finally:
-            self._active -= 1
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "other")
             self._instruments.observe(scope["method"], route, status, seconds)
@@ -126,27 +109,48 @@ class Edge:
                 self._access_log.info("%s %s %d %.1f ms", scope["method"], scope["path"], status, seconds * 1000)
             request_headers.reset(token)
 
-    def _refusal(self, scope: Scope) -> Problem | None:
-        """Return the problem of a request that must not reach a route."""
-        if self._active > self._max_active and scope["path"] not in HEALTH_PATHS:
-            return Problem(503, "Too many requests at once.", headers={"Retry-After": "1"})
-        if scope["method"] in ("GET", "HEAD"):
-            return None
-        has_body, media_type, host, origin = False, b"", b"", None
-        for name, value in scope["headers"]:
-            if name == b"content-type":
-                media_type = value.split(b";")[0].strip().lower()
-            elif name == b"host":
-                host = value
-            elif name == b"origin":
-                origin = value
-            elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-                has_body = True
-        if origin is not None and origin.partition(b"://")[2] != host:
-            return Problem(403, "Another site may not change anything here.")
-        if (has_body or media_type) and media_type != b"application/json":
-            return Problem(415, "The body must be application/json.", headers={"Accept": "application/json"})
+
+def _refusal(scope: Scope) -> Problem | None:
+    """Return the problem of a request that must not reach a route."""
+    if scope["method"] in ("GET", "HEAD"):
         return None
+    has_body, media_type, host, origin = False, b"", b"", None
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            media_type = value.split(b";")[0].strip().lower()
+        elif name == b"host":
+            host = value
+        elif name == b"origin":
+            origin = value
+        elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+            has_body = True
+    if origin is not None and origin.partition(b"://")[2] != host:
+        return Problem(403, "Another site may not change anything here.")
+    if (has_body or media_type) and media_type != b"application/json":
+        return Problem(415, "The body must be application/json.", headers={"Accept": "application/json"})
+    return None
+
+
+class Limit:
+    """How many requests may be under way; the server asks before it begins one.
+
+    Its refusal is ready to be sent: when ten times too many come, refusing must cost next to nothing.
+    """
+
+    def __init__(self, requests: int, headers: Headers, instruments: Instruments) -> None:
+        """headers: what every answer has."""
+        self._requests, self._instruments = requests, instruments
+        answer = Problem(503, "Too many requests at once.", headers={"Retry-After": "1"}).response()
+        fields = (*answer.raw_headers, *headers, (b"cache-control", b"no-store"))
+        lines = (b"HTTP/1.1 503 Service Unavailable", *(b": ".join(field) for field in fields))
+        self._refusal = b"\r\n".join((*lines, b"", bytes(answer.body)))
+
+    def refusal(self, under_way: int, method: str, path: str) -> bytes | None:
+        """Return the answer to a request that is one too many, or None."""
+        if under_way < self._requests or path in HEALTH_PATHS:
+            return None
+        self._instruments.observe(method, "other", 503, 0)
+        return self._refusal
 
 
 class Application(FastAPI):
@@ -180,16 +184,22 @@ def create_app(
     """Return an application of these routes, with health, metrics, problem answers, limits and headers.
 
     ready: tells why the service cannot serve now, beside that it is stopping; layers: see Application.
-    `app.state.stopping` is set by the server when it is told to stop.
+    `app.state.stopping` is set by the server when it is told to stop; it asks `app.state.limit` before each request.
     """
     instruments = Instruments()
-    edge = partial(
-        Edge,
-        service=service,
-        settings=settings,
-        content_security_policy=content_security_policy,
-        instruments=instruments,
-    )
+    headers = [
+        (name, value.encode("latin-1"))
+        for name, value in (
+            (b"x-served-by", f"{service}/{settings.version}@{settings.instance_name}"),
+            (b"content-security-policy", content_security_policy),
+            (b"x-content-type-options", "nosniff"),
+            (b"x-frame-options", "DENY"),
+            (b"referrer-policy", "no-referrer"),
+            (b"cross-origin-opener-policy", "same-origin"),
+            (b"cross-origin-resource-policy", "same-origin"),
+        )
+    ]
+    edge = partial(Edge, headers=headers, settings=settings, instruments=instruments)
     app = Application(
         layers=(*layers, edge),
         title=service,
@@ -213,6 +223,7 @@ def create_app(
         **options,
     )
     app.state.stopping = False
+    app.state.limit = Limit(settings.max_concurrency, headers, instruments)
     problems.add_handlers(app)
     health = {"application/json": {"example": {"status": "ok"}}}
 

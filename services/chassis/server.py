@@ -7,7 +7,7 @@ import logging
 import socket
 import sys
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import uvicorn
 from fastapi import FastAPI
@@ -23,16 +23,21 @@ MAX_HEADERS = 16 * 1024
 KEEP_ALIVE = 75
 
 
-class LimitedHeadersProtocol(HttpToolsProtocol):
-    """Answers 431 to a request whose line and headers exceed MAX_HEADERS bytes, also when they never end."""
+class LimitedProtocol(HttpToolsProtocol):
+    """Refuses what is too large or too much before any work is done for it.
+
+    It answers 431 to a request whose line and headers exceed MAX_HEADERS bytes, also when they never end, and 503
+    when too many requests are under way.
+    """
 
     _header_bytes = 0
     _in_headers = False
     _unfinished = 0
+    _refused = False
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._header_bytes, self._in_headers = 0, True
+        self._header_bytes, self._in_headers, self._refused = 0, True, False
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -46,8 +51,16 @@ class LimitedHeadersProtocol(HttpToolsProtocol):
         self._in_headers = False
         if self._header_bytes > MAX_HEADERS:
             self._refuse()
-        else:
+        elif not self._is_one_too_many():
             super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._refused:
+            super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -57,6 +70,26 @@ class LimitedHeadersProtocol(HttpToolsProtocol):
                 self._refuse()
         else:
             self._unfinished = 0
+
+    def _is_one_too_many(self) -> bool:
+        """Say whether the request was refused because too many are under way."""
+        if self.cycle and not self.cycle.response_complete:
+            # It waits for the one before it on this connection.
+            return False
+        method = self.parser.get_method().decode("ascii")
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        app: Any = self.config.app
+        refusal: bytes | None = app.state.limit.refusal(len(self.tasks), method, path)
+        if refusal is None:
+            return False
+        self._refused = True
+        self.transport.write(refusal)
+        if method == "GET" and self.parser.should_keep_alive():
+            self.on_response_complete()
+        else:
+            # What follows the headers is not wanted.
+            self.transport.close()
+        return True
 
     def _refuse(self) -> None:
         body = Problem(431, f"The headers exceed {MAX_HEADERS // 1024} KiB.").body()
@@ -117,7 +150,7 @@ def run(service: str) -> NoReturn:
         sys.exit(1)
     config = uvicorn.Config(
         app,
-        http=LimitedHeadersProtocol,
+        http=LimitedProtocol,
         ws="none",
         log_config=None,
         access_log=False,

@@ -198,13 +198,18 @@ def test_too_many_requests_at_once_are_told_so(tmp_path: Path) -> None:
             held = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(2)]
             for connection in held:
                 connection.sendall(b"GET /api/currentUser HTTP/1.1\r\nhost: x\r\n\r\n")
-            refused = wait_until(
-                lambda: (answer := gateway.client.get("/")).status_code == 503 and answer, "the limit is reached"
-            )
-            assert refused.headers["retry-after"] == "1"
+            reached = [upstream.accept()[0] for _ in held]
+            for refused in (gateway.client.get("/"), gateway.client.post("/api/rule", json={"name": "x" * 60_000})):
+                assert (refused.status_code, refused.json()["status"]) == (503, 503)
+                assert refused.headers["content-type"] == "application/problem+json"
+                assert refused.headers["retry-after"] == "1"
+                assert refused.headers["x-served-by"].startswith("todolist/v1@")
             assert gateway.client.get("/healthz").status_code == 200
-            for connection in held:
+            for connection in (*held, *reached):
                 connection.close()
+            wait_until(lambda: gateway.client.get("/").status_code == 200, "there is room again")
+            metrics = gateway.client.get("/metrics").text
+            assert 'http_requests_total{method="POST",route="other",status="503"} 1.0' in metrics
 
 
 def test_what_was_acknowledged_survives_kill_9(new_database: NewDatabase, tmp_path: Path) -> None:
