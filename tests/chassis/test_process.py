@@ -205,7 +205,7 @@ def test_too_many_requests_at_once_are_told_so(tmp_path: Path) -> None:
                 assert refused.headers["retry-after"] == "1"
                 assert refused.headers["x-served-by"].startswith("todolist/v1@")
             assert gateway.client.get("/healthz").status_code == 200
-            for connection in (*held, *reached):
+            for connection in (upstream, *held, *reached):
                 connection.close()
             wait_until(lambda: gateway.client.get("/").status_code == 200, "there is room again")
             metrics = gateway.client.get("/metrics").text

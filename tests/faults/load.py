@@ -27,26 +27,56 @@ class Rate:
     slow: float
 
 
+@dataclass(frozen=True)
+class Overload:
+    """Answers 200, 503 with Retry-After, and all others; requests lost; the slowest but one in a hundred (seconds)."""
+
+    good: int
+    refused: int
+    unclear: int
+    lost: int
+    slow: float
+
+
 def wrk(url: str, *, connections: int, seconds: int) -> Rate:
     """Send requests as fast as the answers come."""
+    text = _wrk(url, connections, seconds)
+    return Rate(
+        per_second=_number(r"Requests/sec:\s+([\d.]+)", text),
+        answers=int(_number(r"(\d+) requests in", text)),
+        errors=int(_number(r"Non-2xx or 3xx responses: (\d+)", text)) + _lost(text),
+        slow=_slow(text),
+    )
+
+
+def overload(url: str, *, connections: int, seconds: int, pause: float) -> Overload:
+    """Send requests, each connection again so many seconds after its answer."""
+    text = _wrk(url, connections, seconds, "--script", str(Path(__file__).with_name("overload.lua")), pause=pause)
+    counts = (int(_number(rf"{kind} (\d+)", text)) for kind in ("good", "refused", "unclear"))
+    return Overload(*counts, lost=_lost(text), slow=_slow(text))
+
+
+def _wrk(url: str, connections: int, seconds: int, *options: str, pause: float = 0) -> str:
     if not shutil.which("wrk"):
         pytest.fail("wrk is missing: apt install wrk (macOS: brew install wrk)")
-    command = ["wrk", "--threads=1", f"--connections={connections}", f"--duration={seconds}s", "--latency", url]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    command = ["wrk", "--threads=1", f"--connections={connections}", f"--duration={seconds}s", "--latency", *options]
+    environment = {**os.environ, "PAUSE": str(int(pause * 1000))}
+    return subprocess.run([*command, url], capture_output=True, text=True, check=True, env=environment).stdout
 
-    def number(pattern: str) -> float:
-        found = re.search(pattern, text)
-        return float(found[1]) if found else 0
 
+def _number(pattern: str, text: str) -> float:
+    found = re.search(pattern, text)
+    return float(found[1]) if found else 0
+
+
+def _lost(text: str) -> int:
+    return sum(map(int, re.findall(r"(?:connect|read|write|timeout) (\d+)", text)))
+
+
+def _slow(text: str) -> float:
     slow = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
     assert slow, text
-    lost = sum(map(int, re.findall(r"(?:connect|read|write|timeout) (\d+)", text)))
-    return Rate(
-        per_second=number(r"Requests/sec:\s+([\d.]+)"),
-        answers=int(number(r"(\d+) requests in")),
-        errors=int(number(r"Non-2xx or 3xx responses: (\d+)")) + lost,
-        slow=float(slow[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1}[slow[2]],
-    )
+    return float(slow[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1}[slow[2]]
 
 
 @dataclass

