@@ -102,7 +102,7 @@ class PageQuery(BaseModel):
             pattern="^([0-3](,[0-3]){0,9})?$", description="Statuses to keep, separated by commas.", examples=["0,1"]
         ),
     ] = ""
-    name: Annotated[str, Field(max_length=200, description="Text that the name contains, in any case.")] = ""
+    name: Annotated[str, Field(max_length=200, description="Text that the name contains; A to Z in either case.")] = ""
 
     @property
     def offset(self) -> int:

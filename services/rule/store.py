@@ -103,8 +103,9 @@ def _ids(keys: Sequence[str]) -> list[int]:
 
 
 def _escaped(text: str) -> str:
-    """Return a LIKE pattern that matches exactly this text."""
-    return re.sub(r"([%_\\])", r"\\\1", text)
+    """Return a LIKE pattern that matches exactly this text, with A to Z in lower case."""
+    # As the databases' lower() does to a name; PostgreSQL's own would take other letters too from a text of no column.
+    return re.sub(r"([%_\\])", r"\\\1", text).encode().lower().decode()
 
 
 def _matching(statuses: tuple[int, ...], by_name: bool) -> list[Any]:
@@ -116,7 +117,7 @@ def _matching(statuses: tuple[int, ...], by_name: bool) -> list[Any]:
     elif statuses:
         conditions.append(items.c.status.in_([literal_column(str(status)) for status in statuses]))
     if by_name:
-        conditions.append(func.lower(items.c.name).like(func.lower(bindparam("pattern")), escape=ESCAPE))
+        conditions.append(func.lower(items.c.name).like(bindparam("pattern"), escape=ESCAPE))
     return conditions
 
 

@@ -132,12 +132,14 @@ def test_filter_by_status(rule: Service, owner: dict[str, str]) -> None:
     assert names(rule, owner, status="0,2,3", sorter="createdAt_descend", pageSize=1, current=2) == ["status 2"]
 
 
-@pytest.mark.parametrize("text", ["50%", "a_c", "back\\slash", "it's", "牛奶", "MILK"])
+@pytest.mark.parametrize("text", ["50%", "a_c", "back\\slash", "it's", "牛奶", "MILK", "École"])
 def test_search_takes_every_character_as_it_is(rule: Service, owner: dict[str, str], text: str) -> None:
-    for name in ("50% off", "500 off", "a_c", "abc", "back\\slash", "it's", "买牛奶", "Oat milk"):
+    for name in ("50% off", "500 off", "a_c", "abc", "back\\slash", "it's", "买牛奶", "Oat milk", "École"):
         create(rule, owner, name)
     expected = [
-        name for name in ("50% off", "a_c", "back\\slash", "it's", "买牛奶", "Oat milk") if text.lower() in name.lower()
+        name
+        for name in ("50% off", "a_c", "back\\slash", "it's", "买牛奶", "Oat milk", "École")
+        if text.lower() in name.lower()
     ]
     assert names(rule, owner, name=text) == expected
 
