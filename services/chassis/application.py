@@ -212,6 +212,8 @@ def create_app(
         # Swagger UI and ReDoc load scripts of third parties; the document itself is enough.
         docs_url=None,
         redoc_url=None,
+        # An address with a slash too many is none; the redirect would go wherever the Host header says.
+        redirect_slashes=False,
         telemetry={
             "auto_configure": bool(settings.otel_exporter_otlp_endpoint),
             "tracing": bool(settings.otel_exporter_otlp_endpoint),
