@@ -7,6 +7,8 @@ from starlette.requests import Request
 
 GUEST = "guest"
 USER_ID, USER_NAME = "x-user-id", "x-user-name"
+# The token of a device on which somebody logged in before.
+KNOWN_DEVICE = "x-known-device"
 # For the OpenAPI documents of the services behind the gateway.
 PARAMETERS = [
     {"name": USER_ID, "in": "header", "schema": {"type": "string"}, "description": "Who calls; the guest if absent."},

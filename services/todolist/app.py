@@ -155,11 +155,14 @@ async def _write_to_rule(request: Request) -> Response:
 
 async def _start_session(request: Request, target: str) -> Response:
     """Let user check a name and password; on success move the token from the body into the cookie."""
-    answer = await _user(request).call(request, "POST", target, body=await request.body())
+    answer = await _user(request).call(
+        request, "POST", target, body=await request.body(), device=session.known_device(request)
+    )
     if answer.status >= 400:  # noqa: PLR2004
         return answer.response()
     body = answer.json()
-    token, lifetime = body.pop("token"), body.pop("expiresIn")
+    token, lifetime, device = body.pop("token"), body.pop("expiresIn"), body.pop("device", "")
     response = answer.response(orjson.dumps(body))
     session.start(request, response, token, lifetime)
+    session.remember_device(request, response, device)
     return response

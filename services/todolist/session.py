@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from typing import Any
 
@@ -14,7 +15,9 @@ from services.todolist.upstream import Upstream
 
 log = logging.getLogger("session")
 
-COOKIE = "jwtToken"
+COOKIE, DEVICE_COOKIE = "jwtToken", "knownDevice"
+DEVICE_LIFETIME = 365 * 24 * 3600
+TOKEN = re.compile(r"[A-Za-z0-9_.-]{1,2000}")
 KEYS_PATH = "/.well-known/jwks.json"
 # Unknown keys are looked up again at most this often (seconds): forged tokens must not flood the user service.
 REFRESH_PAUSE = 10
@@ -96,6 +99,25 @@ def start(request: Request, response: Response, token: str, lifetime: int) -> No
     response.set_cookie(
         COOKIE, token, max_age=lifetime, path="/", httponly=True, samesite="lax", secure=_is_https(request)
     )
+
+
+def remember_device(request: Request, response: Response, token: str) -> None:
+    """Let the browser keep, also after logging out, that somebody logged in on it."""
+    response.set_cookie(
+        DEVICE_COOKIE,
+        token,
+        max_age=DEVICE_LIFETIME,
+        path="/api/login",
+        httponly=True,
+        samesite="lax",
+        secure=_is_https(request),
+    )
+
+
+def known_device(request: Request) -> str:
+    """Return the token that remember_device gave to the browser, or "" where there is nothing like it."""
+    token = request.cookies.get(DEVICE_COOKIE, "")
+    return token if TOKEN.fullmatch(token) else ""
 
 
 def end(request: Request, response: Response) -> None:

@@ -13,7 +13,7 @@ from fastapi import Request, Response
 from opentelemetry import propagate, trace
 from yarl import URL
 
-from services.chassis.caller import GUEST, Caller
+from services.chassis.caller import GUEST, KNOWN_DEVICE, Caller
 from services.chassis.problems import MEDIA_TYPE, Problem
 from services.chassis.tracing import PROPAGATED
 
@@ -59,17 +59,26 @@ class Upstream:
         self._free = concurrency
 
     async def call(
-        self, request: Request, method: str, target: str, caller: Caller | None = None, body: bytes | None = None
+        self,
+        request: Request,
+        method: str,
+        target: str,
+        caller: Caller | None = None,
+        body: bytes | None = None,
+        *,
+        device: str = "",
     ) -> Answer:
         """Make the call that a request causes, with its trace headers.
 
-        target: path and query as they go on the wire; caller: told to the service if given.
+        target: path and query as they go on the wire; caller, device: told to the service if given.
         """
         headers = _passed_on(request)
         if caller:
             headers.update(caller.headers())
             if caller.id != GUEST:
                 headers[END_USER] = quote(caller.name)
+        if device:
+            headers[KNOWN_DEVICE] = device
         if body:
             headers["content-type"] = "application/json"
         started = time.perf_counter()

@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from pydantic import ValidationError
 
 from services.chassis.application import create_app as create_chassis_app
-from services.chassis.caller import GUEST, PARAMETERS, Caller
+from services.chassis.caller import GUEST, KNOWN_DEVICE, PARAMETERS, Caller
 from services.chassis.database import Database
 from services.chassis.problems import Problem, documented
 from services.chassis.routing import DirectRoute
@@ -111,8 +111,10 @@ async def log_in(request: Request, credentials: Credentials) -> Response:
         # No account can have these.
         raise wrong from None
     state = State.of(request)
+    # A known device is counted by itself: whoever guesses elsewhere cannot lock its owner out.
+    counted = state.tokens.device_id(request.headers.get(KNOWN_DEVICE, ""), name) or name
     count, ends_at = await store.count_login_attempt(
-        state.database, name, timedelta(seconds=state.settings.login_window)
+        state.database, counted, timedelta(seconds=state.settings.login_window)
     )
     if count > state.settings.login_attempts:
         seconds = max(1, int((ends_at - datetime.now(UTC)).total_seconds()))
@@ -123,7 +125,7 @@ async def log_in(request: Request, credentials: Credentials) -> Response:
     matches = await state.passwords.matches(account.password_hash if account else None, credentials.password)
     if account is None or not matches:
         raise wrong
-    await store.forget_login_attempts(state.database, name)
+    await store.forget_login_attempts(state.database, counted)
     return _json(state.logged_in(account, credentials.type))
 
 

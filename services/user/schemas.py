@@ -50,6 +50,7 @@ class LoggedIn(BaseModel):
     currentAuthority: Authority
     token: str = Field(description="A JWT; the gateway keeps it in a cookie")
     expiresIn: int = Field(description="Seconds the token is valid for")
+    device: str = Field(description="A JWT, for the header x-known-device; the gateway keeps it in a cookie")
 
 
 class LoginRefused(BaseModel):

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from services.user.settings import Settings
 from services.user.store import AccountRow
 
+DEVICE_AUDIENCE = "todolist-device"
 GENERATED_KEY = Path("data/token-key.pem")
 
 
@@ -46,7 +48,7 @@ class Tokens:
         }
 
     def issue(self, account: AccountRow) -> dict[str, Any]:
-        """Return a new token for the account and the seconds it is valid for."""
+        """Return a new token for the account, the seconds it is valid for, and a token for the device."""
         now, lifetime = int(time.time()), int(self._settings.token_lifetime)
         claims = {
             "iss": self._settings.token_issuer,
@@ -56,8 +58,21 @@ class Tokens:
             "iat": now,
             "exp": now + lifetime,
         }
-        token = jwt.encode(claims, self._key, algorithm="EdDSA", headers={"kid": self._key_id})
-        return {"token": token, "expiresIn": lifetime}
+        device = {"aud": DEVICE_AUDIENCE, "sub": account.name, "jti": secrets.token_hex(16), "iat": now}
+        return {"token": self._sign(claims), "expiresIn": lifetime, "device": self._sign(device)}
+
+    def device_id(self, token: str, name: str) -> str | None:
+        """Return the id of a device on which somebody logged in by this name, or None if the token does not say so."""
+        try:
+            claims = jwt.decode(
+                token, self._key.public_key(), algorithms=["EdDSA"], audience=DEVICE_AUDIENCE, subject=name
+            )
+        except jwt.PyJWTError:
+            return None
+        return str(claims["jti"])
+
+    def _sign(self, claims: dict[str, Any]) -> str:
+        return jwt.encode(claims, self._key, algorithm="EdDSA", headers={"kid": self._key_id})
 
 
 def _generated_key() -> Path:
