@@ -1,0 +1,286 @@
+"""What somebody from outside may try at the gateway, and the exact refusal."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import ON_SQLITE, NewDatabase
+from tests.support import Service, as_caller, running
+
+pytestmark = ON_SQLITE
+
+PASSWORD = "a good password"
+NewName = Callable[[str], str]
+JSON = {"content-type": "application/json"}
+
+# What changes something, with a body that is right.
+WRITES: list[tuple[str, str, dict[str, Any]]] = [
+    ("POST", "/api/rule", {"name": "forged"}),
+    ("PUT", "/api/rule", {"key": "KEY", "name": "forged"}),
+    ("DELETE", "/api/rule", {"key": "KEY"}),
+    ("POST", "/api/login/outLogin", {}),
+    ("POST", "/api/login/account", {"userName": "admin", "password": "adminadmin"}),
+    ("POST", "/user/register", {"userName": "forged", "password": PASSWORD}),
+]
+
+
+def sign_up(client: httpx.Client, name: str) -> None:
+    client.post("/user/register", json={"userName": name, "password": PASSWORD}).raise_for_status()
+
+
+def log_in(client: httpx.Client, name: str, password: str = PASSWORD) -> httpx.Response:
+    return client.post("/api/login/account", json={"userName": name, "password": password})
+
+
+def browser(gateway: Service) -> httpx.Client:
+    """Return somebody else's session."""
+    return httpx.Client(base_url=gateway.url, timeout=30, trust_env=False)
+
+
+def is_problem(answer: httpx.Response, status: int) -> bool:
+    media_type = answer.headers["content-type"]
+    return (answer.status_code, media_type, answer.json()["status"]) == (status, "application/problem+json", status)
+
+
+# Other people's items
+
+
+@pytest.mark.parametrize("who", ["a guest", "another member", "a member who says to be the owner"])
+def test_a_foreign_key_is_no_key(member: httpx.Client, gateway: Service, unique: NewName, who: str) -> None:
+    owner = member.get("/api/currentUser").json()
+    item = member.post("/api/rule", json={"name": "secret plan", "desc": "hidden"}).json()
+    key = item["key"]
+    with browser(gateway) as stranger:
+        if who != "a guest":
+            sign_up(stranger, unique("stranger"))
+        if who == "a member who says to be the owner":
+            stranger.headers.update({**as_caller(owner["userid"], owner["name"]), "end-user": owner["name"]})
+            stranger.cookies.set("x-user-id", owner["userid"])
+        for change in ({"name": "mine"}, {"desc": ""}, {"status": 2}, {"status": "0", "owner": "me"}, {}):
+            assert is_problem(stranger.put("/api/rule", json={"key": key, **change}), 404)
+        for keys in (key, [key], [key, key, "x"]):
+            left = stranger.request("DELETE", "/api/rule", json={"key": keys})
+            assert left.status_code == 200
+            assert "secret plan" not in left.text
+        for query in ("", "?name=secret", "?name=%25", "?status=0,1,2,3", f"?key={key}", f"?owner={owner['userid']}"):
+            assert "secret plan" not in stranger.get(f"/api/rule{query}").text
+        made = stranger.post("/api/rule", json={"name": "x", "key": key, "owner": owner["userid"]}).json()
+        assert made["key"] != key
+        assert made["owner"] != owner["name"]
+        stranger.request("DELETE", "/api/rule", json={"key": made["key"]})
+    assert member.get("/api/rule").json()["data"] == [item]
+
+
+def test_who_answered_cannot_be_said_from_outside(gateway: Service) -> None:
+    answer = gateway.client.get("/api/rule", headers={"x-served-by": "forged", "server-timing": "forged"})
+    assert answer.headers.get_list("x-served-by") == [f"todolist/v1@127.0.0.1:{gateway.port}"]
+    assert "forged" not in str(answer.headers)
+
+
+# Bodies
+
+# The bytes, and the field that the 422 names.
+BODIES = {
+    "no UTF-8": b'{"name": "\xff"}',
+    "overlong UTF-8": b'{"name": "\xc0\xaf"}',
+    "UTF-16": '{"name": "x"}'.encode("utf-16"),
+    "a byte order mark": b'\xef\xbb\xbf{"name": "x"}',
+    "a raw NUL": b'{"name": "a\0b"}',
+    "two documents": b'{"name": "x"}{"name": "y"}',
+    "a comment": b'/* */{"name": "x"}',
+    "30,000 levels": b'{"name": "x", "desc": %s}' % (b"[" * 30_000 + b"]" * 30_000),
+    "a number of 60,000 digits": b'{"name": "x", "desc": %s}' % (b"9" * 60_000),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_that_is_no_json_is_422(member: httpx.Client, name: str) -> None:
+    for method, path, _ in WRITES:
+        if path == "/api/login/outLogin":  # It takes no body.
+            continue
+        answer = member.request(method, path, content=BODIES[name], headers=JSON)
+        assert is_problem(answer, 422)
+        assert [error["field"] for error in answer.json()["errors"]] == ["body"]
+    assert member.get("/api/rule").json()["total"] == 0
+
+
+def test_of_a_key_that_is_there_twice_the_last_one_counts_everywhere(member: httpx.Client) -> None:
+    """Nobody but the service that acts reads a body, so nobody can read it in another way."""
+    keys = [member.post("/api/rule", json={"name": name}).json()["key"] for name in ("a", "b")]
+    body = b'{"key": "%s", "name": "x", "key": "%s", "name": "y"}' % tuple(key.encode() for key in keys)
+    assert member.put("/api/rule", content=body, headers=JSON).json()["name"] == "y"
+    assert [item["name"] for item in member.get("/api/rule").json()["data"]] == ["y", "a"]
+    member.request("DELETE", "/api/rule", content=body, headers=JSON)
+    assert [item["name"] for item in member.get("/api/rule").json()["data"]] == ["a"]
+
+
+def test_fields_that_nobody_asked_for_change_nothing(member: httpx.Client) -> None:
+    wanted = {"owner": "guest", "status": 0, "callNo": 9, "href": "//evil.example", "createdAt": "1970-01-01T00:00:00Z"}
+    item = member.post("/api/rule", json={"name": "x", **wanted, "__proto__": {"admin": True}}).json()
+    assert (item["status"], item["callNo"], item["href"]) == (1, 0, f"/?key={item['key']}")
+    assert item["owner"] != "guest"
+    assert item["createdAt"] > "2000"
+    account = {"userName": f"{item['owner']}2", "password": PASSWORD, "authority": "admin", "currentAuthority": "admin"}
+    assert member.post("/user/register", json=account).json()["currentAuthority"] == "user"
+    assert is_problem(member.get("/api/users"), 403)
+
+
+SQL = [
+    "' OR '1'='1",
+    "x'; DROP TABLE items; --",
+    "1 UNION SELECT password_hash FROM accounts",
+    '") OR 1=1 --',
+    "${jndi:x}",
+    "{{7*7}}",
+]
+
+
+@pytest.mark.parametrize("text", SQL)
+def test_sql_is_text_like_any_other(member: httpx.Client, text: str) -> None:
+    member.post("/api/rule", json={"name": "milk"})
+    assert member.get("/api/rule", params={"name": text}).json()["total"] == 0
+    made = member.post("/api/rule", json={"name": text, "desc": text}).json()
+    assert (made["name"], made["desc"]) == (text, text)
+    assert member.get("/api/rule", params={"name": text}).json()["data"] == [made]
+    for field in ("sorter", "status"):
+        assert is_problem(member.get("/api/rule", params={field: text}), 422)
+    assert is_problem(member.put("/api/rule", json={"key": text, "status": 2}), 404)
+    member.request("DELETE", "/api/rule", json={"key": [text]})
+    assert member.get("/api/rule").json()["total"] == 2
+    assert [log_in(member, *account).status_code for account in (("admin", text), (text, PASSWORD))] == [401, 401]
+
+
+# Addresses
+
+
+def raw(service: Service, target: bytes, host: bytes = b"x") -> bytes:
+    """Return the answer to a GET of exactly these bytes: clients tidy an address up before they send it."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+        connection.sendall(b"GET %s HTTP/1.1\r\nhost: %s\r\nconnection: close\r\n\r\n" % (target, host))
+        while received := connection.recv(65536):
+            answer += received
+    return answer
+
+
+TRAVERSALS = [
+    b"/../settings.py", b"/../../../../../etc/passwd", b"/avatars/../../settings.py", b"//etc/passwd", b"/./../app.py",
+    b"/%2e%2e/settings.py", b"/..%2fsettings.py", b"/..%5csettings.py", b"/..\\settings.py", b"/%252e%252e/settings.py",
+    b"/..;/settings.py", b"/..%00/settings.py", b"/app.js%00.html", b"/.%2e/settings.py", b"/%c0%ae%c0%ae/settings.py",
+    b"/file:///etc/passwd", b"http://evil.example/../settings.py", b"/.git/config", b"/static/index.html",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", TRAVERSALS, ids=bytes.decode)
+def test_no_address_leads_out_of_the_files(gateway: Service, target: bytes) -> None:
+    page = gateway.client.get("/").content
+    head, _, body = raw(gateway, target).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert body == page
+
+
+@pytest.mark.parametrize(
+    "target", [b"/api/../settings.py", b"/api/%2e%2e/%2e%2e/etc/passwd", b"/api//rule", b"/api/rule/.."]
+)
+def test_below_api_there_are_no_files(gateway: Service, target: bytes) -> None:
+    assert raw(gateway, target).startswith(b"HTTP/1.1 404 ")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"//evil.example", b"//evil.example/%2e%2e", b"/\\evil.example", b"/%2f%2fevil.example", b"/%5cevil.example",
+        b"/api/rule/", b"/user/register/", b"/healthz/", b"//evil.example/healthz/", b"/?next=//evil.example",
+        b"/?redirect=https://evil.example", b"/api/rule?next=//evil.example", b"http://evil.example/",
+        b"/evil%0d%0alocation:%20x",
+    ],
+    ids=bytes.decode,
+)  # fmt: skip
+def test_no_address_leads_to_another_site(gateway: Service, rule: Service, target: bytes) -> None:
+    for service in (gateway, rule):
+        head = raw(service, target, host=b"evil.example").partition(b"\r\n\r\n")[0].lower()
+        assert head.split()[1] in (b"200", b"404")
+        assert b"\r\nlocation:" not in head
+        assert b"evil" not in head
+
+
+# Another site's page, open in the browser of somebody who is logged in
+
+# How the request is made: with which headers, and the refusal.
+WAYS = {
+    "by a script": ({"origin": "https://evil.example", **JSON}, 403),
+    "by a sandboxed script": ({"origin": "null", **JSON}, 403),
+    "from another port": ({"origin": "http://127.0.0.1:1", **JSON}, 403),
+    "from a subdomain": ({"origin": "http://evil.127.0.0.1", **JSON}, 403),
+    "by a form": ({"content-type": "application/x-www-form-urlencoded"}, 415),
+    "by a form that looks like JSON": ({"content-type": "text/plain"}, 415),
+    "by a form with a file": ({"content-type": "multipart/form-data; boundary=x"}, 415),
+    "by a form of another site": ({"origin": "https://evil.example", "content-type": "text/plain"}, 403),
+    "with a misleading type": ({"content-type": "text/plain; application/json"}, 415),
+    "with two types": ({"content-type": "application/json, text/plain"}, 415),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_another_site_changes_nothing(member: httpx.Client, way: str) -> None:
+    headers, refusal = WAYS[way]
+    item = member.post("/api/rule", json={"name": "mine"}).json()
+    for method, path, body in WRITES:
+        content = httpx.Request(method, "http://x", json=body).content.replace(b"KEY", item["key"].encode())
+        answer = member.request(method, path, content=content, headers=headers)
+        assert is_problem(answer, refusal), path
+        assert "set-cookie" not in answer.headers
+        assert "access-control-allow-origin" not in answer.headers
+    assert member.get("/api/rule").json()["data"] == [item]
+    asked = {"origin": "https://evil.example", "access-control-request-method": "PUT"}
+    preflight = member.options("/api/rule", headers=asked)
+    assert not [name for name in preflight.headers if name.startswith("access-control-")]
+
+
+# Guessing passwords
+
+
+def test_guessing_cannot_lock_out_who_logged_in_here_before(
+    new_database: NewDatabase, token_key: Path, tmp_path: Path, unique: NewName
+) -> None:
+    settings = {"DATABASE_URL": new_database(), "TOKEN_KEY_FILE": str(token_key), "LOGIN_ATTEMPTS": "3"}
+    replicas = [Service("user", tmp_path, **settings) for _ in range(2)]
+    gateway = Service("todolist", tmp_path, USER_URL=replicas[0].url)
+    alice, bob = unique("alice"), unique("bob")
+    with running(*replicas, gateway), browser(gateway) as own, browser(gateway) as thief:
+        sign_up(own, alice)
+        sign_up(thief, bob)
+        cookie = next(each for each in own.cookies.jar if each.name == "knownDevice")
+        assert (cookie.path, cookie.has_nonstandard_attr("HttpOnly")) == ("/api/login", True)
+        token = str(cookie.value)
+        own.post("/api/login/outLogin")
+
+        # Whoever guesses is stopped at every replica, with a known device of another account too.
+        assert [log_in(thief, alice, "not the password").status_code for _ in range(3)] == [401] * 3
+        for client in (gateway.client, replicas[0].client, replicas[1].client, thief):
+            assert is_problem(log_in(client, alice), 429)
+        # Nor does a forged one help, nor a header that only the gateway may send, nor a session's token.
+        account = {"userName": alice, "password": PASSWORD}
+        for headers in (
+            {"cookie": f"knownDevice={token[:-8]}AAAAAAAA", "x-known-device": token},
+            {"cookie": 'knownDevice="a\\012b"'},
+            {"cookie": f"knownDevice={thief.cookies['jwtToken']}"},
+        ):
+            assert is_problem(thief.post("/api/login/account", json=account, headers=headers), 429)
+
+        # Their own browser lets them in all the same, at every replica; this does not help who guesses.
+        assert log_in(own, alice).status_code == 200
+        known = {"x-known-device": token}
+        assert replicas[1].client.post("/api/login/account", json=account, headers=known).status_code == 200
+        assert is_problem(log_in(thief, alice), 429)
+
+        # A stolen device has few guesses too, and is no session.
+        stolen, wrong = {"cookie": f"knownDevice={token}"}, {**account, "password": "not the password"}
+        codes = [thief.post("/api/login/account", json=wrong, headers=stolen).status_code for _ in range(4)]
+        assert codes == [401] * 3 + [429]
+        session = {"cookie": f"jwtToken={token}"}
+        assert thief.get("/api/currentUser", headers=session).json()["userid"] == "guest"
