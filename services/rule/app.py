@@ -20,6 +20,15 @@ from services.rule.settings import Settings
 FIRST_PAGE = PageQuery()
 DOCUMENTED: dict[str, Any] = {"openapi_extra": {"parameters": PARAMETERS}}
 WRITE_ERRORS = documented(403, 413, 415, 422, 503, 507)
+# What can be done with the key of a new item.
+LINKS: dict[int | str, dict[str, Any]] = {
+    201: {
+        "links": {
+            name: {"operationRef": f"#/paths/~1api~1rule/{method}", "requestBody": {"key": "$response.body#/key"}}
+            for name, method in (("update", "put"), ("delete", "delete"))
+        }
+    }
+}
 
 router = APIRouter(route_class=DirectRoute, tags=["rule"])
 
@@ -33,7 +42,7 @@ async def list_items(request: Request, query: Annotated[PageQuery, Query()]) -> 
     return _json({**page, "pageSize": query.pageSize, "current": query.current})
 
 
-@router.post("/api/rule", status_code=201, response_model=Item, responses=WRITE_ERRORS, **DOCUMENTED)
+@router.post("/api/rule", status_code=201, response_model=Item, responses={**WRITE_ERRORS, **LINKS}, **DOCUMENTED)
 async def create_item(request: Request, item: ItemCreate) -> Response:
     """Add an item to the caller's list."""
     caller = Caller.of(request)

@@ -25,6 +25,17 @@ from services.user.tokens import Tokens
 
 ADMIN: Authority = "admin"
 WRITE_ERRORS = documented(403, 413, 415, 422, 503, 507)
+# What can be done with the name and the password of a new account.
+LINKS: dict[int | str, dict[str, Any]] = {
+    201: {
+        "links": {
+            "login": {
+                "operationRef": "#/paths/~1api~1login~1account/post",
+                "requestBody": {field: f"$request.body#/{field}" for field in ("userName", "password")},
+            }
+        }
+    }
+}
 
 router = APIRouter(route_class=DirectRoute, tags=["user"])
 
@@ -50,7 +61,12 @@ class State:
 
 
 # Before the route of a profile, whose path this one would match too.
-@router.post("/user/register", status_code=201, response_model=LoggedIn, responses={**WRITE_ERRORS, **documented(409)})
+@router.post(
+    "/user/register",
+    status_code=201,
+    response_model=LoggedIn,
+    responses={**WRITE_ERRORS, **documented(409), **LINKS},
+)
 async def register(request: Request, registration: Registration) -> Response:
     """Create an account and log it in."""
     state = State.of(request)
