@@ -1,0 +1,92 @@
+"""Passwords under attack: what a login tells by its time, and what a flood of registrations does to the others."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import httpx
+import pytest
+
+from tests.conftest import ON_SQLITE, NewDatabase
+from tests.faults.conftest import Figure
+from tests.support import Service, running
+
+PASSWORD = "a good password"
+ROUNDS = 100
+FLOOD = 200
+UPSTREAM_TIMEOUT = 10
+
+pytestmark = [ON_SQLITE, pytest.mark.alone]
+
+
+@pytest.fixture
+def system(new_database: NewDatabase, rule: Service, tmp_path: Path) -> Iterator[Service]:
+    """A gateway in front of a user service that never says 429."""
+    user = Service("user", tmp_path, DATABASE_URL=new_database(), LOGIN_ATTEMPTS="1000000")
+    gateway = Service("todolist", tmp_path, USER_URL=user.url, RULE_URL=rule.url)
+    with running(user, gateway):
+        yield gateway
+
+
+def post(gateway: Service, path: str, name: str, password: str) -> tuple[float, httpx.Response]:
+    """Return how many seconds the answer took, and the answer."""
+    started = time.perf_counter()
+    answer = gateway.client.post(path, json={"userName": name, "password": password})
+    return time.perf_counter() - started, answer
+
+
+def test_a_login_takes_as_long_for_an_unknown_name(system: Service, figure: Figure) -> None:
+    post(system, "/user/register", "known", PASSWORD)
+    seconds: dict[str, list[float]] = {"known": [], "nobody": []}
+    for _ in range(ROUNDS):
+        for name, taken in seconds.items():
+            duration, answer = post(system, "/api/login/account", name, "not the password")
+            assert answer.status_code == 401
+            taken.append(duration)
+    known, unknown = (statistics.median(taken) for taken in seconds.values())
+    assert abs(known - unknown) / known <= 0.05, (known, unknown)
+    figure(
+        "The time of a login does not tell whether there is such a name",
+        f"medians of {ROUNDS} each: {known * 1000:.1f} ms known, {unknown * 1000:.1f} ms unknown",
+    )
+
+
+def test_a_flood_of_registrations_leaves_the_others_quick(system: Service, figure: Figure) -> None:
+    reads: list[float] = []
+
+    async def register(crowd: aiohttp.ClientSession, number: int) -> tuple[float, int, str | None]:
+        started = time.perf_counter()
+        account = {"userName": f"flood{number}", "password": PASSWORD}
+        async with crowd.post("/user/register", json=account) as answer:
+            return time.perf_counter() - started, answer.status, answer.headers.get("retry-after")
+
+    async def flood() -> list[tuple[float, int, str | None]]:
+        unlimited = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(system.url, connector=unlimited) as crowd:
+            registrations = asyncio.gather(*(register(crowd, number) for number in range(FLOOD)))
+            while not registrations.done():
+                started = time.perf_counter()
+                for path in ("/api/rule", "/api/currentUser"):
+                    async with crowd.get(path) as answer:
+                        assert answer.status == 200
+                reads.append(time.perf_counter() - started)
+            return await registrations
+
+    answers = asyncio.run(flood())
+    made = [status for _, status, _ in answers if status == 201]
+    refused = [(seconds, retry) for seconds, status, retry in answers if status == 503]
+    assert len(made) + len(refused) == FLOOD
+    assert refused
+    assert {retry for _, retry in refused} == {"2"}
+    slowest_read, slowest_refusal = max(reads), max(seconds for seconds, _ in refused)
+    assert slowest_read < 1
+    assert slowest_refusal < UPSTREAM_TIMEOUT
+    assert post(system, "/user/register", "after", PASSWORD)[1].status_code == 201
+    figure(
+        f"{FLOOD} registrations at once leave the others quick",
+        f"{len(made)} made, {len(refused)} refused with Retry-After within {slowest_refusal:.1f} s; "
+        f"{len(reads)} reads of others meanwhile, the slowest {slowest_read * 1000:.0f} ms",
+    )
