@@ -41,5 +41,7 @@ export function writeQuery(query) {
   if (query.page > 1) params.set('page', String(query.page));
   if (query.size !== 20) params.set('size', String(query.size));
   const text = params.toString().replaceAll('%2C', ',');
-  return text ? `${location.pathname}?${text}` : location.pathname;
+  // A path that begins with two slashes would be another site's address.
+  const page = location.origin + location.pathname;
+  return text ? `${page}?${text}` : page;
 }
