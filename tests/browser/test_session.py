@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Faults, Visit
@@ -211,13 +210,6 @@ def test_a_session_that_ended_elsewhere(member: Page) -> None:
     expect(member.locator("#profile-kind")).to_have_text("Guest")
     expect_settled(member)
     expect(row(member, "Mine")).to_have_count(0)
-
-
-@pytest.mark.parametrize("name", ["<b onclick=alert(1)>bold</b>"])
-def test_markup_in_a_user_name_is_text(guest: Page, name: str) -> None:
-    sign_up(guest, name)
-    open_list(guest)
-    expect(guest.get_by_test_id("profile-name")).to_have_text(name)
 
 
 def test_the_administrator_sees_all_accounts(guest: Page, visit: Visit, unique: Callable[[str], str]) -> None:

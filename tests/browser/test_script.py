@@ -1,0 +1,141 @@
+"""Script in everything that people, addresses and answers can put on the page: it is text, and never runs."""
+
+import json
+from collections.abc import Callable, Iterator
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.conftest import Faults, System, Visit
+from tests.browser.screen import (
+    action,
+    add_items,
+    dialog,
+    expect_settled,
+    names,
+    open_list,
+    row,
+    sign_up,
+)
+
+# It leaves an attribute and an element, and runs as an event handler, as a script, and as an address.
+SCRIPT = "\"'><img src=x onerror=run()><svg onload=run()></textarea><script>run()</script>javascript:run()"
+# As long as a name of an account can be.
+SHORT = "\"'><img src=x onerror=run()><script>run()</script>"
+MADE_ELEMENTS = "img[src=x], svg[onload], script:not([src]), [href^='javascript:'], [onerror]"
+
+
+@pytest.fixture
+def page(visit: Visit) -> Iterator[Page]:
+    """A page on which script that runs is seen; what the policy refuses is seen by `visit`."""
+    ran: list[str] = []
+    page = visit()
+    page.expose_function("run", lambda: ran.append("it ran"))
+    page.on("dialog", lambda alert: (ran.append(alert.message), alert.dismiss()))
+    yield page
+    expect(page.locator(MADE_ELEMENTS)).to_have_count(0)
+    assert not ran
+
+
+def test_in_what_people_write(page: Page, visit: Visit, unique: Callable[[str], str]) -> None:
+    name = f"{unique('')}{SHORT}"[:50]
+    sign_up(page, name)
+    add_items(page, {"name": SCRIPT, "desc": SCRIPT})
+    open_list(page)
+    expect(page.get_by_test_id("profile-name")).to_have_text(name)
+    expect(row(page, SCRIPT).locator(".desc")).to_have_text(SCRIPT)
+    action(page, "Pause", SCRIPT).click()
+    expect(page.locator("#toast-status")).to_have_text(f"Paused “{SCRIPT}”")
+    action(page, "Edit", SCRIPT).click()
+    expect(page.get_by_label("Description")).to_have_value(SCRIPT)
+    page.get_by_role("button", name="Cancel").click()
+    action(page, "Delete", SCRIPT).click()
+    expect(dialog(page).get_by_role("listitem")).to_have_text([SCRIPT])
+    dialog(page).get_by_role("button", name="Cancel").click()
+
+    page.get_by_test_id("logout").click()
+    page.get_by_test_id("login").click()
+    for label, text in (("User name", "admin"), ("Password", "adminadmin")):
+        dialog(page).get_by_label(label, exact=True).fill(text)
+    dialog(page).get_by_role("button", name="Log in", exact=True).click()
+    page.get_by_test_id("users").click()
+    expect(dialog(page).get_by_test_id("users-list")).to_contain_text(name)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"/?q={quote(SCRIPT)}",
+        "/?" + "&".join(f"{name}={quote(SCRIPT)}" for name in ("status", "sort", "page", "size", "key", "lang")),
+        f"/{quote(SCRIPT, safe='')}#{quote(SCRIPT)}",
+        "/?q=__proto__&status=__proto__&sort=constructor&page=1e9&size=-1",
+        "//evil.example/",
+    ],
+)
+def test_in_the_address(page: Page, system: System, address: str) -> None:
+    page.goto(system.url + address)
+    expect_settled(page)
+    search = page.get_by_test_id("search")
+    if "?q=%22" in address:
+        expect(search).to_have_value(SCRIPT)
+        expect(page.get_by_test_id("empty")).to_be_visible()
+    # What is written into the address stays on this site.
+    search.fill("")
+    search.fill(SCRIPT)
+    search.press("Enter")
+    expect(page.get_by_test_id("empty")).to_be_visible()
+    expect_settled(page)
+    assert page.evaluate("new URL(location).searchParams.get('q')") == SCRIPT
+    assert page.evaluate("location.origin") == system.url
+
+
+def answering(body: object, status: int = 200, **headers: str) -> Callable[[Route], None]:
+    """Return a handler that gives this answer."""
+    kind = "application/json" if status < 400 else "application/problem+json"
+    headers = {"content-type": kind, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return lambda route: route.fulfill(status=status, body=json.dumps(body), headers=headers)
+
+
+PROBLEM = {
+    "type": SCRIPT,
+    "title": SCRIPT,
+    "status": 418,
+    "detail": SCRIPT,
+    "traceId": SCRIPT,
+    "errors": [{"field": field, "message": SCRIPT} for field in ("name", "desc", "userName", "password", SCRIPT)],
+}
+
+
+def test_in_an_error(page: Page, faults: Faults, unique: Callable[[str], str]) -> None:
+    faults.expect(418, 422)
+    sign_up(page, unique("careful"))
+    page.route("**/api/rule?*", answering(PROBLEM, 418, retry_after=SCRIPT))
+    page.route("**/api/currentUser", answering(PROBLEM, 418))
+    open_list(page)
+    expect(page.get_by_test_id("list-error")).to_contain_text(SCRIPT)
+
+    page.unroute("**/api/rule?*")
+    page.route("**/api/rule", answering(PROBLEM, 422))
+    page.get_by_test_id("new-item").click()
+    page.get_by_label("Name", exact=True).fill("x")
+    page.get_by_role("button", name="Create", exact=True).click()
+    expect(page.get_by_label("Name", exact=True)).to_have_attribute("aria-invalid", "true")
+
+
+def test_in_what_services_answer(page: Page) -> None:
+    headers = {
+        "x_served_by": f"rule/{SCRIPT}@{SCRIPT}".replace(" ", "/"),
+        "server_timing": f'rule;dur=1;desc="{SCRIPT}"',
+    }
+    now = "2026-01-01T00:00:00Z"
+    item = dict.fromkeys(("key", "name", "desc", "owner", "href", "avatar"), SCRIPT)
+    item |= {"status": 1, "callNo": 0, "progress": 0, "disabled": False, "createdAt": now, "updatedAt": now}
+    shown = {"data": [item], "total": 1, "totalIsExact": True, "success": True, "pageSize": 20, "current": 1}
+    profile = dict.fromkeys(("name", "avatar", "userid", "email", "signature", "version", "access"), SCRIPT)
+    page.route("**/api/rule?*", answering(shown, **headers))
+    page.route("**/api/currentUser", answering(profile, **headers))
+    open_list(page)
+    expect(names(page)).to_have_text([SCRIPT])
+    expect(page.get_by_test_id("profile-name")).to_have_text(SCRIPT)
+    expect(page.get_by_test_id("calls")).to_contain_text("onerror")
