@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.browser.conftest import running_envoy
-from tests.support import Service, running
+from tests.support import ROOT, Service, free_port, running, running_envoy
 
 BODY = b'{"name": "x"}'
 CHUNKED = b"d\r\n%s\r\n0\r\n\r\n" % BODY
@@ -108,9 +107,11 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, htt
     directory = tmp_path_factory.mktemp("framing")
     users = tuple(Service("user", directory, VERSION=version) for version in ("v1", "v2"))
     gateway = Service("todolist", directory, USER_URL=users[0].url)
+    port = free_port()
+    ports = {"USER_PORT": port, "USER_V1_PORT": users[0].port, "USER_V2_PORT": users[1].port}
     with (
         running(gateway, *users),
-        running_envoy(directory, users) as url,
+        running_envoy(directory, ROOT / "deploy/local/envoy.yaml", port, ports) as url,
         httpx.Client(base_url=url, trust_env=False) as envoy,
     ):
         yield {"gateway": gateway.client, "envoy": envoy}
