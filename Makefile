@@ -43,10 +43,11 @@ bench: .venv/dev.done ## Measure the system against baselines for 5 minutes, and
 	@$(VENV)/python -m tests.bench
 
 .PHONY: lint
-lint: .venv/dev.done ## Check style, types, shell scripts and Dockerfiles
+lint: .venv/dev.done ## Check style, types, dependencies, shell scripts and Dockerfiles
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
+	@$(VENV)/deptry --no-ansi .
 	@git ls-files '*.sh' .ci/run | xargs $(VENV)/shellcheck
 	@git ls-files '*Dockerfile' | xargs -r $(VENV)/hadolint
 
@@ -59,6 +60,10 @@ format: .venv/dev.done ## Format the Python files
 lock: .venv/dev.done ## Choose the newest dependencies and pin them, with their hashes
 	@$(foreach extra,$(EXTRAS),$(VENV)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--custom-compile-command 'make lock' --extra $(extra) --output-file requirements/$(extra).txt pyproject.toml;)
+
+.PHONY: audit
+audit: .venv/dev.done ## Ask whether anything that is pinned has a known vulnerability
+	@$(VENV)/python requirements/audit.py
 
 .venv/%.done: requirements/%.txt
 	@$(if $(PYTHON),,echo "Python 3.11 or newer is missing: install it (Debian: apt install python3 python3-venv; macOS: brew install python)"; exit 1)
