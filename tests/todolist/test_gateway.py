@@ -9,8 +9,10 @@ from pathlib import Path
 import httpx
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from jwt.algorithms import OKPAlgorithm
 
 from tests.support import Service, as_caller
 
@@ -145,7 +147,7 @@ def sign(member: httpx.Client, token_key: Path):
     key_id = jwt.get_unverified_header(member.cookies["jwtToken"])["kid"]
     genuine = load_pem_private_key(token_key.read_bytes(), None)
 
-    def make(payload: dict, key: object = genuine, algorithm: str = "EdDSA", **header: str) -> str:
+    def make(payload: dict, key: object = genuine, algorithm: str = "EdDSA", **header: object) -> str:
         return jwt.encode(payload, key, algorithm=algorithm, headers={"kid": key_id, **header})
 
     return make
@@ -168,16 +170,20 @@ def test_forged_expired_and_foreign_tokens_are_guests(gateway: Service, claims: 
     raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
     genuine = sign(claims)
     head, body, signature = genuine.split(".")
-    other = base64.urlsafe_b64encode(json.dumps({**claims, "sub": "guest2"}).encode()).rstrip(b"=").decode()
+    stranger = Ed25519PrivateKey.generate()
+
+    def encoded(part: bytes) -> str:
+        return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
+
+    other = encoded(json.dumps({**claims, "sub": "guest2"}).encode())
 
     def hs256(secret: bytes) -> str:
         import hashlib
         import hmac
 
         header = json.dumps({"alg": "HS256", "typ": "JWT", "kid": jwt.get_unverified_header(genuine)["kid"]})
-        text = f"{base64.urlsafe_b64encode(header.encode()).rstrip(b'=').decode()}.{body}"
-        digest = hmac.new(secret, text.encode(), hashlib.sha256).digest()
-        return f"{text}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+        text = f"{encoded(header.encode())}.{body}"
+        return f"{text}.{encoded(hmac.new(secret, text.encode(), hashlib.sha256).digest())}"
 
     attacks = {
         "expired": sign({**claims, "exp": now - 60}),
@@ -186,8 +192,18 @@ def test_forged_expired_and_foreign_tokens_are_guests(gateway: Service, claims: 
         "another audience": sign({**claims, "aud": "something"}),
         "no subject": sign({name: value for name, value in claims.items() if name != "sub"}),
         "no expiry": sign({name: value for name, value in claims.items() if name != "exp"}),
-        "another key": sign(claims, Ed25519PrivateKey.generate()),
+        "another key": sign(claims, stranger),
         "an unknown key id": sign(claims, kid="unknown"),
+        "another key, brought along": sign(
+            claims, stranger, jwk=json.loads(OKPAlgorithm.to_jwk(stranger.public_key()))
+        ),
+        "another key, to be fetched": sign(claims, stranger, jku="http://evil.example/keys", x5u="http://evil.example"),
+        "another algorithm": sign(claims, ec.generate_private_key(ec.SECP256R1()), "ES256"),
+        "an extension that must be understood": sign(claims, crit=["b64"], b64=False),
+        "not valid before tomorrow": sign({**claims, "nbf": now + 86400}),
+        "11,000 levels": f"{encoded(b'[' * 11_000)}.{body}.{signature}",
+        "a header that is no object": f"{encoded(b'[]')}.{body}.{signature}",
+        "a key id that is no text": f"{encoded(json.dumps({'alg': 'EdDSA', 'kid': [1]}).encode())}.{body}.{signature}",
         "unsigned": jwt.encode(claims, None, algorithm="none"),
         "the public key as a secret (PEM)": hs256(pem),
         "the public key as a secret (raw)": hs256(raw),
