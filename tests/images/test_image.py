@@ -1,9 +1,13 @@
 """Each image by itself: what is in it, and how it runs and ends."""
 
+import re
 import subprocess
+import tarfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +16,8 @@ from tests.images.conftest import LOCKED_DOWN, PORTS, ROOT, docker, image, inspe
 GRACE = 10
 OURS = 90_000_000
 USER = "10001:10001"
+# With its content: libraries name the first line.
+PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/=\s]{40}")
 
 Run = Callable[..., str]
 
@@ -85,6 +91,24 @@ def test_no_layer_tells_a_secret(service: str) -> None:
         assert not any(word in entry for entry in environment)
     found = docker("run", "--rm", "--entrypoint=find", image(service), "/run/secrets", "/build", check=False)
     assert found == ""
+
+
+@pytest.mark.parametrize("service", PORTS)
+def test_no_file_of_a_layer_holds_a_private_key(service: str, tmp_path: Path) -> None:
+    """In every layer, also where a later one takes the file away again."""
+    saved = tmp_path / "image.tar"
+    docker("save", f"--output={saved}", image(service))
+    searched, found = 0, []
+    with tarfile.open(saved) as archive:
+        for blob in filter(tarfile.TarInfo.isfile, archive):
+            # A layer is an archive inside the archive; the other files describe the image.
+            with suppress(tarfile.ReadError), tarfile.open(fileobj=archive.extractfile(blob)) as layer:
+                for file in filter(tarfile.TarInfo.isfile, layer):
+                    searched += 1
+                    if PRIVATE_KEY.search(layer.extractfile(file).read()):
+                        found.append(file.name)
+    assert searched > 1000
+    assert not found
 
 
 @pytest.mark.parametrize("service", PORTS)
