@@ -2,18 +2,19 @@
 
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.conftest import ON_SQLITE, NewDatabase
-from tests.support import Service, as_caller, running
+from tests.conftest import ON_SQLITE
+from tests.support import Service, as_caller
 
 pytestmark = ON_SQLITE
 
 PASSWORD = "a good password"
+# The default of LOGIN_ATTEMPTS.
+ATTEMPTS = 10
 NewName = Callable[[str], str]
 JSON = {"content-type": "application/json"}
 
@@ -97,14 +98,14 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("name", BODIES)
-def test_a_body_that_is_no_json_is_422(member: httpx.Client, name: str) -> None:
-    for method, path, _ in WRITES:
-        if path == "/api/login/outLogin":  # It takes no body.
-            continue
-        answer = member.request(method, path, content=BODIES[name], headers=JSON)
-        assert is_problem(answer, 422)
-        assert [error["field"] for error in answer.json()["errors"]] == ["body"]
+def test_a_body_that_is_no_json_is_422(member: httpx.Client) -> None:
+    for name, body in BODIES.items():
+        for method, path, _ in WRITES:
+            if path == "/api/login/outLogin":  # It takes no body.
+                continue
+            answer = member.request(method, path, content=body, headers=JSON)
+            assert is_problem(answer, 422), name
+            assert [error["field"] for error in answer.json()["errors"]] == ["body"], name
     assert member.get("/api/rule").json()["total"] == 0
 
 
@@ -139,19 +140,20 @@ SQL = [
 ]
 
 
-@pytest.mark.parametrize("text", SQL)
-def test_sql_is_text_like_any_other(member: httpx.Client, text: str) -> None:
+def test_sql_is_text_like_any_other(member: httpx.Client) -> None:
     member.post("/api/rule", json={"name": "milk"})
-    assert member.get("/api/rule", params={"name": text}).json()["total"] == 0
-    made = member.post("/api/rule", json={"name": text, "desc": text}).json()
-    assert (made["name"], made["desc"]) == (text, text)
-    assert member.get("/api/rule", params={"name": text}).json()["data"] == [made]
-    for field in ("sorter", "status"):
-        assert is_problem(member.get("/api/rule", params={field: text}), 422)
-    assert is_problem(member.put("/api/rule", json={"key": text, "status": 2}), 404)
-    member.request("DELETE", "/api/rule", json={"key": [text]})
-    assert member.get("/api/rule").json()["total"] == 2
-    assert [log_in(member, *account).status_code for account in (("admin", text), (text, PASSWORD))] == [401, 401]
+    for number, text in enumerate(SQL, 1):
+        assert member.get("/api/rule", params={"name": text}).json()["total"] == 0
+        made = member.post("/api/rule", json={"name": text, "desc": text}).json()
+        assert (made["name"], made["desc"]) == (text, text)
+        assert member.get("/api/rule", params={"name": text}).json()["data"] == [made]
+        for field in ("sorter", "status"):
+            assert is_problem(member.get("/api/rule", params={field: text}), 422), text
+        assert is_problem(member.put("/api/rule", json={"key": text, "status": 2}), 404), text
+        member.request("DELETE", "/api/rule", json={"key": [text]})
+        assert member.get("/api/rule").json()["total"] == 1 + number
+        for name, password in (("nobody at all", text), (text, PASSWORD)):
+            assert log_in(member, name, password).status_code == 401, text
 
 
 # Addresses
@@ -225,16 +227,15 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_another_site_changes_nothing(member: httpx.Client, way: str) -> None:
-    headers, refusal = WAYS[way]
+def test_another_site_changes_nothing(member: httpx.Client) -> None:
     item = member.post("/api/rule", json={"name": "mine"}).json()
-    for method, path, body in WRITES:
-        content = httpx.Request(method, "http://x", json=body).content.replace(b"KEY", item["key"].encode())
-        answer = member.request(method, path, content=content, headers=headers)
-        assert is_problem(answer, refusal), path
-        assert "set-cookie" not in answer.headers
-        assert "access-control-allow-origin" not in answer.headers
+    for way, (headers, refusal) in WAYS.items():
+        for method, path, body in WRITES:
+            content = httpx.Request(method, "http://x", json=body).content.replace(b"KEY", item["key"].encode())
+            answer = member.request(method, path, content=content, headers=headers)
+            assert is_problem(answer, refusal), (way, path)
+            assert "set-cookie" not in answer.headers
+            assert "access-control-allow-origin" not in answer.headers
     assert member.get("/api/rule").json()["data"] == [item]
     asked = {"origin": "https://evil.example", "access-control-request-method": "PUT"}
     preflight = member.options("/api/rule", headers=asked)
@@ -245,13 +246,10 @@ def test_another_site_changes_nothing(member: httpx.Client, way: str) -> None:
 
 
 def test_guessing_cannot_lock_out_who_logged_in_here_before(
-    new_database: NewDatabase, token_key: Path, tmp_path: Path, unique: NewName
+    gateway: Service, users: dict[str, Service], unique: NewName
 ) -> None:
-    settings = {"DATABASE_URL": new_database(), "TOKEN_KEY_FILE": str(token_key), "LOGIN_ATTEMPTS": "3"}
-    replicas = [Service("user", tmp_path, **settings) for _ in range(2)]
-    gateway = Service("todolist", tmp_path, USER_URL=replicas[0].url)
     alice, bob = unique("alice"), unique("bob")
-    with running(*replicas, gateway), browser(gateway) as own, browser(gateway) as thief:
+    with browser(gateway) as own, browser(gateway) as thief:
         sign_up(own, alice)
         sign_up(thief, bob)
         cookie = next(each for each in own.cookies.jar if each.name == "knownDevice")
@@ -260,8 +258,8 @@ def test_guessing_cannot_lock_out_who_logged_in_here_before(
         own.post("/api/login/outLogin")
 
         # Whoever guesses is stopped at every replica, with a known device of another account too.
-        assert [log_in(thief, alice, "not the password").status_code for _ in range(3)] == [401] * 3
-        for client in (gateway.client, replicas[0].client, replicas[1].client, thief):
+        assert [log_in(thief, alice, "not the password").status_code for _ in range(ATTEMPTS)] == [401] * ATTEMPTS
+        for client in (gateway.client, users["v1"].client, users["v2"].client, thief):
             assert is_problem(log_in(client, alice), 429)
         # Nor does a forged one help, nor a header that only the gateway may send, nor a session's token.
         account = {"userName": alice, "password": PASSWORD}
@@ -275,12 +273,12 @@ def test_guessing_cannot_lock_out_who_logged_in_here_before(
         # Their own browser lets them in all the same, at every replica; this does not help who guesses.
         assert log_in(own, alice).status_code == 200
         known = {"x-known-device": token}
-        assert replicas[1].client.post("/api/login/account", json=account, headers=known).status_code == 200
+        assert users["v2"].client.post("/api/login/account", json=account, headers=known).status_code == 200
         assert is_problem(log_in(thief, alice), 429)
 
         # A stolen device has few guesses too, and is no session.
         stolen, wrong = {"cookie": f"knownDevice={token}"}, {**account, "password": "not the password"}
-        codes = [thief.post("/api/login/account", json=wrong, headers=stolen).status_code for _ in range(4)]
-        assert codes == [401] * 3 + [429]
+        codes = [thief.post("/api/login/account", json=wrong, headers=stolen).status_code for _ in range(ATTEMPTS + 1)]
+        assert codes == [401] * ATTEMPTS + [429]
         session = {"cookie": f"jwtToken={token}"}
         assert thief.get("/api/currentUser", headers=session).json()["userid"] == "guest"
