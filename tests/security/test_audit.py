@@ -45,17 +45,14 @@ def test_a_known_vulnerability_fails_and_is_named() -> None:
     with index({"fastapi": [FLAW], "starlette": [{**FLAW, "withdrawn": "2099-01-01T00:00:00Z"}]}) as url:
         code, lines = audit(url)
     assert code == 1
-    assert [line for line in lines if line.startswith("fastapi ") and line.endswith(": PYSEC-2099-1, fixed in 99")]
-    assert lines[-1].startswith("1 known vulnerabilities in ")
-    assert not [line for line in lines if line.startswith("starlette")]
+    flaw, unknown, total = lines
+    assert flaw.startswith("fastapi ")
+    assert flaw.endswith(": PYSEC-2099-1, fixed in 99")
+    assert unknown.startswith("Not audited: yarl ")
+    assert int(total.removeprefix("1 known vulnerabilities in ").removesuffix(" releases")) > 100
 
 
-def test_what_cannot_be_known_is_said_and_stops_nobody() -> None:
-    with index({}) as url:
-        code, lines = audit(url)
-    assert code == 0
-    assert lines[0].startswith("Not audited: yarl ")
-    assert int(lines[-1].removeprefix("0 known vulnerabilities in ").removesuffix(" releases")) > 100
+def test_an_index_that_does_not_tell_stops_nobody() -> None:
     code, lines = audit(f"http://127.0.0.1:{free_port()}")
     assert code == 0
     assert lines[-1].startswith("No audit: ")

@@ -8,7 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.support import ROOT, Service, free_port, running, running_envoy
+from tests.conftest import ON_SQLITE
+from tests.support import ROOT, Service, free_port, running_envoy
+
+pytestmark = ON_SQLITE
 
 BODY = b'{"name": "x"}'
 CHUNKED = b"d\r\n%s\r\n0\r\n\r\n" % BODY
@@ -102,15 +105,14 @@ AT_ENVOY: dict[str, list[int]] = {
 
 
 @pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, httpx.Client]]:
+def clients(
+    gateway: Service, users: dict[str, Service], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, httpx.Client]]:
     """Clients of the gateway, and of an Envoy in front of user: what the two make of a request is read by another."""
-    directory = tmp_path_factory.mktemp("framing")
-    users = tuple(Service("user", directory, VERSION=version) for version in ("v1", "v2"))
-    gateway = Service("todolist", directory, USER_URL=users[0].url)
     port = free_port()
-    ports = {"USER_PORT": port, "USER_V1_PORT": users[0].port, "USER_V2_PORT": users[1].port}
+    ports = {"USER_PORT": port, "USER_V1_PORT": users["v1"].port, "USER_V2_PORT": users["v2"].port}
+    directory = tmp_path_factory.mktemp("framing")
     with (
-        running(gateway, *users),
         running_envoy(directory, ROOT / "deploy/local/envoy.yaml", port, ports) as url,
         httpx.Client(base_url=url, trust_env=False) as envoy,
     ):
@@ -128,8 +130,8 @@ def statuses(client: httpx.Client, request: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize("at", ["gateway", "envoy"])
-def test_a_request_ends_in_one_place_only(services: dict[str, httpx.Client], at: str) -> None:
-    client = services[at]
+def test_a_request_ends_in_one_place_only(clients: dict[str, httpx.Client], at: str) -> None:
+    client = clients[at]
     with ThreadPoolExecutor(16) as threads:
         # Envoy takes a second to close a connection.
         answers = threads.map(lambda shape: statuses(client, shape[0]), SHAPES.values())
