@@ -1,6 +1,7 @@
 """What the tests start and stop: services as the processes they are, and how to wait for them."""
 
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -139,3 +140,20 @@ def postgres_processes(server: PostgresServer) -> list[psutil.Process]:
 def as_caller(user_id: str, name: str = "") -> dict[str, str]:
     """Return the headers with which the gateway tells who calls."""
     return {"x-user-id": user_id, "x-user-name": name or user_id}
+
+
+def machine() -> str:
+    """Return what figures were measured on."""
+    models = [line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
+    return f"{os.cpu_count()} cores ({models[0]}), {memory}, {platform.system()}, Python {platform.python_version()}"
+
+
+def commit(report: Path) -> str:
+    """Return the commit that was measured, and whether anything but the report of it has changed since."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{report.relative_to(ROOT)}")
+    return git("rev-parse", "--short=12", "HEAD") + (" with changes" if changed else "")

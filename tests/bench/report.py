@@ -1,18 +1,13 @@
 """docs/performance.md: the figures of one run, beside the targets."""
 
-import platform
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
-
-import psutil
 
 from services.todolist.ui import ENCODINGS
 from tests.bench.load import CONNECTIONS, SECONDS, Scenario
 from tests.bench.starts import TIMES
-from tests.support import ROOT
+from tests.support import ROOT, commit, machine
 
 FILE = ROOT / "docs/performance.md"
 STATIC = ROOT / "services/todolist/static"
@@ -64,7 +59,7 @@ def write(
     """Write the file, and print it."""
     parts = [
         INTRODUCTION,
-        f"Measured on {machine()}, at commit {commit()}.\n",
+        f"Measured on {machine()}, at commit {commit(FILE)}.\n",
         "## Targets\n",
         table(("What", "Target", "Measured", ""), targets(scenarios, compared, times, memory)),
         "## Load\n",
@@ -184,20 +179,3 @@ def table(head: Sequence[str], rows: Rows) -> str:
 def ui_size() -> float:
     """Return the KiB of all files of the UI, as the gateway compresses them."""
     return sum(len(ENCODINGS["br"](file.read_bytes())) for file in STATIC.rglob("*") if file.is_file()) / 1024
-
-
-def machine() -> str:
-    """Return what the figures were measured on."""
-    models = [line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
-    return (
-        f"{psutil.cpu_count()} cores ({models[0]}), {memory}, {platform.system()}, Python {platform.python_version()}"
-    )
-
-
-def commit() -> str:
-    """Return the commit that was measured."""
-    head = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return head.stdout.strip()

@@ -4,17 +4,13 @@
 """
 
 import fcntl
-import os
-import platform
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from tests.support import ROOT
+from tests.support import ROOT, commit, machine
 
 pytest.register_assert_rewrite("tests.faults.writers")
 
@@ -81,21 +77,4 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         rows = [("promise", "measured", "test in `tests/faults/`"), ("---", "---", "---")]
         rows += [(promise, measured, f"`{test.rpartition('/')[2]}`") for promise, measured, test in figures]
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        TABLE.write_text(f"{INTRODUCTION}\nMeasured on {machine()}, at commit {commit()}.\n\n{table}\n")
-
-
-def machine() -> str:
-    """Return what the figures were measured on."""
-    models = [line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
-    return f"{os.cpu_count()} cores ({models[0]}), {memory}, {platform.system()}, Python {platform.python_version()}"
-
-
-def commit() -> str:
-    """Return the commit that was tested."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{TABLE.relative_to(ROOT)}")
-    return git("rev-parse", "--short=12", "HEAD") + (" with changes" if changed else "")
+        TABLE.write_text(f"{INTRODUCTION}\nMeasured on {machine()}, at commit {commit(TABLE)}.\n\n{table}\n")
