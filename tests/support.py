@@ -144,9 +144,11 @@ def as_caller(user_id: str, name: str = "") -> dict[str, str]:
 
 def machine() -> str:
     """Return what figures were measured on."""
-    models = [line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    # Linux names the model here; elsewhere the kind has to do.
+    described = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    model = next((line.split(": ")[1] for line in described.splitlines() if "model name" in line), platform.machine())
     memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
-    return f"{os.cpu_count()} cores ({models[0]}), {memory}, {platform.system()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores ({model}), {memory}, {platform.system()}, Python {platform.python_version()}"
 
 
 def commit(report: Path) -> str:
