@@ -24,6 +24,8 @@ log = logging.getLogger("application")
 
 MAX_BODY = 64 * 1024
 HEALTH_PATHS = frozenset(("/healthz", "/readyz", "/metrics"))
+# Seconds that a caller shall wait after a refusal.
+RETRY_AFTER = 1
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 API_CONTENT_SECURITY_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
@@ -140,7 +142,7 @@ class Limit:
     def __init__(self, requests: int, headers: Headers, instruments: Instruments) -> None:
         """headers: what every answer has."""
         self._requests, self._instruments = requests, instruments
-        answer = Problem(503, "Too many requests at once.", headers={"Retry-After": "1"}).response()
+        answer = Problem(503, "Too many requests at once.", headers={"Retry-After": str(RETRY_AFTER)}).response()
         fields = (*answer.raw_headers, *headers, (b"cache-control", b"no-store"))
         lines = (b"HTTP/1.1 503 Service Unavailable", *(b": ".join(field) for field in fields))
         self._refusal = b"\r\n".join((*lines, b"", bytes(answer.body)))

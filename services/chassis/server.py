@@ -4,6 +4,7 @@ import asyncio
 import gc
 import importlib
 import logging
+import random
 import socket
 import sys
 from types import FrameType
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.chassis import logs
+from services.chassis.application import RETRY_AFTER
 from services.chassis.problems import Problem
 from services.chassis.settings import Settings
 
@@ -86,10 +88,18 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.write(refusal)
         if method == "GET" and self.parser.should_keep_alive():
             self.on_response_complete()
+            # Who does not wait is not heard: refusing the same caller again and again would cost what others need.
+            self.flow.pause_reading()
+            # Not all of them at once again.
+            self.loop.call_later(RETRY_AFTER * random.uniform(0.3, 1), self._listen_again)  # noqa: S311 - no secret
         else:
             # What follows the headers is not wanted.
             self.transport.close()
         return True
+
+    def _listen_again(self) -> None:
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
 
     def _refuse(self) -> None:
         body = Problem(431, f"The headers exceed {MAX_HEADERS // 1024} KiB.").body()
