@@ -4,6 +4,7 @@ import asyncio
 import gc
 import importlib
 import logging
+import os
 import random
 import socket
 import sys
@@ -139,6 +140,8 @@ class Server(uvicorn.Server):
 
 def run(service: str) -> NoReturn:
     """Run a service until it is told to stop. Exits with 0 after that, 1 if it cannot serve, 2 on a wrong setting."""
+    # The name in traces, which OpenTelemetry reads from here.
+    os.environ.setdefault("OTEL_SERVICE_NAME", service)
     module = importlib.import_module(f"services.{service}.app")
     try:
         settings: Settings = module.Settings()

@@ -126,6 +126,7 @@ def test_no_secret_is_told(
     assert 500 not in statuses
     assert len(traces) >= len(services)
     assert "POST /user/register" in told["traces"]
+    assert "unknown_service" not in told["traces"]
 
     tokens = {token for visitor in visitors for token in visitor.tokens}
     assert len(tokens) >= 8
