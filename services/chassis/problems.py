@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from services.chassis.tracing import trace_id
@@ -119,6 +120,11 @@ def add_handlers(app: FastAPI) -> None:
             413: "The body is larger than this service takes.",
         }
         return Problem(error.status_code, details.get(error.status_code, str(error.detail)), headers=headers).response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        # Nobody reads this: the caller left, or was sent away, before the body had arrived.
+        return Problem(408, "The request did not arrive.").response()
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, __: Exception) -> Response:

@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import sys
+from http import HTTPStatus
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -24,23 +25,39 @@ from services.chassis.settings import Settings
 MAX_HEADERS = 16 * 1024
 # Longer than the clients' own (60 s): the side that sends requests closes first, so none meets a closed connection.
 KEEP_ALIVE = 75
+# Seconds from the first byte of a request to its last.
+RECEIVE_TIMEOUT = 10
+HEADERS_TOO_LARGE = Problem(431, f"The headers exceed {MAX_HEADERS // 1024} KiB.")
+TOO_SLOW = Problem(408, f"The request did not arrive within {RECEIVE_TIMEOUT} s.")
 
 
 class LimitedProtocol(HttpToolsProtocol):
     """Refuses what is too large or too much before any work is done for it.
 
-    It answers 431 to a request whose line and headers exceed MAX_HEADERS bytes, also when they never end, and 503
-    when too many requests are under way.
+    It answers 431 to a request whose line and headers exceed MAX_HEADERS bytes, also when they never end, 408 to one
+    that takes too long to arrive, and 503 when too many requests are under way.
     """
 
     _header_bytes = 0
     _in_headers = False
     _unfinished = 0
     _refused = False
+    _is_arriving = False
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        # As after an answer: who says nothing is not kept for ever.
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self._set_deadline(None)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._header_bytes, self._in_headers, self._refused = 0, True, False
+        self._header_bytes, self._in_headers, self._refused, self._is_arriving = 0, True, False, True
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -53,7 +70,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_headers = False
         if self._header_bytes > MAX_HEADERS:
-            self._refuse()
+            self._refuse(HEADERS_TOO_LARGE)
         elif not self._is_one_too_many():
             super().on_headers_complete()
 
@@ -62,6 +79,7 @@ class LimitedProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._is_arriving = False
         if not self._refused:
             super().on_message_complete()
 
@@ -70,9 +88,24 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._in_headers and not self.transport.is_closing():
             self._unfinished += len(data)
             if self._unfinished > MAX_HEADERS:
-                self._refuse()
+                self._refuse(HEADERS_TOO_LARGE)
         else:
             self._unfinished = 0
+        if not self._is_arriving:
+            self._set_deadline(None)
+        elif not self._deadline:
+            self._set_deadline(self.loop.call_later(RECEIVE_TIMEOUT, self._is_late))
+
+    def _set_deadline(self, deadline: asyncio.TimerHandle | None) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+        self._deadline = deadline
+
+    def _is_late(self) -> None:
+        if self._in_headers or not self.cycle.response_started:
+            self._refuse(TOO_SLOW)
+        else:
+            self.transport.close()
 
     def _is_one_too_many(self) -> bool:
         """Say whether the request was refused because too many are under way."""
@@ -102,11 +135,11 @@ class LimitedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.flow.resume_reading()
 
-    def _refuse(self) -> None:
-        body = Problem(431, f"The headers exceed {MAX_HEADERS // 1024} KiB.").body()
+    def _refuse(self, problem: Problem) -> None:
+        body = problem.body()
         head = "\r\n".join(
             (
-                "HTTP/1.1 431 Request Header Fields Too Large",
+                f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}",
                 "content-type: application/problem+json",
                 f"content-length: {len(body)}",
                 "connection: close",
