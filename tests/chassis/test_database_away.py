@@ -34,9 +34,7 @@ def total(rule: Service) -> int:
     return rule.client.get("/api/rule", headers=OWNER).json()["total"]
 
 
-def test_a_frozen_server_is_503_in_time_and_no_restart_is_needed(
-    rule: Service, breakable_postgres: PostgresServer
-) -> None:
+def test_a_frozen_server_is_503_in_time_and_no_restart_is_needed(rule: Service, server: PostgresServer) -> None:
     assert create(rule) == 201
     frozen = postgres_processes(server)
     for process in frozen:
