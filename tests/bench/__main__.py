@@ -18,6 +18,7 @@ from tests.conftest import running_postgres
 from tests.support import ROOT, Service, free_port, running, running_envoy, wait_until
 
 ROUNDS = 5
+MANY_REQUESTS, MORE_SECONDS = 200_000, 75
 DATABASES = ("sqlite", "postgresql")
 
 
@@ -42,6 +43,8 @@ def main() -> None:
             warm = warm or system.memory()
             say(f"  round {number + 1} of {ROUNDS}")
         sent = {name: system.requests(name, scenarios) for name in idle}
+        say(f"Sending more, {MANY_REQUESTS:,} requests to each service or for {MORE_SECONDS} s, to see memory grow")
+        sent = system.send_more(sent)
         loaded = system.memory()
         say(f"Starting each service {starts.TIMES} times")
         system.stop()
@@ -126,6 +129,21 @@ class System:
         services = {"gateway": self.gateways["sqlite"], "user": self.user}
         services |= {f"rule, {kind}": rule for kind, rule in self.rules.items()}
         return {name: process(service).memory_info().rss / 2**20 for name, service in services.items()}
+
+    def send_more(self, sent: dict[str, int]) -> dict[str, int]:
+        """Load all at once until each has answered MANY_REQUESTS or the time is over; return their requests."""
+        urls = {"gateway": f"{self.gateways['sqlite'].url}/", "user": f"{self.user.url}/user/guest"}
+        urls |= {f"rule, {kind}": f"{rule.url}/api/rule?pageSize=1" for kind, rule in self.rules.items()}
+        end = time.monotonic() + MORE_SECONDS
+
+        def send(name: str) -> int:
+            scenario = Scenario(name, urls[name], {}, connections=8)
+            while sent[name] + scenario.requests < MANY_REQUESTS and time.monotonic() < end:
+                scenario.run(5)
+            return sent[name] + scenario.requests
+
+        with ThreadPoolExecutor() as threads:
+            return dict(zip(urls, threads.map(send, urls), strict=True))
 
     def requests(self, name: str, scenarios: dict[str, Scenario]) -> int:
         """Return how many requests a service has answered."""
