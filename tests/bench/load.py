@@ -47,7 +47,8 @@ class Scenario:
         before = {name: cpu_seconds(process) for name, process in self.processes.items()}
         arguments = [part for header in self.headers.items() for part in header]
         ended = subprocess.run(
-            ["wrk", "--threads=1", f"--connections={self.connections}", f"--duration={seconds}s", f"--script={SCRIPT}",
+            ["wrk", "--threads=1", f"--connections={self.connections}", f"--duration={seconds}s", "--timeout=10s",
+             f"--script={SCRIPT}",
              self.url, "--", self.method, self.body, *arguments],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
