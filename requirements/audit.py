@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+from pip._internal.models.index import PyPI
 
-INDEX = "https://pypi.org/pypi"
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[.*\])?==([^\s;]+)", re.MULTILINE)
 
 
@@ -26,7 +26,7 @@ def vulnerabilities(client: httpx.Client, name: str, version: str) -> list[str]:
     return [f"{name} {version}: {each['id']}, fixed in {', '.join(each['fixed_in']) or 'none'}" for each in known]
 
 
-def main(index: str = INDEX) -> int:
+def main(index: str = PyPI.pypi_url) -> int:
     """Check every pinned release once; return the exit code."""
     pins = sorted({pin for file in Path(__file__).parent.glob("*.txt") for pin in PIN.findall(file.read_text())})
     # The machine's own certificates, as pip uses them.
