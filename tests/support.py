@@ -40,6 +40,14 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60) -> 
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
+def answers(url: str) -> bool:
+    """Say whether somebody answers there, with a 200."""
+    try:
+        return httpx.get(url, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
 class Service:
     """One process of a service, its log, and an HTTP client that talks to it."""
 
@@ -116,14 +124,8 @@ def running_envoy(directory: Path, template: Path, port: int, ports: dict[str, i
         )
     url = f"http://127.0.0.1:{port}"
 
-    def answers() -> bool:
-        try:
-            return httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
-        except httpx.TransportError:
-            return False
-
     try:
-        wait_until(lambda: answers() or process.poll() is not None, "envoy is ready")
+        wait_until(lambda: answers(f"{url}/readyz") or process.poll() is not None, "envoy is ready")
         assert process.poll() is None, log.read_text()
         yield url
     finally:

@@ -164,5 +164,6 @@ async def _start_session(request: Request, target: str) -> Response:
     token, lifetime, device = body.pop("token"), body.pop("expiresIn"), body.pop("device", "")
     response = answer.response(orjson.dumps(body))
     session.start(request, response, token, lifetime)
-    session.remember_device(request, response, device)
+    if device:
+        session.remember_device(request, response, device)
     return response

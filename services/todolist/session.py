@@ -1,7 +1,6 @@
 """The session: a signed token in a cookie, checked with the keys that the user service publishes."""
 
 import asyncio
-import logging
 import re
 import time
 from typing import Any
@@ -12,8 +11,6 @@ from services.chassis.caller import Caller
 from services.chassis.problems import Problem
 from services.todolist.settings import Settings
 from services.todolist.upstream import Upstream
-
-log = logging.getLogger("session")
 
 COOKIE, DEVICE_COOKIE = "jwtToken", "knownDevice"
 DEVICE_LIFETIME = 365 * 24 * 3600
