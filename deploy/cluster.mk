@@ -12,9 +12,9 @@ GATEWAY_API_VERSION ?= v1.5.1
 KNATIVE_VERSION ?= 1.23.0
 
 export REGISTRY TAG TARGET NAMESPACE ISTIO_VERSION GATEWAY_API_VERSION KNATIVE_VERSION
-# What these may be, in their order: linux/amd64,linux/arm64; more words for docker build; 1; delete;
+# What these may be, in their order: linux/amd64,linux/arm64; more words for docker build; 1; 1; delete;
 # seconds; a port on this machine.
-export PLATFORMS DOCKER_FLAGS NETWORK_POLICIES VOLUMES TIMEOUT PORT
+export PLATFORMS DOCKER_FLAGS NETWORK_POLICIES REQUEST_AUTHENTICATION VOLUMES TIMEOUT PORT
 
 ##@ Images
 

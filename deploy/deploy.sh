@@ -45,6 +45,17 @@ EOF
   random_password | make_secret user-admin password
 }
 
+# What an earlier deployment was asked for and this one is not: to apply a set takes nothing away.
+remove_unwanted() {
+  if [ -z "${NETWORK_POLICIES:-}" ]; then
+    kubectl delete networkpolicies --namespace="$namespace" --selector=app.kubernetes.io/part-of=todolist >/dev/null
+  fi
+  if [ -z "${REQUEST_AUTHENTICATION:-}" ]; then
+    kubectl delete requestauthentications.security.istio.io/todolist authorizationpolicies.security.istio.io/session \
+      --namespace="$namespace" --ignore-not-found >/dev/null
+  fi
+}
+
 databases=(statefulset/user-database statefulset/rule-database)
 
 deploy_istio() {
@@ -110,6 +121,8 @@ case $TARGET in
   knative)
     other=istio
     need_knative
+    [ -z "${REQUEST_AUTHENTICATION:-}" ] ||
+      die "REQUEST_AUTHENTICATION is for TARGET=istio: a sidecar that wants keys does not wait until user is awake"
     ;;
   *) die "TARGET=$TARGET is neither istio nor knative" ;;
 esac
@@ -126,6 +139,7 @@ fi
 
 say "deploying $REGISTRY/{todolist,user,rule}:$TAG to namespace $namespace, TARGET=$TARGET"
 make_secrets
+remove_unwanted
 "deploy_$TARGET"
 say "ready: \`make url\` tells how to open it"
 echo "The account admin has the password that this prints:"

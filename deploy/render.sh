@@ -15,7 +15,12 @@ kind: Kustomization
 namespace: $namespace
 resources:
   - ../../../../deploy/$1
-components: [${NETWORK_POLICIES:+../../../../deploy/$TARGET/network-policies}]
+components:
+${NETWORK_POLICIES:+  - ../../../../deploy/$TARGET/network-policies}
+${REQUEST_AUTHENTICATION:+  - ../../../../deploy/istio/request-authentication}
+labels:
+  # A set labels what is its own; this is for the components.
+  - pairs: {app.kubernetes.io/part-of: todolist}
 images:
   - {name: todolist, newName: $REGISTRY/todolist, newTag: "$TAG"}
   - {name: user, newName: $REGISTRY/user, newTag: "$TAG"}

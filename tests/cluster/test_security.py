@@ -5,9 +5,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.cluster.conftest import NAMESPACE, eventually, get, kubectl
+from tests.cluster.conftest import NAMESPACE, eventually, exists, get, kubectl
 
 PARTS = ["user", "rule", "user-database", "rule-database"]
 
@@ -56,3 +57,15 @@ def test_the_policies_are_what_keeps_it_out(stranger: Callable[..., Any]) -> Non
     # So that the first test can fail: the same pod reaches everything once the policies are gone.
     pod = stranger()
     eventually(lambda: open_parts(pod.reaches()) == PARTS, seconds=60, interval=3)
+
+
+def test_a_forged_session_is_refused_at_the_door(guest: httpx.Client, person: httpx.Client) -> None:
+    if not exists("requestauthentications.security.istio.io/todolist"):
+        pytest.skip("`make deploy REQUEST_AUTHENTICATION=1` lets the sidecar check sessions")
+    assert person.get("/api/rule").status_code == 200
+    token = person.cookies["jwtToken"]
+    forged = guest.get("/api/rule", headers={"cookie": f"jwtToken={token[:-8]}AAAAAAAA"})
+    # The sidecar's own words: the request did not come to todolist, which would have served a guest.
+    assert (forged.status_code, "x-served-by" in forged.headers) == (401, False)
+    refused = guest.get("/api/users")
+    assert (refused.status_code, "x-served-by" in refused.headers) == (403, False)

@@ -5,7 +5,7 @@ know, and the definitions that it would check against are not part of this repos
 """
 
 PROBE = "httpGet.path httpGet.port periodSeconds timeoutSeconds failureThreshold"
-SOURCE = "namespaces serviceAccounts notServiceAccounts"
+SOURCE = "namespaces serviceAccounts notServiceAccounts notRequestPrincipals"
 OPERATION = "methods paths notPaths ports"
 
 
@@ -32,6 +32,8 @@ KNOWN: dict[tuple[str, str], set[str]] = {
     | under("spec.rules.when", "key values")
     | under("spec.targetRefs", "group kind name"),
     ("security.istio.io/v1", "PeerAuthentication"): under("spec", "mtls.mode"),
+    ("security.istio.io/v1", "RequestAuthentication"): under("spec", "selector.matchLabels.*")
+    | under("spec.jwtRules", "issuer audiences fromCookies jwksUri forwardOriginalToken"),
     ("telemetry.istio.io/v1", "Telemetry"): under("spec.accessLogging", "providers.name filter.expression")
     | under("spec.tracing", "providers.name randomSamplingPercentage"),
     ("serving.knative.dev/v1", "Service"): under("spec.traffic", "revisionName percent tag")

@@ -7,7 +7,9 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from tests.manifests.conftest import DEPLOY, Document, name_of, render
+from services.todolist.session import COOKIE, KEYS_PATH
+from services.user.settings import Settings
+from tests.manifests.conftest import DEPLOY, Document, name_of, of_kind, render
 from tests.manifests.fields import KNOWN
 
 
@@ -64,6 +66,18 @@ def test_network_policies_can_be_added(target: str, deploy_sh: Any) -> None:
     documents = deploy_sh("render", target, TARGET=target, NETWORK_POLICIES="1")
     assert {name_of(document): found for document in documents if (found := list(faults(document)))} == {}
     assert any(document["kind"] == "NetworkPolicy" for document in documents)
+
+
+def test_request_authentication_checks_the_tokens_that_user_makes(deploy_sh: Any) -> None:
+    documents = deploy_sh("render", "istio", TARGET="istio", NAMESPACE="other", REQUEST_AUTHENTICATION="1")
+    assert {name_of(document): found for document in documents if (found := list(faults(document)))} == {}
+    (added,) = of_kind(documents, "RequestAuthentication")
+    assert added["metadata"]["labels"]["app.kubernetes.io/part-of"] == "todolist"
+    (rule,) = added["spec"]["jwtRules"]
+    assert rule["issuer"] == Settings.model_fields["token_issuer"].default
+    assert rule["audiences"] == [Settings.model_fields["token_audience"].default]
+    assert rule["fromCookies"] == [COOKIE]
+    assert rule["jwksUri"] == f"http://user.other.svc.cluster.local{KEYS_PATH}"
 
 
 SETS = [f.parent for f in sorted(DEPLOY.rglob("kustomization.yaml")) if "kind: Component" not in f.read_text()]
