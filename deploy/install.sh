@@ -44,8 +44,8 @@ knative() {
   need_istio
   kubectl get deployment/istio-ingressgateway --namespace=istio-system --output=name >/dev/null 2>&1 ||
     die "Knative needs the gateway istio-system/istio-ingressgateway: \`make install-istio\` installs it"
-  local serving=https://github.com/knative/serving/releases/download/knative-$KNATIVE_VERSION
-  local net_istio=https://github.com/knative-extensions/net-istio/releases/download/knative-$KNATIVE_VERSION
+  local serving=https://github.com/knative/serving/releases/download/knative-v$KNATIVE_VERSION
+  local net_istio=https://github.com/knative-extensions/net-istio/releases/download/knative-v$KNATIVE_VERSION
   say "installing Knative Serving $KNATIVE_VERSION"
   kubectl apply --filename="$serving/serving-crds.yaml"
   kubectl wait --for=condition=Established --timeout=60s crd --selector=knative.dev/crd-install=true
