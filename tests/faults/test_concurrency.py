@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
 
@@ -36,23 +36,29 @@ def test_a_delete_while_it_is_updated_is_final(rule: Service, unique: Callable[[
     for _ in range(10):
         key = rule.client.post("/api/rule", json={"name": "milk"}, headers=owner).json()["key"]
         updated: list[int] = []
+        deleted = Event()
 
-        def update(key: str = key, updated: list[int] = updated) -> list[int]:
-            statuses: list[int] = []
-            # Once it is gone it stays gone.
-            while statuses.count(404) < 3:
+        def update(key: str = key, updated: list[int] = updated, deleted: Event = deleted) -> tuple[list, list]:
+            before: list[int] = []
+            after: list[int] = []
+            while len(after) < 3:
+                statuses = after if deleted.is_set() else before
                 answer = rule.client.put("/api/rule", json={"key": key, "status": 2}, headers=owner)
                 statuses.append(answer.status_code)
                 updated.append(answer.status_code)
-            return statuses
+            return before, after
 
         with ThreadPoolExecutor(4) as threads:
             updates = [threads.submit(update) for _ in range(4)]
             wait_until(lambda updated=updated: len(updated) > 8, "updates")
-            deleted = rule.client.request("DELETE", "/api/rule", json={"key": key}, headers=owner)
-        assert (deleted.status_code, deleted.json()["list"]) == (200, [])
-        for statuses in (each.result() for each in updates):
-            assert statuses == [200] * (len(statuses) - 3) + [404] * 3
+            answer = rule.client.request("DELETE", "/api/rule", json={"key": key}, headers=owner)
+            deleted.set()
+        assert (answer.status_code, answer.json()["list"]) == (200, [])
+        for before, after in (each.result() for each in updates):
+            # Gone at once for some, before the deleter heard of it; and gone for good.
+            assert before == sorted(before)
+            assert {*before, 404} == {200, 404}
+            assert after == [404] * 3
         seen.update(updated)
     assert rule.client.get("/api/rule", headers=owner).json()["total"] == 0
     figure(
