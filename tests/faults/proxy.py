@@ -1,4 +1,4 @@
-"""A TCP proxy that can hold back or spoil what it forwards."""
+"""A TCP proxy that can refuse, hold back or spoil what it forwards."""
 
 import socket
 import threading
@@ -11,14 +11,21 @@ class Proxy:
 
     def __init__(self, connect: Callable[[], socket.socket]) -> None:
         self._connect = connect
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
+        self._sockets: list[socket.socket] = []
+        self.port = self._listen(0)
         self._flows = threading.Event()
         self._flows.set()
         self._patience: float | None = None
         self._spoil: Callable[[bytes], bytes] | None = None
-        self._sockets = [self._listener]
-        threading.Thread(target=self._accept, daemon=True).start()
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """End all connections, and take no new one."""
+        self.close()
+        try:
+            yield
+        finally:
+            self._listen(self.port)
 
     @contextmanager
     def hanging(self, seconds: float | None = None) -> Iterator[None]:
@@ -45,10 +52,16 @@ class Proxy:
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
 
-    def _accept(self) -> None:
+    def _listen(self, port: int) -> int:
+        listener = socket.create_server(("127.0.0.1", port))
+        self._sockets.append(listener)
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        return int(listener.getsockname()[1])
+
+    def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                near, _ = self._listener.accept()
+                near, _ = listener.accept()
             except OSError:
                 return
             try:

@@ -44,10 +44,11 @@ def system(token_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @contextmanager
-def down(service: Service, _: Proxy) -> Iterator[None]:
+def down(service: Service, network: Proxy) -> Iterator[None]:
     service.kill()
-    yield
-    service.restart()
+    with network.refusing():
+        yield
+        service.restart()
 
 
 @contextmanager
