@@ -1,8 +1,8 @@
-"""A TCP proxy that can refuse, hold back or spoil what it forwards."""
+"""A TCP proxy that can refuse, hold back, lose or spoil what it forwards."""
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 
@@ -12,6 +12,7 @@ class Proxy:
     def __init__(self, connect: Callable[[], socket.socket]) -> None:
         self._connect = connect
         self._sockets: list[socket.socket] = []
+        self._far: list[socket.socket] = []
         self.port = self._listen(0)
         self._flows = threading.Event()
         self._flows.set()
@@ -28,7 +29,7 @@ class Proxy:
             self._listen(self.port)
 
     @contextmanager
-    def hanging(self, seconds: float | None = None) -> Iterator[None]:
+    def hanging(self, seconds: float) -> Iterator[None]:
         """Close nothing, and hold everything back for so long, or until the end."""
         self._patience = seconds
         self._flows.clear()
@@ -36,6 +37,19 @@ class Proxy:
             yield
         finally:
             self._flows.set()
+
+    @contextmanager
+    def losing(self) -> Iterator[None]:
+        """Lose everything; who connected before the end is never told."""
+        self._patience = None
+        self._flows.clear()
+        try:
+            yield
+        finally:
+            self._flows = threading.Event()
+            self._flows.set()
+            # The other side gives up at last.
+            _close(self._far)
 
     @contextmanager
     def spoiling(self, spoil: Callable[[bytes], bytes]) -> Iterator[None]:
@@ -47,10 +61,7 @@ class Proxy:
             self._spoil = None
 
     def close(self) -> None:
-        for each in self._sockets:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+        _close((*self._sockets, *self._far))
 
     def _listen(self, port: int) -> int:
         listener = socket.create_server(("127.0.0.1", port))
@@ -69,20 +80,29 @@ class Proxy:
             except OSError:
                 near.close()
                 continue
-            self._sockets += [near, far]
+            self._sockets.append(near)
+            self._far.append(far)
             for source, target in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(source, target, target is near), daemon=True).start()
+                arguments = (source, target, target is near, self._flows)
+                threading.Thread(target=self._pump, args=arguments, daemon=True).start()
 
-    def _pump(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, is_answer: bool, flows: threading.Event) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
-                self._flows.wait(self._patience)
+                flows.wait(self._patience)
                 if is_answer and self._spoil:
                     target.sendall(self._spoil(data))
                     break
                 target.sendall(data)
-            self._flows.wait(self._patience)
+            flows.wait(self._patience)
             target.shutdown(socket.SHUT_WR)
+
+
+def _close(sockets: Iterable[socket.socket]) -> None:
+    for each in sockets:
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+        each.close()
 
 
 @contextmanager
