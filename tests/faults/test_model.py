@@ -174,11 +174,18 @@ class Model(RuleBasedStateMachine):
             "current": current,
         }  # fmt: skip
 
-    @rule(who=st.integers(0, 1), key=keys, start=st.integers(0, 3), length=st.integers(1, 3))
-    def search(self, who: int, key: str, start: int, length: int) -> None:
-        """Search for a part of an item's name, in the other case."""
+    @rule(
+        who=st.integers(0, 1),
+        key=keys,
+        start=st.integers(0, 3),
+        length=st.integers(1, 3),
+        wildcard=st.sampled_from(["", "%", "_"]),
+    )
+    def search(self, who: int, key: str, start: int, length: int, wildcard: str) -> None:
+        """Search for a part of an item's name, in the other case, and with what would match more if it were no text."""
         if key in self.items(who):
-            self.read(who, self.items(who)[key]["name"][start : start + length].translate(SWAPPED))
+            part = self.items(who)[key]["name"][start : start + length]
+            self.read(who, part.translate(SWAPPED) + wildcard)
 
     def teardown(self) -> None:
         for who in (0, 1):
