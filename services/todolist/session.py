@@ -44,7 +44,8 @@ class Sessions:
         if not token:
             return GUEST_CALLER
         claims = self._checked.get(token) or await self._check(request, token)
-        if claims is None or claims["exp"] + LEEWAY <= time.time():
+        # Also what was checked before may have ended since, or be from the future: a clock can be put back.
+        if claims is None or not claims["iat"] - LEEWAY <= time.time() < claims["exp"] + LEEWAY:
             return GUEST_CALLER
         return Caller(str(claims["sub"]), str(claims.get("name", "")))
 
