@@ -46,6 +46,9 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's name
         return Response(self.body(), self.status, self.headers, MEDIA_TYPE)
 
 
+NOT_ARRIVED = Problem(408, "The request did not arrive in time.")
+
+
 class FieldError(BaseModel):
     """What is wrong with one field of a request."""
 
@@ -124,7 +127,7 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
         # Nobody reads this: the caller left, or was sent away, before the body had arrived.
-        return Problem(408, "The request did not arrive.").response()
+        return NOT_ARRIVED.response()
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, __: Exception) -> Response:

@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import random
+import re
 import socket
 import sys
 from http import HTTPStatus
@@ -19,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.chassis import logs
 from services.chassis.application import RETRY_AFTER
-from services.chassis.problems import Problem
+from services.chassis.problems import NOT_ARRIVED, Problem
 from services.chassis.settings import Settings
 
 MAX_HEADERS = 16 * 1024
@@ -27,21 +28,23 @@ MAX_HEADERS = 16 * 1024
 KEEP_ALIVE = 75
 # Seconds from the first byte of a request to its last.
 RECEIVE_TIMEOUT = 10
+# A name or an address, and a port (RFC 3986, 3.2.2).
+HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?")
+MALFORMED = Problem(400, "The request is not valid HTTP.")
+NOT_ONE_HOST = Problem(400, "A request names one host.")
 HEADERS_TOO_LARGE = Problem(431, f"The headers exceed {MAX_HEADERS // 1024} KiB.")
-TOO_SLOW = Problem(408, f"The request did not arrive within {RECEIVE_TIMEOUT} s.")
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Refuses what is too large or too much before any work is done for it.
+    """Refuses what is wrong, too large, too slow or too much before any work is done for it.
 
-    It answers 431 to a request whose line and headers exceed MAX_HEADERS bytes, also when they never end, 408 to one
-    that takes too long to arrive, and 503 when too many requests are under way.
+    It answers 400 to what is no HTTP or does not name one host, 431 when line and headers exceed MAX_HEADERS bytes,
+    also when they never end, 408 to a request that takes too long to arrive, and 503 when too many are under way.
     """
 
-    _header_bytes = 0
     _in_headers = False
     _unfinished = 0
-    _refused = False
+    _ignored = False
     _is_arriving = False
     _deadline: asyncio.TimerHandle | None = None
 
@@ -57,30 +60,39 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._header_bytes, self._in_headers, self._refused, self._is_arriving = 0, True, False, True
-
-    def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        self._header_bytes += len(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
-        self._header_bytes += len(name) + len(value)
+        self._in_headers, self._ignored, self._is_arriving = True, False, True
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
-        if self._header_bytes > MAX_HEADERS:
-            self._refuse(HEADERS_TOO_LARGE)
+        if self.transport.is_closing():
+            # Behind a request that was refused.
+            self._ignored = True
+        elif problem := self._fault():
+            self._refuse(problem)
         elif not self._is_one_too_many():
             super().on_headers_complete()
 
+    def _fault(self) -> Problem | None:
+        """Return what is wrong with the line and the headers, or None."""
+        size, hosts = len(self.url), []
+        for name, value in self.headers:
+            size += len(name) + len(value)
+            if name == b"host":
+                hosts.append(value)
+        if size > MAX_HEADERS:
+            return HEADERS_TOO_LARGE
+        # RFC 9112, 3.2: two readers could take it for requests to two sites.
+        if len(hosts) == 1:
+            return None if HOST.fullmatch(hosts[0]) else NOT_ONE_HOST
+        return NOT_ONE_HOST if hosts or self.parser.get_http_version() == "1.1" else None
+
     def on_body(self, body: bytes) -> None:
-        if not self._refused:
+        if not self._ignored:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._is_arriving = False
-        if not self._refused:
+        if not self._ignored:
             super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
@@ -103,7 +115,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _is_late(self) -> None:
         if self._in_headers or not self.cycle.response_started:
-            self._refuse(TOO_SLOW)
+            self._refuse(NOT_ARRIVED)
         else:
             self.transport.close()
 
@@ -118,7 +130,7 @@ class LimitedProtocol(HttpToolsProtocol):
         refusal: bytes | None = app.state.limit.refusal(len(self.tasks), method, path)
         if refusal is None:
             return False
-        self._refused = True
+        self._ignored = True
         self.transport.write(refusal)
         if method == "GET" and self.parser.should_keep_alive():
             self.on_response_complete()
@@ -135,7 +147,11 @@ class LimitedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.flow.resume_reading()
 
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        self._refuse(MALFORMED)
+
     def _refuse(self, problem: Problem) -> None:
+        self._ignored = True
         body = problem.body()
         head = "\r\n".join(
             (

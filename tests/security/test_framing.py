@@ -86,6 +86,16 @@ SHAPES: dict[str, tuple[bytes, list[int]]] = {
     ),
     "a space in the address": (HIDDEN.replace(b"hidden", b"hidden x"), REFUSED),
     "a byte in the address that is no ASCII": (HIDDEN.replace(b"hidden", b"\xff"), REFUSED),
+    "no host": (HIDDEN.replace(b"host: x\r\n", b"") + HIDDEN, REFUSED),
+    "two hosts": (HIDDEN.replace(b"host: x", b"host: x\r\nHOST: y") + HIDDEN, REFUSED),
+    "the same host twice": (HIDDEN.replace(b"host: x", b"host: x\r\nhost: x") + HIDDEN, REFUSED),
+    "a host with a path": (HIDDEN.replace(b"host: x", b"host: x/y") + HIDDEN, REFUSED),
+    "a host with a user": (HIDDEN.replace(b"host: x", b"host: x@y") + HIDDEN, REFUSED),
+    "two hosts in one line": (HIDDEN.replace(b"host: x", b"host: x y") + HIDDEN, REFUSED),
+    "an empty host": (HIDDEN.replace(b"host: x", b"host:"), [404]),
+    "a host with a port": (HIDDEN.replace(b"host: x", b"host: [::1]:3001"), [404]),
+    "no host in HTTP/1.0": (HIDDEN.replace(b"host: x\r\n", b"").replace(b"HTTP/1.1", b"HTTP/1.0"), [404]),
+    "two hosts in HTTP/1.0": (HIDDEN.replace(b"host: x", b"host: x\r\nhost: y").replace(b"1.1", b"1.0"), REFUSED),
     "a tunnel": (b"CONNECT evil.example:443 HTTP/1.1\r\nhost: x\r\n\r\n", REFUSED),
 }
 
@@ -99,7 +109,9 @@ AT_ENVOY: dict[str, list[int]] = {
     "a header that begins with a space": [415, 404],
     # All of it is one header's value: the request has no body, and what follows is no request.
     "a bare CR": [422, 400],
-    "chunks in HTTP/1.0": [426],
+    # It makes them one.
+    **dict.fromkeys(("two hosts", "the same host twice"), [404]),
+    **dict.fromkeys(("chunks in HTTP/1.0", "no host in HTTP/1.0", "two hosts in HTTP/1.0"), [426]),
     "a tunnel": [404],
 }
 
