@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from starlette.routing import BaseRoute
@@ -51,6 +51,7 @@ class Instruments:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
             registry=self.registry,
         )
+        self._tasks = Gauge("asyncio_tasks", "Tasks of the event loop that have not ended.", registry=self.registry)
         self._children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -62,6 +63,11 @@ class Instruments:
             self._children[key] = children
         children[0].inc()
         children[1].observe(seconds)
+
+    async def text(self) -> bytes:
+        """Return all metrics in the Prometheus text format."""
+        self._tasks.set(len(asyncio.all_tasks()))
+        return await asyncio.to_thread(generate_latest, self.registry)
 
 
 class Edge:
@@ -252,7 +258,6 @@ def create_app(
     )
     async def metrics() -> Response:
         """Metrics in the Prometheus text format."""
-        text = await asyncio.to_thread(generate_latest, instruments.registry)
-        return Response(text, media_type=CONTENT_TYPE_LATEST)
+        return Response(await instruments.text(), media_type=CONTENT_TYPE_LATEST)
 
     return app

@@ -1,6 +1,7 @@
 """What every service does as a process: settings, readiness, stopping, durability, logs."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -86,6 +87,8 @@ def test_health_metrics_and_headers(service: Service) -> None:
     assert 'http_requests_total{method="GET",route="other",status="404"} 50.0' in metrics
     assert "ODD" not in metrics
     assert "process_resident_memory_bytes" in metrics
+    # At least uvicorn and the request itself.
+    assert 2 <= float(re.search(r"^asyncio_tasks (.+)$", metrics, re.MULTILINE)[1]) < 10
 
 
 def test_errors_are_problems(service: Service) -> None:

@@ -1,5 +1,6 @@
 """As much as two cores hold, ten times that, and thousands who only hold a connection."""
 
+import re
 import socket
 import threading
 import time
@@ -40,6 +41,12 @@ class System:
         query = "COPY (SELECT count(*) FROM pg_stat_activity WHERE datname IN ('rule', 'user')) TO STDOUT"
         return {**found, "PostgreSQL": {"connections": int(self.postgres.psql(query))}}
 
+    def tasks(self) -> dict[str, int]:
+        """Return how many tasks each event loop has."""
+        services = (self.gateway, *self.others)
+        metrics = {service.name: service.client.get("/metrics").text for service in services}
+        return {name: int(re.search(r"^asyncio_tasks (\d+)", text, re.MULTILINE)[1]) for name, text in metrics.items()}
+
 
 @pytest.fixture
 def system(
@@ -56,6 +63,7 @@ def system(
 
 
 def test_nothing_grows_in_a_soak(system: System, tmp_path: Path, figure: Figure) -> None:
+    tasks = system.tasks()
     with traffic(tmp_path, system.gateway.url, people=PEOPLE, rate=1000) as seen:
         started = time.monotonic()
         wait_until(lambda: time.monotonic() > started + WARM_UP, "warm", WARM_UP + 1)
@@ -67,13 +75,15 @@ def test_nothing_grows_in_a_soak(system: System, tmp_path: Path, figure: Figure)
         for kind, size in sizes.items():
             # Connections come and go with what is under way.
             assert after[name][kind] <= size * 1.05 + 5, (name, kind, before, after)
+    wait_until(lambda: system.tasks() == tasks, f"as many tasks as before: {tasks}", 10)
     figure(
         f"{SOAK // 60} minutes of mixed traffic at the highest rate: no error, nothing grows",
         f"{seen.requests:,} requests ({seen.requests / SOAK:.0f}/s), 0 errors; after {WARM_UP} s and at the end: "
         + "; ".join(
             f"{name} " + ", ".join(f"{size} and {after[name][kind]} {kind}" for kind, size in sizes.items())
             for name, sizes in before.items()
-        ),
+        )
+        + f"; tasks before and afterwards: {', '.join(f'{name} {count}' for name, count in tasks.items())}",
     )
 
 
