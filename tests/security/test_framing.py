@@ -110,8 +110,8 @@ AT_ENVOY: dict[str, list[int]] = {
     # All of it is one header's value: the request has no body, and what follows is no request.
     "a bare CR": [422, 400],
     # It makes them one.
-    **dict.fromkeys(("two hosts", "the same host twice"), [404]),
-    **dict.fromkeys(("chunks in HTTP/1.0", "no host in HTTP/1.0", "two hosts in HTTP/1.0"), [426]),
+    **{shape: [404] for shape in ("two hosts", "the same host twice")},
+    **{shape: [426] for shape in ("chunks in HTTP/1.0", "no host in HTTP/1.0", "two hosts in HTTP/1.0")},
     "a tunnel": [404],
 }
 
