@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil
 
 from tests.bench import lists, report, starts
-from tests.bench.load import Scenario, require_wrk
+from tests.bench.load import Scenario
 from tests.conftest import running_postgres
 from tests.support import ROOT, Service, answers, free_port, running, running_envoy, wait_until
+from tests.wrk import require_wrk
 
 ROUNDS = 5
 MANY_REQUESTS, MORE_SECONDS = 200_000, 75

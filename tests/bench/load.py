@@ -1,19 +1,16 @@
-"""Load by wrk on one address, and what it costs the processes behind it."""
+"""Load on one address, and what it costs the processes behind it."""
 
-import json
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 
 import psutil
 
+from tests.wrk import wrk
+
 CONNECTIONS = 32
 SECONDS = 2
-SCRIPT = Path(__file__).parent / "load.lua"
 
 
 @dataclass
@@ -45,29 +42,19 @@ class Scenario:
     def run(self, seconds: int = SECONDS) -> None:
         """Send the load for so long and keep what came of it."""
         before = {name: cpu_seconds(process) for name, process in self.processes.items()}
-        arguments = [part for header in self.headers.items() for part in header]
-        ended = subprocess.run(
-            ["wrk", "--threads=1", f"--connections={self.connections}", f"--duration={seconds}s", "--timeout=10s",
-             f"--script={SCRIPT}",
-             self.url, "--", self.method, self.body, *arguments],
-            capture_output=True, text=True, check=True,
+        result = wrk(
+            self.url, connections=self.connections, seconds=seconds, method=self.method, body=self.body,
+            headers=self.headers, timeout=10,
         )  # fmt: skip
-        result = json.loads(ended.stdout.splitlines()[-1])
-        if result["errors"]:
-            sys.exit(f"{self.name}: {result['errors']} errors of {result['requests']}\n{ended.stdout}")
-        self.requests += result["requests"]
-        self.rates.append(result["requests"] / result["seconds"])
+        if result.errors:
+            sys.exit(f"{self.name}: {result.errors} errors of {result.answers}")
+        self.requests += result.answers
+        self.rates.append(result.rate)
         for key in ("p50", "p99", "max"):
-            getattr(self, key).append(result[key])
+            getattr(self, key).append(getattr(result, key) * 1000)
         for name, process in self.processes.items():
             used = cpu_seconds(process) - before[name]
-            self.cpu.setdefault(name, []).append(used / result["requests"] * 1e6)
-
-
-def require_wrk() -> None:
-    """End with the command that installs it where wrk is missing."""
-    if not shutil.which("wrk"):
-        sys.exit("wrk is missing: apt install wrk (macOS: brew install wrk)")
+            self.cpu.setdefault(name, []).append(used / result.answers * 1e6)
 
 
 def cpu_seconds(process: psutil.Process) -> float:

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import ON_POSTGRESQL, NewDatabase
 from tests.faults.conftest import Figure
 from tests.faults.forking import Forked, forking
-from tests.faults.load import traffic
+from tests.faults.traffic import traffic
 from tests.support import Service, free_port, running, running_envoy, wait_until
 
 TIMES = 10

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from tests.faults.conftest import Figure
-from tests.faults.load import wrk
 from tests.faults.proxy import Proxy, proxy
 from tests.support import Service, running, wait_until
+from tests.wrk import wrk
 
 TIMEOUT = 1
 FULL = 0.8
@@ -108,8 +108,8 @@ def test_a_broken_upstream_is_a_problem_in_time_and_the_rest_goes_on(name: str, 
         with FAULTS[name](system.upstreams[broken], system.networks[broken]), callers.at_work():
             # Not the first second at any price: somebody else may have had the machine.
             meanwhile = wait_until(
-                lambda url=gateway.url + PATHS[whole], enough=FULL * usual.per_second: (
-                    (rate := wrk(url, connections=8, seconds=1)).per_second > enough and rate
+                lambda url=gateway.url + PATHS[whole], enough=FULL * usual.rate: (
+                    (rate := wrk(url, connections=8, seconds=1)).rate > enough and rate
                 ),
                 f"{whole} at full rate",
                 seconds=8,
@@ -125,7 +125,7 @@ def test_a_broken_upstream_is_a_problem_in_time_and_the_rest_goes_on(name: str, 
         statuses = ", ".join(f"{count} × {status}" for status, count in callers.statuses.items())
         figures.append(
             f"{broken}: {statuses}, the slowest after {callers.slowest:.1f} s; {whole} meanwhile at "
-            f"{meanwhile.per_second / usual.per_second:.0%} of its rate; whole again after {back:.2f} s"
+            f"{meanwhile.rate / usual.rate:.0%} of its rate; whole again after {back:.2f} s"
         )
     figure(
         f"An upstream {name}: a problem within UPSTREAM_TIMEOUT ({TIMEOUT} s), the rest at full rate, recovery in 1 s",
