@@ -1,8 +1,9 @@
 """Requests whose end can be read in two ways: refused, or read in the one way that the standard says (RFC 9112)."""
 
+import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -153,3 +154,20 @@ def test_a_request_ends_in_one_place_only(clients: dict[str, httpx.Client], at: 
     # Whoever comes next on a connection that is shared behind gets the own answer, not the hidden request's.
     for _ in range(20):
         assert client.get("/healthz").json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("refused", "status"),
+    [
+        (HIDDEN.replace(b"host: x\r\n", b""), 400),
+        (HIDDEN.replace(b"host: x", b"host: x\r\nx-long: " + b"x" * 20_000), 431),
+    ],
+    ids=["400", "431"],
+)
+def test_what_is_behind_a_refused_request_is_not_done(
+    users: dict[str, Service], unique: Callable[[str], str], refused: bytes, status: int
+) -> None:
+    account = {"userName": unique("behind"), "password": "a good password"}
+    body = json.dumps(account).encode()
+    assert statuses(users["v1"].client, refused + post(b"content-length: %d" % len(body), body)) == [status]
+    assert users["v1"].client.post("/api/login/account", json=account).status_code == 401
