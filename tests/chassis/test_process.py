@@ -180,6 +180,15 @@ def test_a_running_request_finishes_after_sigterm(tmp_path: Path) -> None:
             assert gateway.process.wait(10) == 0
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_sigterm_while_it_starts_ends_it(name: str, tmp_path: Path) -> None:
+    # Python then tells what it imports, so that the signal comes in the middle of it.
+    service = Service(name, tmp_path, PYTHONPROFILEIMPORTTIME="1")
+    wait_until(lambda: "pydantic" in service.log.read_text() or service.process.poll() is not None, "it is importing")
+    assert service.stop() == 0
+    assert '"message"' not in service.log.read_text()
+
+
 def test_a_second_sigterm_hurries(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as upstream:
         url = f"http://127.0.0.1:{upstream.getsockname()[1]}"

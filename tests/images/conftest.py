@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,14 +48,6 @@ def image(service: str) -> str:
 def inspect(thing: str) -> Any:
     """Return what docker knows of an image or a container."""
     return json.loads(docker("inspect", thing))[0]
-
-
-def wait_until_healthy(container: str, seconds: float = 30) -> None:
-    """Wait for the container's own health check."""
-    deadline = time.monotonic() + seconds
-    while inspect(container)["State"]["Health"]["Status"] != "healthy":
-        assert time.monotonic() < deadline, docker("logs", container, check=False)
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="session", autouse=True)
