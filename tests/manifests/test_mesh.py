@@ -195,6 +195,12 @@ def test_traces_have_a_provider_that_the_mesh_knows(app: list[Document]) -> None
         assert tracing["randomSamplingPercentage"] > 0
 
 
+def test_kiali_knows_the_gateway_by_the_names_that_others_have(istio: list[Document]) -> None:
+    given = named(istio, "Gateway", "ingress")["spec"]["infrastructure"]["labels"]
+    assert given["app"] == given["service.istio.io/canonical-name"] == "ingress"
+    assert given["version"] == given["service.istio.io/canonical-revision"]
+
+
 def test_metrics_are_scraped_through_the_sidecar(istio: list[Document]) -> None:
     for workload in services(istio):
         annotations = workload["spec"]["template"]["metadata"]["annotations"]
