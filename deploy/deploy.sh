@@ -84,8 +84,21 @@ deploy_knative() {
   wait_for "${databases[@]}" ksvc/user ksvc/rule ksvc/todolist
 }
 
+# revision NAME FIELD: what the cluster knows of a revision; nothing where there is none.
+revision() {
+  kubectl get "revision/$1" --namespace="$namespace" --output=jsonpath="$2" 2>/dev/null || true
+}
+
 revision_image() {
-  kubectl get "revision/$1" --namespace="$namespace" --output=jsonpath='{.spec.containers[0].image}' 2>/dev/null || true
+  revision "$1" '{.spec.containers[0].image}'
+}
+
+revision_ready() {
+  revision "$1" '{.status.conditions[?(@.type=="Ready")].status}'
+}
+
+template_name() {
+  kubectl get services.serving.knative.dev/user --namespace="$namespace" --output=jsonpath='{.spec.template.metadata.name}'
 }
 
 # replace_revision OLD OTHER: a revision never changes, so a new image takes its name after it is
@@ -93,8 +106,13 @@ revision_image() {
 replace_revision() {
   exists "revision/$1" || return 0
   if [ "$(revision_ready "$2")" = True ]; then
+    local template=
+    if [ "$(template_name)" = "$1" ]; then
+      # An earlier deployment failed at this step. A template may not change and keep its name.
+      template="\"template\":{\"metadata\":{\"name\":\"$2\"},\"spec\":$(revision "$2" '{.spec}')},"
+    fi
     kubectl patch services.serving.knative.dev/user --namespace="$namespace" --type=merge \
-      --patch="{\"spec\":{\"traffic\":[{\"revisionName\":\"$2\",\"percent\":100,\"tag\":\"${2#user-}\"}]}}"
+      --patch="{\"spec\":{$template\"traffic\":[{\"revisionName\":\"$2\",\"percent\":100,\"tag\":\"${2#user-}\"}]}}"
     wait_for traffic/user
     kubectl delete "revision/$1" --namespace="$namespace"
   else
@@ -103,11 +121,6 @@ replace_revision() {
     kubectl delete services.serving.knative.dev/user --namespace="$namespace"
     kubectl wait "revision/$1" --for=delete --timeout=60s --namespace="$namespace"
   fi
-}
-
-revision_ready() {
-  kubectl get "revision/$1" --namespace="$namespace" \
-    --output=jsonpath='{.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null || true
 }
 
 need_command python3 "https://www.python.org/downloads/ has it"
