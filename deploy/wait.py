@@ -58,8 +58,14 @@ class Namespace:
         return json.loads(text) if text else None
 
     def pods(self) -> list[Object]:
-        """Return the pods, newest last."""
+        """Return the pods, newest last; of a Knative Service only those of its newest revision that has any."""
         pods: list[Object] = json.loads(self.kubectl("get", "pods", "--output=json") or '{"items": []}')["items"]
+        newest: dict[str, int] = {}
+        for pod in pods:
+            service, generation = revision(pod)
+            newest[service] = max(generation, newest.get(service, 0))
+        # A revision that never started keeps its pods for minutes after another has taken its place.
+        pods = [pod for pod in pods if revision(pod)[1] == newest[revision(pod)[0]]]
         return sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
     def events(self) -> list[Object]:
@@ -69,6 +75,13 @@ class Namespace:
         # An autoscaler without a metrics server complains for ever, and scales nothing wrongly.
         events = [event for event in events if event["involvedObject"]["kind"] != "HorizontalPodAutoscaler"]
         return sorted(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime")))
+
+
+def revision(pod: Object) -> tuple[str, int]:
+    """Return the Knative Service that a pod belongs to, and which of its generations; "" and 0 for other pods."""
+    labels = pod["metadata"].get("labels", {})
+    generation = labels.get("serving.knative.dev/configurationGeneration", "0")
+    return labels.get("serving.knative.dev/service", ""), int(generation)
 
 
 def progress(found: Object | None, wanted_condition: str) -> tuple[bool, str]:
@@ -116,6 +129,8 @@ def explain(namespace: Namespace, pending: dict[str, str]) -> None:
             log = namespace.kubectl("logs", pod, f"--container={container}", "--tail=10")
             log = log or namespace.kubectl("logs", pod, f"--container={container}", "--tail=10", "--previous")
             print("".join(f"  | {line}\n" for line in log.splitlines()), end="", file=sys.stderr)
+        if "ImagePull" in why:
+            print("  | `make build push` with the same REGISTRY and TAG puts it there", file=sys.stderr)
     for event in namespace.events()[-8:]:
         about = event["involvedObject"]
         print(f"event {about['kind']}/{about['name']}: {event['reason']}: {event['message']}", file=sys.stderr)
