@@ -8,13 +8,14 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
+from pydantic import ValidationError
 
 from services.chassis.application import create_app as create_chassis_app
 from services.chassis.caller import GUEST, Caller
 from services.chassis.problems import documented
 from services.chassis.routing import DirectRoute
 from services.todolist import openapi, session, upstream
-from services.todolist.schemas import LoggedIn
+from services.todolist.schemas import LoggedIn, Session
 from services.todolist.session import Sessions
 from services.todolist.settings import Settings
 from services.todolist.ui import CONTENT_SECURITY_POLICY, Ui
@@ -99,6 +100,9 @@ async def document(request: Request) -> Response:
     answers = await asyncio.gather(
         *(service.call(request, "GET", "/openapi.json") for service in (_user(request), _rule(request)))
     )
+    for answer in answers:
+        if answer.status >= 400:  # noqa: PLR2004
+            return answer.response()
     complete = openapi.completed(request.app.openapi(), [answer.json() for answer in answers])
     return Response(orjson.dumps(complete), media_type="application/json")
 
@@ -160,10 +164,12 @@ async def _start_session(request: Request, target: str) -> Response:
     )
     if answer.status >= 400:  # noqa: PLR2004
         return answer.response()
-    body = answer.json()
-    token, lifetime, device = body.pop("token"), body.pop("expiresIn"), body.pop("device", "")
-    response = answer.response(orjson.dumps(body))
-    session.start(request, response, token, lifetime)
-    if device:
-        session.remember_device(request, response, device)
+    try:
+        begun = Session.model_validate(answer.json())
+    except ValidationError:
+        raise answer.senseless() from None
+    response = answer.response(orjson.dumps(begun.model_extra))
+    session.start(request, response, begun.token, begun.expiresIn)
+    if begun.device:
+        session.remember_device(request, response, begun.device)
     return response

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 
 class LoggedIn(BaseModel):
@@ -11,3 +11,13 @@ class LoggedIn(BaseModel):
     status: Literal["ok"] = "ok"
     type: str = ""
     currentAuthority: Literal["admin", "user"]
+
+
+class Session(BaseModel):
+    """What the gateway keeps of user's answer to a login or registration; the rest is for the browser."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    token: str
+    expiresIn: int
+    device: str = ""

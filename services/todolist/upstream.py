@@ -25,8 +25,9 @@ JSON_TYPES = ("application/json", MEDIA_TYPE)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an upstream answered. timing: its entry for the `Server-Timing` header."""
+    """What an upstream answered. upstream: its name; timing: its entry for the `Server-Timing` header."""
 
+    upstream: str
     status: int
     body: bytes
     content_type: str
@@ -34,8 +35,16 @@ class Answer:
     timing: str
 
     def json(self) -> Any:
-        """Return the parsed body."""
-        return orjson.loads(self.body)
+        """Return the parsed body. Raises a Problem when it is no JSON."""
+        try:
+            return orjson.loads(self.body)
+        except ValueError:
+            raise self.senseless() from None
+
+    def senseless(self) -> Problem:
+        """Return the problem that it makes no sense."""
+        headers = {"server-timing": self.timing}
+        return Problem(502, f"{self.upstream} gave no answer that makes sense.", headers=headers)
 
     def response(self, body: bytes | None = None) -> Response:
         """Return the answer for the caller, with another body if one is given."""
@@ -119,6 +128,7 @@ class Upstream:
             raise Problem(502, f"{name} gave no answer that makes sense.")
         served_by = response.headers.get("x-served-by")
         return Answer(
+            name,
             response.status,
             content,
             response.content_type,

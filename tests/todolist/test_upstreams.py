@@ -167,3 +167,33 @@ def test_a_session_that_cannot_be_checked_is_no_guest(tmp_path: Path, rule: Serv
         cookie = {"cookie": f"jwtToken={member.cookies['jwtToken']}"}
         assert service.client.get("/api/rule", headers=cookie).status_code == 503
         assert service.client.get("/api/rule").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/api/login/account", "/user/register"])
+def test_a_login_whose_answer_makes_no_sense_is_502(path: str, tmp_path: Path) -> None:
+    senseless = [b'{"token": ', b'{"status": "ok"}', b"[]", b'{"token": 1, "expiresIn": 1}', b'{"token": "a"}']
+    senseless += [b'{"token": "a", "expiresIn": "soon"}', b'{"token": "a", "expiresIn": 1, "device": null}', b'"\xff"']
+    bodies = iter(senseless)
+    with (
+        upstream(lambda connection, _: connection.sendall(answer(next(bodies)))) as url,
+        gateway(tmp_path, url, url) as service,
+    ):
+        for _ in senseless:
+            refused = service.client.post(path, json={"userName": "alice", "password": "a good password"})
+            assert (refused.status_code, refused.headers["content-type"]) == (502, "application/problem+json")
+            assert refused.headers["server-timing"].startswith("user;dur=")
+            assert "set-cookie" not in refused.headers
+
+
+def test_a_document_without_its_upstreams_is_their_problem(tmp_path: Path) -> None:
+    answers = {
+        502: answer(b'{"openapi": '),
+        503: answer(b'{"status": 503, "title": "Service Unavailable"}', b"503 X", b"application/problem+json"),
+    }
+    for status, given in answers.items():
+        with (
+            upstream(lambda connection, _, given=given: connection.sendall(given)) as url,
+            gateway(tmp_path, url, url) as service,
+        ):
+            refused = service.client.get("/openapi.json")
+        assert (refused.status_code, refused.headers["content-type"]) == (status, "application/problem+json")
