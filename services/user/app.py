@@ -5,10 +5,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import Path as Parameter
 from pydantic import ValidationError
 
 from services.chassis.application import create_app as create_chassis_app
@@ -81,7 +82,7 @@ async def register(request: Request, registration: Registration) -> Response:
 
 
 @router.get("/user/{id}", response_model=Profile, responses=documented(404, 503))
-async def read_profile(request: Request, id: str) -> Response:
+async def read_profile(request: Request, id: Annotated[str, Parameter(examples=[GUEST])]) -> Response:
     """Return the profile of an account, or of the guest."""
     state = State.of(request)
     variant = state.settings.version
