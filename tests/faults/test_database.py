@@ -47,9 +47,12 @@ def frozen(server: PostgresServer, _: Proxy) -> Iterator[None]:
     processes = postgres_processes(server)
     for process in processes:
         process.suspend()
-    yield
-    for process in processes:
-        process.resume()
+    try:
+        yield
+    finally:
+        # Else it could not be stopped, and would stay behind a test that failed.
+        for process in processes:
+            process.resume()
 
 
 def unreachable(_: PostgresServer, network: Proxy) -> AbstractContextManager[None]:

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from pathlib import Path
 
+import psycopg
 import pytest
 
-from tests.support import Service, as_caller
+from tests.conftest import ON_POSTGRESQL, NewDatabase
+from tests.support import Service, as_caller, running
 
 FIELDS = {
     "key", "name", "desc", "status", "owner", "href", "avatar", "callNo", "progress", "disabled", "createdAt",
@@ -213,3 +216,12 @@ def test_writers_at_the_same_time_lose_nothing(rule: Service, owner: dict[str, s
     assert {item["name"] for item in items} == {str(number) for number in range(100)}
     page = rule.client.get("/api/rule?pageSize=100", headers=owner).json()
     assert {item["key"]: item["name"] for item in page["data"]} == {item["key"]: item["name"] for item in items}
+
+
+@ON_POSTGRESQL
+def test_names_have_one_order_whatever_the_language_of_the_server(new_database: NewDatabase, tmp_path: Path) -> None:
+    """The tests' own server knows no language whose order it could show: here the column itself has to tell."""
+    query = "SELECT collation_name FROM information_schema.columns WHERE (table_name, column_name) = ('items', 'name')"
+    database = new_database()
+    with running(Service("rule", tmp_path, DATABASE_URL=database)), psycopg.connect(database) as connection:
+        assert connection.execute(query).fetchall() == [("C",)]
