@@ -80,6 +80,10 @@ class Proxy:
             except OSError:
                 near.close()
                 continue
+            for end in (near, far):
+                if end.family == socket.AF_INET:
+                    # A service does so, too: else small packets wait for 40 ms.
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets.append(near)
             self._far.append(far)
             for source, target in ((near, far), (far, near)):

@@ -47,16 +47,20 @@ def system(token_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def down(service: Service, network: Proxy) -> Iterator[None]:
     service.kill()
     with network.refusing():
-        yield
-        service.restart()
+        try:
+            yield
+        finally:
+            service.restart()
 
 
 @contextmanager
 def frozen(service: Service, _: Proxy) -> Iterator[None]:
     process = psutil.Process(service.process.pid)
     process.suspend()
-    yield
-    process.resume()
+    try:
+        yield
+    finally:
+        process.resume()
 
 
 FAULTS: dict[str, Callable[[Service, Proxy], AbstractContextManager[None]]] = {
@@ -78,7 +82,7 @@ class Callers:
 
     def call(self) -> None:
         with httpx.Client(timeout=60, trust_env=False) as client:
-            while not self._ended.wait(0.2):
+            while not self._ended.wait(0.5):
                 started = time.monotonic()
                 answer = client.get(self._url)
                 self.slowest = max(self.slowest, time.monotonic() - started)
