@@ -61,8 +61,8 @@ def unreachable(_: PostgresServer, network: Proxy) -> AbstractContextManager[Non
 
 FAULTS: dict[str, tuple[Callable[[PostgresServer, Proxy], AbstractContextManager[None]], int]] = {
     "stopped": (stopped, 20),
-    "frozen": (frozen, 8),
-    "behind connections that hang for ever": (unreachable, 8),
+    "frozen": (frozen, 5),
+    "behind connections that hang for ever": (unreachable, 5),
 }
 
 
