@@ -11,7 +11,7 @@ rendered=$build/lint
 rm -rf "$rendered"
 mkdir -p "$rendered"
 for TARGET in istio knative; do
-  NETWORK_POLICIES=1 REQUEST_AUTHENTICATION=1 render "$TARGET" lint
+  NETWORK_POLICIES=1 render "$TARGET" lint
   kubectl kustomize "$build/deploy/lint" >"$rendered/$TARGET.yaml"
 done
 kubectl kustomize "$root/deploy/traffic" | sed "s/^metadata:/&\n  namespace: $namespace/" >"$rendered/traffic.yaml"

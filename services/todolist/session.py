@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import Request, Response
 
 from services.chassis.caller import Caller
-from services.chassis.problems import Problem
 from services.todolist.settings import Settings
 from services.todolist.upstream import Upstream
 
@@ -86,7 +85,7 @@ class Sessions:
             try:
                 key_set = jwt.PyJWKSet.from_dict(answer.json())
             except (jwt.PyJWTError, ValueError, AttributeError):
-                raise Problem(502, "user published no keys that make sense.") from None
+                raise answer.senseless() from None
             self._keys = {key.key_id: key for key in key_set.keys if key.key_id}
             self._checked.clear()
             self._fetched_at = time.monotonic()

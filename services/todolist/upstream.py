@@ -23,6 +23,10 @@ END_USER = "end-user"
 JSON_TYPES = ("application/json", MEDIA_TYPE)
 
 
+def _senseless(upstream: str, headers: dict[str, str] | None = None) -> Problem:
+    return Problem(502, f"{upstream} gave no answer that makes sense.", headers=headers)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What an upstream answered. upstream: its name; timing: its entry for the `Server-Timing` header."""
@@ -43,8 +47,7 @@ class Answer:
 
     def senseless(self) -> Problem:
         """Return the problem that it makes no sense."""
-        headers = {"server-timing": self.timing}
-        return Problem(502, f"{self.upstream} gave no answer that makes sense.", headers=headers)
+        return _senseless(self.upstream, {"server-timing": self.timing})
 
     def response(self, body: bytes | None = None) -> Response:
         """Return the answer for the caller, with another body if one is given."""
@@ -118,14 +121,14 @@ class Upstream:
             raise Problem(503, f"{name} cannot be reached.", headers={"Retry-After": "1"}) from None
         except (aiohttp.ClientError, ValueError) as error:
             log.warning("%s answered nothing that makes sense: %r", name, error)
-            raise Problem(502, f"{name} gave no answer that makes sense.") from None
+            raise _senseless(name) from None
         finally:
             self._free += 1
         if response.content_type not in JSON_TYPES:
             # A proxy on the way answers in plain text when it cannot reach the service.
             if response.status in (502, 503, 504):
                 raise Problem(response.status, f"{name} cannot be reached.", headers={"Retry-After": "1"})
-            raise Problem(502, f"{name} gave no answer that makes sense.")
+            raise _senseless(name)
         served_by = response.headers.get("x-served-by")
         return Answer(
             name,
