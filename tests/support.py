@@ -59,9 +59,14 @@ class Service:
         self.log = directory / f"{name}-{self.port}.log"
         self._directory, self._environment = directory, environment
         self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
-        self.process: subprocess.Popen[bytes] = self._start()
+        self.start()
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> "Service":
+        """Start the process, and do not wait."""
+        self.process = self._spawn()
+        return self
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
         with self.log.open("ab") as log:
             return subprocess.Popen(
@@ -89,8 +94,7 @@ class Service:
         self.process.wait()
 
     def restart(self) -> "Service":
-        self.process = self._start()
-        return self.wait_ready()
+        return self.start().wait_ready()
 
     def stop(self, seconds: float = 10) -> int:
         """Send SIGTERM and return the exit code."""

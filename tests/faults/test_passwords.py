@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import ON_SQLITE, NewDatabase
 from tests.faults.conftest import Figure
+from tests.faults.forking import Forked
 from tests.support import Service, running
 
 PASSWORD = "a good password"
@@ -25,8 +26,8 @@ pytestmark = [ON_SQLITE, pytest.mark.alone]
 @pytest.fixture
 def system(new_database: NewDatabase, rule: Service, tmp_path: Path) -> Iterator[Service]:
     """A gateway in front of a user service that never says 429."""
-    user = Service("user", tmp_path, DATABASE_URL=new_database(), LOGIN_ATTEMPTS="1000000")
-    gateway = Service("todolist", tmp_path, USER_URL=user.url, RULE_URL=rule.url)
+    user = Forked("user", tmp_path, DATABASE_URL=new_database(), LOGIN_ATTEMPTS="1000000")
+    gateway = Forked("todolist", tmp_path, USER_URL=user.url, RULE_URL=rule.url)
     with running(user, gateway):
         yield gateway
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ON_POSTGRESQL, NewDatabase
 from tests.faults.conftest import Figure
-from tests.faults.forking import Forked, forking
+from tests.faults.forking import Forked
 from tests.faults.traffic import traffic
 from tests.support import Service, free_port, running, running_envoy, wait_until
 
@@ -30,21 +30,20 @@ def instances(
     """Two of each service."""
     databases = {name: new_database() for name in ("user", "rule")}
     urls = {f"{name}_URL": f"http://127.0.0.1:{ports[f'{name}_PORT']}" for name in ("USER", "RULE")}
-    with forking() as forker:
 
-        def start(name: str, **settings: str) -> Service:
-            return Forked(forker, name, tmp_path, SHUTDOWN_DELAY=str(DELAY), **settings)
+    def start(name: str, **settings: str) -> Service:
+        return Forked(name, tmp_path, SHUTDOWN_DELAY=str(DELAY), **settings)
 
-        both = [
-            (
-                start("todolist", **urls),
-                start("user", DATABASE_URL=databases["user"], TOKEN_KEY_FILE=str(token_key), VERSION=version),
-                start("rule", DATABASE_URL=databases["rule"]),
-            )
-            for version in ("v1", "v2")
-        ]
-        with running(*both[0], *both[1]):
-            yield both
+    both = [
+        (
+            start("todolist", **urls),
+            start("user", DATABASE_URL=databases["user"], TOKEN_KEY_FILE=str(token_key), VERSION=version),
+            start("rule", DATABASE_URL=databases["rule"]),
+        )
+        for version in ("v1", "v2")
+    ]
+    with running(*both[0], *both[1]):
+        yield both
 
 
 @ON_POSTGRESQL
@@ -66,7 +65,9 @@ def test_no_request_fails_while_every_process_is_replaced(
                     service.process.terminate()
                 for service in group:
                     service.process.wait(20)
-                    service.restart()
+                    service.start()
+                for service in group:
+                    service.wait_ready()
     assert seen.failures == []
     assert seen.requests > 100
     figure(

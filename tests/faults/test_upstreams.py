@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.faults.conftest import Figure
+from tests.faults.forking import Forked
 from tests.faults.proxy import Proxy, proxy
 from tests.support import Service, running, wait_until
 from tests.wrk import wrk
@@ -31,15 +32,14 @@ class System:
     networks: dict[str, Proxy]
 
 
-@pytest.fixture(scope="module")
-def system(token_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+@pytest.fixture
+def system(token_key: Path, tmp_path: Path) -> Iterator[System]:
     """A gateway, and between it and each of its upstreams a network that can break."""
-    directory = tmp_path_factory.mktemp("upstreams")
-    user, rule = Service("user", directory, TOKEN_KEY_FILE=str(token_key)), Service("rule", directory)
+    user, rule = Forked("user", tmp_path, TOKEN_KEY_FILE=str(token_key)), Forked("rule", tmp_path)
     networks = [proxy(lambda port=each.port: socket.create_connection(("127.0.0.1", port))) for each in (user, rule)]
     with running(user, rule), networks[0] as to_user, networks[1] as to_rule:
         urls = {f"{name}_URL": f"http://127.0.0.1:{each.port}" for name, each in (("USER", to_user), ("RULE", to_rule))}
-        with running(gateway := Service("todolist", directory, UPSTREAM_TIMEOUT=str(TIMEOUT), **urls)):
+        with running(gateway := Forked("todolist", tmp_path, UPSTREAM_TIMEOUT=str(TIMEOUT), **urls)):
             yield System(gateway, {"user": user, "rule": rule}, {"user": to_user, "rule": to_rule})
 
 
