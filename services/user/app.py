@@ -74,7 +74,8 @@ async def register(request: Request, registration: Registration) -> Response:
     taken = Problem(409, "This name is taken.")
     if await store.find_by_name(state.database, registration.userName):
         raise taken
-    password_hash = await state.passwords.hash(registration.password)
+    with state.passwords.place():
+        password_hash = await state.passwords.hash(registration.password)
     account = await store.create(state.database, registration.userName, password_hash, "user")
     if account is None:
         raise taken
@@ -130,16 +131,18 @@ async def log_in(request: Request, credentials: Credentials) -> Response:
     state = State.of(request)
     # A known device is counted by itself: whoever guesses elsewhere cannot lock its owner out.
     counted = state.tokens.device_id(request.headers.get(KNOWN_DEVICE, ""), name) or name
-    count, ends_at = await store.count_login_attempt(
-        state.database, counted, timedelta(seconds=state.settings.login_window)
-    )
-    if count > state.settings.login_attempts:
-        seconds = max(1, int((ends_at - datetime.now(UTC)).total_seconds()))
-        raise Problem(
-            429, "Too many wrong passwords for this name; try again later.", headers={"Retry-After": str(seconds)}
+    # First a place: an attempt is not counted if there is no room to look at its password.
+    with state.passwords.place():
+        count, ends_at = await store.count_login_attempt(
+            state.database, counted, timedelta(seconds=state.settings.login_window)
         )
-    account = await store.find_by_name(state.database, name)
-    matches = await state.passwords.matches(account.password_hash if account else None, credentials.password)
+        if count > state.settings.login_attempts:
+            seconds = max(1, int((ends_at - datetime.now(UTC)).total_seconds()))
+            raise Problem(
+                429, "Too many wrong passwords for this name; try again later.", headers={"Retry-After": str(seconds)}
+            )
+        account = await store.find_by_name(state.database, name)
+        matches = await state.passwords.matches(account.password_hash if account else None, credentials.password)
     if account is None or not matches:
         raise wrong
     await store.forget_login_attempts(state.database, counted)

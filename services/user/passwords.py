@@ -1,8 +1,9 @@
 """Passwords: argon2id, off the event loop."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from argon2 import PasswordHasher
@@ -23,11 +24,22 @@ MAX_WAITING = 64
 
 
 class Passwords:
-    """Hashes and checks passwords; raises a 503 Problem when too many wait."""
+    """Hashes and checks passwords, two at a time; requests take a place first."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(WORKERS, "argon2")
-        self._waiting = 0
+        self._places_taken = 0
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Keep a place among those who wait; raises a 503 Problem when there is none left."""
+        if self._places_taken >= MAX_WAITING:
+            raise Problem(503, "Too many passwords are being checked.", headers={"Retry-After": "2"})
+        self._places_taken += 1
+        try:
+            yield
+        finally:
+            self._places_taken -= 1
 
     async def hash(self, password: str) -> str:
         """Return the hash to keep."""
@@ -38,13 +50,7 @@ class Passwords:
         return await self._run(_verify, password_hash or NOBODY, password)
 
     async def _run(self, function: Callable[..., T], *arguments: str) -> T:
-        if self._waiting >= MAX_WAITING:
-            raise Problem(503, "Too many passwords are being checked.", headers={"Retry-After": "2"})
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
-        finally:
-            self._waiting -= 1
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
 
 def _verify(password_hash: str, password: str) -> bool:

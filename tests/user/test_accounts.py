@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from tests.conftest import NewDatabase
-from tests.support import GUEST_NAMES, Service, as_caller, running
+from tests.support import GUEST_NAMES, Service, as_caller, running, wait_until
 
 PASSWORD = "a good password"
 PROFILE_FIELDS = {
@@ -126,6 +126,25 @@ def test_guesses_at_the_same_time_are_counted_too(users: dict[str, Service], uni
     with ThreadPoolExecutor(20) as threads:
         answers = threads.map(lambda _: log_in(users["v1"].client, name, "not the password"), range(20))
     assert sorted(answer.status_code for answer in answers) == [401] * 10 + [429] * 10
+
+
+def test_an_attempt_that_finds_no_room_is_not_counted(new_database: NewDatabase, tmp_path: Path) -> None:
+    service = Service("user", tmp_path, DATABASE_URL=new_database(), LOGIN_ATTEMPTS="1")
+    with running(service):
+        register(service.client, "alice")
+
+        def wrong(number: int) -> int:
+            return log_in(service.client, f"crowd{number}", "not the password").status_code
+
+        with ThreadPoolExecutor(100) as threads:
+            crowd = [threads.submit(wrong, number) for number in range(400)]
+            wait_until(lambda: any(each.done() and each.result() == 503 for each in crowd), "no room")
+            codes = []
+            while not all(each.done() for each in crowd):
+                codes.append(log_in(service.client, "alice").status_code)
+        assert 503 in codes
+        assert set(codes) <= {200, 503}
+        assert log_in(service.client, "alice").status_code == 200
 
 
 def test_a_right_password_starts_the_count_anew(user: httpx.Client, unique: Callable[[str], str]) -> None:
