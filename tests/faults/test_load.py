@@ -125,7 +125,8 @@ def test_ten_times_too_many_are_refused_and_the_others_served(system: System, fi
     assert result.p99 < 1.5
     assert normal < 2
     figure(
-        "Ten times too many requests with MAX_CONCURRENCY=64: 503 with Retry-After, 80 % of the peak for the others, normal after 2 s",
+        f"Ten times too many requests with MAX_CONCURRENCY={ROOM['MAX_CONCURRENCY']}: 503 with Retry-After, 80 % "
+        "of the peak for the others, normal after 2 s",
         f"peak {peak:.0f}/s; {share:.0%} of it while {result.rate:.0f}/s are answered; 99 % of the answers within "
         f"{result.p99:.2f} s, none lost; normal after {normal:.1f} s",
     )
