@@ -39,12 +39,13 @@ def test_plain_http_to_a_sidecar_is_refused(stranger: Callable[..., Any], elsewh
 
 @pytest.fixture
 def without_policies() -> Iterator[None]:
-    """Take the authorization policies away for a moment."""
-    kept = get("authorizationpolicies", "--selector=app.kubernetes.io/part-of=todolist")
+    """Take the policies away for a moment: those of the mesh and, where there are any, those of the network."""
+    ours = ("authorizationpolicies,networkpolicies", "--selector=app.kubernetes.io/part-of=todolist")
+    kept = get(*ours)
     for policy in kept["items"]:
         for key in ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields"):
             policy["metadata"].pop(key, None)
-    kubectl("delete", "authorizationpolicies", "--selector=app.kubernetes.io/part-of=todolist")
+    kubectl("delete", *ours)
     try:
         yield
     finally:
