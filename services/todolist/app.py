@@ -100,10 +100,14 @@ async def document(request: Request) -> Response:
     answers = await asyncio.gather(
         *(service.call(request, "GET", "/openapi.json") for service in (_user(request), _rule(request)))
     )
+    complete = request.app.openapi()
     for answer in answers:
         if answer.status >= 400:  # noqa: PLR2004
             return answer.response()
-    complete = openapi.completed(request.app.openapi(), [answer.json() for answer in answers])
+        try:
+            complete = openapi.completed(complete, answer.json())
+        except (AttributeError, KeyError, TypeError):
+            raise answer.senseless() from None
     return Response(orjson.dumps(complete), media_type="application/json")
 
 

@@ -6,22 +6,20 @@ from typing import Any
 Document = dict[str, Any]
 
 
-def completed(own: Document, upstreams: list[Document]) -> Document:
-    """Return the gateway's document with all that its upstreams say of the calls it passes on.
+def completed(own: Document, upstream: Document) -> Document:
+    """Return the gateway's document with all that one of its upstreams says of the calls it passes on.
 
     Parameters, bodies and answers come from the upstream, without the headers that only the gateway
     may send; the gateway's own answers are added. Its own schemas replace upstream ones of the same name.
+    Raises AttributeError, KeyError or TypeError when the upstream's document is none.
     """
     document = deepcopy(own)
-    schemas: Document = {}
-    for upstream in upstreams:
-        schemas.update(upstream["components"]["schemas"])
-        for path, operations in document["paths"].items():
-            for method, operation in operations.items():
-                theirs = upstream["paths"].get(path, {}).get(method)
-                if theirs and "health" not in theirs.get("tags", ()):
-                    operation.update(_public(theirs), responses={**operation["responses"], **theirs["responses"]})
-    document["components"]["schemas"] = {**schemas, **document["components"]["schemas"]}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            theirs = upstream["paths"].get(path, {}).get(method)
+            if theirs and "health" not in theirs.get("tags", ()):
+                operation.update(_public(theirs), responses={**operation["responses"], **theirs["responses"]})
+    document["components"]["schemas"] = {**upstream["components"]["schemas"], **document["components"]["schemas"]}
     return document
 
 

@@ -169,6 +169,19 @@ def test_a_session_that_cannot_be_checked_is_no_guest(tmp_path: Path, rule: Serv
         assert service.client.get("/api/rule").status_code == 200
 
 
+@ON_SQLITE
+def test_keys_that_make_no_sense_make_nobody_a_guest(tmp_path: Path, rule: Service, member: httpx.Client) -> None:
+    senseless = [b"5", b"[]", b'{"keys": 5}', b'{"keys": [5]}', b'{"keys": [{"kty": "OKP"}]}']
+    bodies = iter(senseless)
+    with (
+        upstream(lambda connection, _: connection.sendall(answer(next(bodies)))) as url,
+        gateway(tmp_path, url, rule.url) as service,
+    ):
+        cookie = {"cookie": f"jwtToken={member.cookies['jwtToken']}"}
+        for _ in senseless:
+            assert service.client.get("/api/rule", headers=cookie).status_code == 502
+
+
 @pytest.mark.parametrize("path", ["/api/login/account", "/user/register"])
 def test_a_login_whose_answer_makes_no_sense_is_502(path: str, tmp_path: Path) -> None:
     senseless = [b'{"token": ', b'{"status": "ok"}', b"[]", b'{"token": 1, "expiresIn": 1}', b'{"token": "a"}']
@@ -186,11 +199,9 @@ def test_a_login_whose_answer_makes_no_sense_is_502(path: str, tmp_path: Path) -
 
 
 def test_a_document_without_its_upstreams_is_their_problem(tmp_path: Path) -> None:
-    answers = {
-        502: answer(b'{"openapi": '),
-        503: answer(b'{"status": 503, "title": "Service Unavailable"}', b"503 X", b"application/problem+json"),
-    }
-    for status, given in answers.items():
+    unavailable = answer(b'{"status": 503, "title": "Service Unavailable"}', b"503 X", b"application/problem+json")
+    senseless = [b'{"openapi": ', b"[]", b"{}", b'{"paths": 1, "components": {"schemas": {}}}']
+    for status, given in [(503, unavailable), *((502, answer(body)) for body in senseless)]:
         with (
             upstream(lambda connection, _, given=given: connection.sendall(given)) as url,
             gateway(tmp_path, url, url) as service,
