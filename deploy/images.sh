@@ -9,12 +9,15 @@ need_command docker "https://docs.docker.com/get-started/get-docker/ tells how t
 docker info >/dev/null 2>&1 || die "Docker does not answer: start it first"
 cd "$root"
 
+# Several platforms make an index, which only a registry can hold: `push` sends it there.
+several=
+if [[ ${PLATFORMS:-} == *,* ]]; then
+  several=1
+  [ "$REGISTRY" != dev.local ] || die "images for several platforms need a registry: set REGISTRY"
+fi
+
 build_one() {
-  local builder=(docker build)
-  if [ -n "${PLATFORMS:-}" ]; then
-    # Several platforms make an index, which only a registry can hold: `push` sends it there.
-    builder=(docker buildx build --platform="$PLATFORMS")
-  fi
+  local builder=(docker ${several:+buildx} build ${PLATFORMS:+--platform="$PLATFORMS"})
   # DOCKER_FLAGS is a list of words: another base, a proxy, a certificate as a secret.
   # shellcheck disable=SC2086
   DOCKER_BUILDKIT=1 "${builder[@]}" ${DOCKER_FLAGS:-} --file="services/$1/Dockerfile" --tag="$REGISTRY/$1:$TAG" \
@@ -34,9 +37,12 @@ build() {
   local service
   for service in "${services[@]}"; do
     say "building $service"
-    build_one "$service"
+    build_one "$service" ${several:+--output=type=cacheonly}
   done
-  [ -n "${PLATFORMS:-}" ] && return
+  if [ -n "$several" ]; then
+    say "built for $PLATFORMS; \`make push\` sends them from the builder's cache to $REGISTRY"
+    return
+  fi
   for service in "${services[@]}"; do
     print_size "$service"
   done
@@ -46,7 +52,8 @@ push() {
   local service context
   context=$(kubectl config current-context 2>/dev/null || true)
   for service in "${services[@]}"; do
-    if [ -n "${PLATFORMS:-}" ]; then
+    if [ -n "$several" ]; then
+      say "pushing $REGISTRY/$service:$TAG"
       build_one "$service" --push
       continue
     fi
