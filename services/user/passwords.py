@@ -1,17 +1,14 @@
 """Passwords: argon2id, off the event loop."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 
 from services.chassis.problems import Problem
-
-T = TypeVar("T")
 
 # OWASP Password Storage Cheat Sheet, argon2id: 19 MiB, 2 passes, 1 lane.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -43,14 +40,12 @@ class Passwords:
 
     async def hash(self, password: str) -> str:
         """Return the hash to keep."""
-        return await self._run(HASHER.hash, password)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, HASHER.hash, password)
 
     async def matches(self, password_hash: str | None, password: str) -> bool:
         """Say whether the password is that of the hash; False, after the same time, when there is no hash."""
-        return await self._run(_verify, password_hash or NOBODY, password)
-
-    async def _run(self, function: Callable[..., T], *arguments: str) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _verify, password_hash or NOBODY, password)
 
 
 def _verify(password_hash: str, password: str) -> bool:
