@@ -150,15 +150,18 @@ class Limit:
         self._requests, self._instruments = requests, instruments
         answer = Problem(503, "Too many requests at once.", headers={"Retry-After": str(RETRY_AFTER)}).response()
         fields = (*answer.raw_headers, *headers, (b"cache-control", b"no-store"))
-        lines = (b"HTTP/1.1 503 Service Unavailable", *(b": ".join(field) for field in fields))
-        self._refusal = b"\r\n".join((*lines, b"", bytes(answer.body)))
+        self._head = b"\r\n".join((b"HTTP/1.1 503 Service Unavailable", *(b": ".join(field) for field in fields)))
+        self._end = b"\r\n\r\n" + bytes(answer.body)
 
-    def refusal(self, under_way: int, method: str, path: str) -> bytes | None:
-        """Return the answer to a request that is one too many, or None."""
+    def refusal(self, under_way: int, method: str, path: str, *, is_last: bool) -> bytes | None:
+        """Return the answer to a request that is one too many, or None.
+
+        is_last: the connection is closed after it, and the answer says so.
+        """
         if under_way < self._requests or path in HEALTH_PATHS:
             return None
         self._instruments.observe(method, "other", 503, 0)
-        return self._refusal
+        return self._head + (b"\r\nconnection: close" if is_last else b"") + self._end
 
 
 class Application(FastAPI):

@@ -127,20 +127,21 @@ class LimitedProtocol(HttpToolsProtocol):
         method = self.parser.get_method().decode("ascii")
         path = self.url.partition(b"?")[0].decode("latin-1")
         app: Any = self.config.app
-        refusal: bytes | None = app.state.limit.refusal(len(self.tasks), method, path)
+        # A body is not waited for.
+        is_last = method != "GET" or not self.parser.should_keep_alive()
+        refusal: bytes | None = app.state.limit.refusal(len(self.tasks), method, path, is_last=is_last)
         if refusal is None:
             return False
         self._ignored = True
         self.transport.write(refusal)
-        if method == "GET" and self.parser.should_keep_alive():
+        if is_last:
+            self.transport.close()
+        else:
             self.on_response_complete()
             # Who does not wait is not heard: refusing the same caller again and again would cost what others need.
             self.flow.pause_reading()
             # Not all of them at once again.
             self.loop.call_later(RETRY_AFTER * random.uniform(0.3, 1), self._listen_again)  # noqa: S311 - no secret
-        else:
-            # What follows the headers is not wanted.
-            self.transport.close()
         return True
 
     def _listen_again(self) -> None:

@@ -211,7 +211,10 @@ def test_too_many_requests_at_once_are_told_so(tmp_path: Path) -> None:
             for connection in held:
                 connection.sendall(b"GET /api/currentUser HTTP/1.1\r\nhost: x\r\n\r\n")
             reached = [upstream.accept()[0] for _ in held]
-            for refused in (gateway.client.get("/"), gateway.client.post("/api/rule", json={"name": "x" * 60_000})):
+            # A connection that is closed says so, or its client would use it again.
+            read, write = gateway.client.get("/"), gateway.client.post("/api/rule", json={"name": "x" * 60_000})
+            assert (read.headers.get("connection"), write.headers.get("connection")) == (None, "close")
+            for refused in (read, write):
                 assert (refused.status_code, refused.json()["status"]) == (503, 503)
                 assert refused.headers["content-type"] == "application/problem+json"
                 assert refused.headers["retry-after"] == "1"
