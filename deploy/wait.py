@@ -1,5 +1,7 @@
 """Wait until workloads are ready; when they cannot become so, say why instead of running out of time.
 
+Pods that could not start before are made anew first.
+
 usage: wait.py --namespace N [--timeout SECONDS] KIND/NAME ...
 kinds: statefulset, deployment, revision, ksvc, and traffic: that a ksvc sends requests where it was told to
 """
@@ -119,6 +121,18 @@ def troubles(pods: list[Object]) -> Iterator[tuple[str, str, str]]:
                 yield pod["metadata"]["name"], "", f"Unschedulable: {condition.get('message', '')}"
 
 
+def start_again(namespace: Namespace) -> None:
+    """Delete the pods that cannot start, so that what has been mended since is tried now.
+
+    A kubelet may try again only after five minutes, and a StatefulSet does not replace a pod that was never ready
+    (Kubernetes, "StatefulSets: Forced rollback").
+    """
+    pods = {pod for pod, container, _ in troubles(namespace.pods()) if container}
+    if pods:
+        print(f"    starting again, because they could not start before: {', '.join(sorted(pods))}", flush=True)
+        namespace.kubectl("delete", "pod", "--ignore-not-found", *pods)
+
+
 def explain(namespace: Namespace, pending: dict[str, str]) -> None:
     """Print what the cluster knows of why the workloads are not ready."""
     for workload, state in pending.items():
@@ -168,6 +182,7 @@ def main() -> int:
     parser.add_argument("workloads", nargs="+", metavar="KIND/NAME")
     args = parser.parse_args()
     namespace = Namespace(args.namespace)
+    start_again(namespace)
     pending = wait(namespace, args.workloads, args.timeout)
     if pending:
         explain(namespace, pending)

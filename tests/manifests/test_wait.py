@@ -29,7 +29,9 @@ def wait(directory: Path, ready: int, *pods: Any) -> subprocess.CompletedProcess
     for name, answer in answers.items():
         (directory / name.replace("/", "-")).write_text(json.dumps(answer))
     kubectl = directory / "kubectl"
-    kubectl.write_text(f'#!/bin/sh\n[ "$1" = get ] && exec cat "{directory}/$(echo "$2" | tr / -)"\n[ "$1" = logs ]\n')
+    kubectl.write_text(
+        f'#!/bin/sh\n[ "$1" = get ] && exec cat "{directory}/$(echo "$2" | tr / -)"\necho "$@" >>{directory}/calls\n'
+    )
     kubectl.chmod(0o755)
     command = [sys.executable, "deploy/wait.py", "--namespace=n", "--timeout=1", "deployment/rule"]
     path = f"{directory}{os.pathsep}{os.environ['PATH']}"
@@ -51,6 +53,11 @@ def test_the_reason_is_printed(tmp_path: Path) -> None:
         "pod/rule-1 app: ErrImagePull: about rule-1",
         "  | `make build push` with the same REGISTRY and TAG puts it there",
     ]
+
+
+def test_what_could_not_start_before_starts_again(tmp_path: Path) -> None:
+    wait(tmp_path, 1, pod("rule-1", "ImagePullBackOff"), pod("rule-2"), pod("todolist-1", "ContainerCreating"))
+    assert (tmp_path / "calls").read_text() == "delete pod --ignore-not-found rule-1 --namespace=n\n"
 
 
 def test_a_revision_that_was_replaced_is_no_reason(tmp_path: Path) -> None:
