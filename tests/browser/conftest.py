@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 from tests.browser.screen import sign_up
+from tests.forking import Forked
 from tests.support import ROOT, Service, free_port, running, running_envoy
 
 # Two busy cores need more than the 5 s that expect() waits by itself.
@@ -97,8 +98,8 @@ def make_services(directory: Path, token_key: Path, versions: tuple[str, ...]) -
         "ADMIN_PASSWORD": "adminadmin",
         "LOGIN_ATTEMPTS": "3",
     }
-    users = tuple(Service("user", directory, VERSION=version, **settings) for version in versions)
-    return Service("rule", directory, DATABASE_URL=f"sqlite:///{directory / 'rule.db'}"), users
+    users = tuple(Forked("user", directory, VERSION=version, **settings) for version in versions)
+    return Forked("rule", directory, DATABASE_URL=f"sqlite:///{directory / 'rule.db'}"), users
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +110,7 @@ def system(token_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     port = free_port()
     ports = {"USER_PORT": port, "USER_V1_PORT": users[0].port, "USER_V2_PORT": users[1].port}
     with running(rule, *users), running_envoy(directory, ROOT / "deploy/local/envoy.yaml", port, ports) as user_url:
-        gateway = Service("todolist", directory, USER_URL=user_url, RULE_URL=rule.url)
+        gateway = Forked("todolist", directory, USER_URL=user_url, RULE_URL=rule.url)
         with running(gateway):
             yield System(gateway, rule, users)
 
@@ -119,7 +120,7 @@ def breakable_system(token_key: Path, tmp_path_factory: pytest.TempPathFactory) 
     """A system of its own, whose services may be killed."""
     directory = tmp_path_factory.mktemp("breakable")
     rule, users = make_services(directory, token_key, ("v1",))
-    gateway = Service("todolist", directory, USER_URL=users[0].url, RULE_URL=rule.url)
+    gateway = Forked("todolist", directory, USER_URL=users[0].url, RULE_URL=rule.url)
     with running(rule, *users, gateway):
         yield System(gateway, rule, users)
 

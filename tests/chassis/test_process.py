@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.conftest import NewDatabase
+from tests.forking import Forked
 from tests.support import ROOT, Service, as_caller, free_port, running, wait_until
 
 SERVICES = ("todolist", "user", "rule")
@@ -228,7 +229,7 @@ def test_too_many_requests_at_once_are_told_so(tmp_path: Path) -> None:
 
 
 def test_what_was_acknowledged_survives_kill_9(new_database: NewDatabase, tmp_path: Path) -> None:
-    rule = Service("rule", tmp_path, DATABASE_URL=new_database())
+    rule = Forked("rule", tmp_path, DATABASE_URL=new_database())
     owner = as_caller("writer")
     with running(rule):
         keys = set()

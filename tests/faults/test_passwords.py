@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ON_SQLITE, NewDatabase
 from tests.faults.conftest import Figure
-from tests.faults.forking import Forked
+from tests.forking import Forked
 from tests.support import Service, running
 
 PASSWORD = "a good password"

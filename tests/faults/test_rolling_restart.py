@@ -8,8 +8,8 @@ import pytest
 
 from tests.conftest import ON_POSTGRESQL, NewDatabase
 from tests.faults.conftest import Figure
-from tests.faults.forking import Forked
 from tests.faults.traffic import traffic
+from tests.forking import Forked
 from tests.support import Service, free_port, running, running_envoy, wait_until
 
 TIMES = 10

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from tests.faults.conftest import Figure
-from tests.faults.forking import Forked
 from tests.faults.proxy import Proxy, proxy
+from tests.forking import Forked
 from tests.support import Service, running, wait_until
 from tests.wrk import wrk
 

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.conftest import ON_POSTGRESQL, NewDatabase
+from tests.forking import Forked
 from tests.support import Service, as_caller, running
 
 FIELDS = {
@@ -223,5 +224,5 @@ def test_names_have_one_order_whatever_the_language_of_the_server(new_database: 
     """The tests' own server knows no language whose order it could show: here the column itself has to tell."""
     query = "SELECT collation_name FROM information_schema.columns WHERE (table_name, column_name) = ('items', 'name')"
     database = new_database()
-    with running(Service("rule", tmp_path, DATABASE_URL=database)), psycopg.connect(database) as connection:
+    with running(Forked("rule", tmp_path, DATABASE_URL=database)), psycopg.connect(database) as connection:
         assert connection.execute(query).fetchall() == [("C",)]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forking import Forked
 from tests.support import Service, as_caller, running
 
 COUNT = 10_050
@@ -15,7 +16,7 @@ OWNER = as_caller("collector")
 def full_rule(tmp_path_factory: pytest.TempPathFactory):
     directory = tmp_path_factory.mktemp("long")
     path = directory / "rule.db"
-    service = Service("rule", directory, DATABASE_URL=f"sqlite:///{path}")
+    service = Forked("rule", directory, DATABASE_URL=f"sqlite:///{path}")
     with running(service):
         fill(path)
         yield service

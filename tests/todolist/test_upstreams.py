@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.conftest import ON_SQLITE
+from tests.forking import Forked
 from tests.support import Service, free_port, running
 
 PROPAGATED = {
@@ -62,7 +63,7 @@ def upstream(behave: Callable[[socket.socket, bytes], None]) -> Iterator[str]:
 
 @contextmanager
 def gateway(directory: Path, user: str, rule: str, **settings: str) -> Iterator[Service]:
-    service = Service("todolist", directory, USER_URL=user, RULE_URL=rule, **settings)
+    service = Forked("todolist", directory, USER_URL=user, RULE_URL=rule, **settings)
     with running(service):
         yield service
 
@@ -128,7 +129,7 @@ def test_a_broken_upstream_is_a_problem_in_time_and_the_rest_goes_on(name: str, 
 @ON_SQLITE
 def test_an_upstream_that_is_away_is_503_and_welcome_back(tmp_path: Path, users: dict[str, Service]) -> None:
     port = free_port()
-    rule = Service("rule", tmp_path, PORT=str(port))
+    rule = Forked("rule", tmp_path, PORT=str(port))
     with running(rule), gateway(tmp_path, users["v1"].url, rule.url) as service:
         assert service.client.get("/api/rule").status_code == 200
         rule.kill()
@@ -201,10 +202,12 @@ def test_a_login_whose_answer_makes_no_sense_is_502(path: str, tmp_path: Path) -
 def test_a_document_without_its_upstreams_is_their_problem(tmp_path: Path) -> None:
     unavailable = answer(b'{"status": 503, "title": "Service Unavailable"}', b"503 X", b"application/problem+json")
     senseless = [b'{"openapi": ', b"[]", b"{}", b'{"paths": 1, "components": {"schemas": {}}}']
-    for status, given in [(503, unavailable), *((502, answer(body)) for body in senseless)]:
-        with (
-            upstream(lambda connection, _, given=given: connection.sendall(given)) as url,
-            gateway(tmp_path, url, url) as service,
-        ):
+    given = unavailable
+    with (
+        upstream(lambda connection, _: connection.sendall(given)) as url,
+        gateway(tmp_path, url, url) as service,
+    ):
+        for status, answered in [(503, unavailable), *((502, answer(body)) for body in senseless)]:
+            given = answered
             refused = service.client.get("/openapi.json")
-        assert (refused.status_code, refused.headers["content-type"]) == (status, "application/problem+json")
+            assert (refused.status_code, refused.headers["content-type"]) == (status, "application/problem+json")

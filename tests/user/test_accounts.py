@@ -12,6 +12,7 @@ import jwt
 import pytest
 
 from tests.conftest import NewDatabase
+from tests.forking import Forked
 from tests.support import GUEST_NAMES, Service, as_caller, running, wait_until
 
 PASSWORD = "a good password"
@@ -132,7 +133,7 @@ def test_guesses_at_the_same_time_are_counted_too(users: dict[str, Service], uni
 
 def test_an_attempt_that_finds_no_room_is_not_counted(tmp_path: Path) -> None:
     file = tmp_path / "user.db"
-    service = Service("user", tmp_path, DATABASE_URL=f"sqlite:///{file}", LOGIN_ATTEMPTS="1", DATABASE_TIMEOUT="30")
+    service = Forked("user", tmp_path, DATABASE_URL=f"sqlite:///{file}", LOGIN_ATTEMPTS="1", DATABASE_TIMEOUT="30")
     with running(service), closing(sqlite3.connect(file)) as other, ThreadPoolExecutor(65) as threads:
         register(service.client, "alice")
         # While another program writes, whoever has a place keeps it.
@@ -154,7 +155,7 @@ def test_a_right_password_starts_the_count_anew(user: httpx.Client, unique: Call
 
 
 def test_the_limit_ends_with_its_window(new_database: NewDatabase, tmp_path: Path) -> None:
-    service = Service("user", tmp_path, DATABASE_URL=new_database(), LOGIN_ATTEMPTS="2", LOGIN_WINDOW="1.5")
+    service = Forked("user", tmp_path, DATABASE_URL=new_database(), LOGIN_ATTEMPTS="2", LOGIN_WINDOW="1.5")
     with running(service):
         register(service.client, "alice")
         codes = [log_in(service.client, "alice", "not the password").status_code for _ in range(3)]
@@ -168,8 +169,8 @@ def test_the_limit_ends_with_its_window(new_database: NewDatabase, tmp_path: Pat
 def test_a_limit_from_a_clock_that_was_put_back_is_none(new_database: NewDatabase, tmp_path: Path) -> None:
     """A window that ends in a year cannot have begun now: one process writes it, and another does not believe it."""
     url = new_database()
-    patient = Service("user", tmp_path, DATABASE_URL=url, LOGIN_ATTEMPTS="1", LOGIN_WINDOW=str(365 * 24 * 3600))
-    usual = Service("user", tmp_path, DATABASE_URL=url, LOGIN_ATTEMPTS="1")
+    patient = Forked("user", tmp_path, DATABASE_URL=url, LOGIN_ATTEMPTS="1", LOGIN_WINDOW=str(365 * 24 * 3600))
+    usual = Forked("user", tmp_path, DATABASE_URL=url, LOGIN_ATTEMPTS="1")
     with running(patient, usual):
         register(patient.client, "alice")
         codes = [log_in(patient.client, "alice", "not the password").status_code for _ in range(2)]
@@ -191,7 +192,7 @@ def test_accounts_are_shown_to_administrators_only(user: httpx.Client, unique: C
 
 def test_passwords_are_kept_as_argon2id_hashes_only(tmp_path: Path) -> None:
     path = tmp_path / "user.db"
-    service = Service("user", tmp_path, DATABASE_URL=f"sqlite:///{path}")
+    service = Forked("user", tmp_path, DATABASE_URL=f"sqlite:///{path}")
     with running(service):
         register(service.client, "alice", "correct horse battery")
     content = b"".join(file.read_bytes() for file in tmp_path.glob("user.db*")) + service.log.read_bytes()
@@ -200,7 +201,7 @@ def test_passwords_are_kept_as_argon2id_hashes_only(tmp_path: Path) -> None:
 
 
 def test_a_local_key_is_generated_once_and_kept(tmp_path: Path) -> None:
-    service = Service("user", tmp_path)
+    service = Forked("user", tmp_path)
     with running(service):
         first = service.client.get("/.well-known/jwks.json").json()
         service.stop()

@@ -30,7 +30,7 @@ class Forker:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.forking"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "tests.forking"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
     def fork(self, *order: object) -> Process:
@@ -70,6 +70,7 @@ def main() -> None:
             continue
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.chdir(directory)
+        os.environ.clear()
         os.environ.update(environment)
         output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         for standard in (1, 2):
