@@ -2,6 +2,7 @@
 
 import re
 import socket
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -139,11 +140,11 @@ SLOW_BODY = (
 )
 
 
-def test_idle_and_slow_connections_do_not_stop_the_others(system: System, figure: Figure) -> None:
-    url = f"{system.gateway.url}/api/rule"
-    before = wrk(url, connections=8, seconds=3)
+def test_idle_and_slow_connections_do_not_stop_the_others(system: System, tmp_path: Path, figure: Figure) -> None:
+    user, rule = system.others
+    other = Service("todolist", tmp_path, USER_URL=user.url, RULE_URL=rule.url)
     ended = threading.Event()
-    with ExitStack() as open_connections:
+    with running(other), ExitStack() as open_connections:
 
         def connect(data: bytes) -> socket.socket:
             connection = open_connections.enter_context(socket.create_connection(("127.0.0.1", system.gateway.port)))
@@ -165,7 +166,11 @@ def test_idle_and_slow_connections_do_not_stop_the_others(system: System, figure
         dribbling = threading.Thread(target=dribble)
         dribbling.start()
         try:
-            meanwhile = wrk(url, connections=8, seconds=3)
+            # In turns with a gateway that has none of them, and sooner than the slow ones are sent away.
+            results = [
+                [wrk(f"{gateway.url}/api/rule", connections=8, seconds=1) for gateway in (system.gateway, other)]
+                for _ in range(4)
+            ]
             wait_until(lambda: process.num_fds() < IDLE + 100, "the slow ones are sent away", 20)
         finally:
             ended.set()
@@ -173,10 +178,11 @@ def test_idle_and_slow_connections_do_not_stop_the_others(system: System, figure
         for connection in (slow[0], slow[-1]):
             assert connection.recv(4096).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert "Traceback" not in system.gateway.log.read_text()
-    assert before.errors == meanwhile.errors == 0
-    assert meanwhile.rate > 0.8 * before.rate
+    assert all(result.errors == 0 for pair in results for result in pair)
+    share = statistics.median(meanwhile.rate / usual.rate for meanwhile, usual in results)
+    assert share > 0.8
     wait_until(lambda: process.num_fds() < 100, "all are gone")
     figure(
         f"{IDLE:,} idle connections, 100 with slow headers and 100 with slow bodies do not stop the others",
-        f"{meanwhile.rate / before.rate:.0%} of the rate without them, 0 errors; the slow ones get a 408",
+        f"{share:.0%} of the rate without them, 0 errors; the slow ones get a 408",
     )
