@@ -63,11 +63,10 @@ class Namespace:
         """Return the pods, newest last; of a Knative Service only those of its newest revision that has any."""
         pods: list[Object] = json.loads(self.kubectl("get", "pods", "--output=json") or '{"items": []}')["items"]
         newest: dict[str, int] = {}
-        for pod in pods:
-            service, generation = revision(pod)
+        for service, generation in map(revision, pods):
             newest[service] = max(generation, newest.get(service, 0))
         # A revision that never started keeps its pods for minutes after another has taken its place.
-        pods = [pod for pod in pods if revision(pod)[1] == newest[revision(pod)[0]]]
+        pods = [pod for pod in pods if revision(pod) in newest.items()]
         return sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
     def events(self) -> list[Object]:

