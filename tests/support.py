@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -144,10 +144,26 @@ def postgres_processes(server: PostgresServer) -> list[psutil.Process]:
     return [first, *first.children(recursive=True)]
 
 
-def postgres_sessions(server: PostgresServer, database: str) -> int:
-    """Return how many connections to a database its PostgreSQL server holds."""
-    query = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}'"
-    return int(server.psql(f"COPY ({query}) TO STDOUT"))
+@contextmanager
+def frozen_postgres(server: PostgresServer) -> Iterator[None]:
+    """Stop all processes of a PostgreSQL server, and let them go on afterwards."""
+    processes = postgres_processes(server)
+    try:
+        for process in processes:
+            # The one of a session that has just ended may be gone.
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+        yield
+    finally:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+def postgres_sessions(server: PostgresServer, database: str) -> set[str]:
+    """Return the process ids of a PostgreSQL server's sessions with one of its databases."""
+    query = f"SELECT pid FROM pg_stat_activity WHERE datname = '{database}'"
+    return set(server.psql(f"COPY ({query}) TO STDOUT").split())
 
 
 def as_caller(user_id: str, name: str = "") -> dict[str, str]:

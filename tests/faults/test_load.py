@@ -40,7 +40,7 @@ class System:
             process = psutil.Process(service.process.pid)
             memory = process.memory_info().rss // 2**20
             found[service.name] = {"MiB": memory, "files": process.num_fds(), "threads": process.num_threads()}
-        connections = sum(postgres_sessions(self.postgres, database) for database in ("rule", "user"))
+        connections = sum(len(postgres_sessions(self.postgres, database)) for database in ("rule", "user"))
         return {**found, "PostgreSQL": {"connections": connections}}
 
     def tasks(self) -> dict[str, int]:

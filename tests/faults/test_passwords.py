@@ -49,7 +49,7 @@ def test_a_login_takes_as_long_for_an_unknown_name(system: Service, figure: Figu
             taken.append(duration)
     known, unknown = (statistics.median(taken) for taken in seconds.values())
     # Neighbours, because a busy machine changes its pace meanwhile.
-    difference = statistics.median(known - unknown for known, unknown in zip(*seconds.values(), strict=True))
+    difference = statistics.median(one - other for one, other in zip(*seconds.values(), strict=True))
     assert abs(difference) / known <= 0.05, (known, unknown)
     figure(
         "The time of a login does not tell whether there is such a name",
@@ -84,13 +84,13 @@ def test_a_flood_of_registrations_leaves_the_others_quick(system: Service, figur
     assert len(made) + len(refused) == FLOOD
     assert refused
     assert {retry for _, retry in refused} == {"2"}
-    slowest_refusal = max(seconds for seconds, _ in refused)
-    assert statistics.median(reads) < 0.2
+    usual_read, slowest_refusal = statistics.median(reads), max(seconds for seconds, _ in refused)
+    assert usual_read < 0.2
     assert slowest_refusal < UPSTREAM_TIMEOUT
     assert post(system, "/user/register", "after", PASSWORD)[1].status_code == 201
     figure(
         f"{FLOOD} registrations at once leave the others quick",
         f"{len(made)} made, {len(refused)} refused with Retry-After within {slowest_refusal:.1f} s; "
-        f"{len(reads)} reads of others meanwhile, median {statistics.median(reads) * 1000:.0f} ms, "
+        f"{len(reads)} reads of others meanwhile, median {usual_read * 1000:.0f} ms, "
         f"slowest {max(reads) * 1000:.0f} ms",
     )

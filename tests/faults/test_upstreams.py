@@ -33,6 +33,11 @@ class System:
     upstreams: dict[str, Service]
     networks: dict[str, Proxy]
 
+    def full_rate(self, path: str) -> tuple[Result, Result] | None:
+        """Return what both gateways gave in a second each, or None when the first gave less."""
+        meanwhile, usual = (wrk(each.url + path, connections=8, seconds=1) for each in (self.gateway, self.other))
+        return (meanwhile, usual) if meanwhile.rate > FULL * usual.rate else None
+
 
 @pytest.fixture
 def system(token_key: Path, tmp_path: Path) -> Iterator[System]:
@@ -111,14 +116,11 @@ def test_a_broken_upstream_is_a_problem_in_time_and_the_rest_goes_on(name: str, 
     gateway, figures = system.gateway, []
     for broken, whole in (("user", "rule"), ("rule", "user")):
         callers = Callers(gateway.url + PATHS[broken])
-
-        def full_rate(path: str = PATHS[whole]) -> tuple[Result, Result] | None:
-            meanwhile, usual = (wrk(each.url + path, connections=8, seconds=1) for each in (gateway, system.other))
-            return (meanwhile, usual) if meanwhile.rate > FULL * usual.rate else None
-
         with FAULTS[name](system.upstreams[broken], system.networks[broken]), callers.at_work():
             # Not in the first seconds at any price: somebody else may have had the machine.
-            meanwhile, usual = wait_until(full_rate, f"{whole} at full rate", seconds=10)
+            meanwhile, usual = wait_until(
+                lambda path=PATHS[whole]: system.full_rate(path), f"{whole} at full rate", seconds=10
+            )
             assert gateway.client.get("/").status_code == 200
         back = time.monotonic()
         wait_until(lambda path=PATHS[broken]: gateway.client.get(path).status_code == 200, "whole again")
