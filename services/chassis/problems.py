@@ -1,23 +1,21 @@
 """Errors as problem details (RFC 9457): one exception, one body, one media type."""
 
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 
 from services.chassis.tracing import trace_id
+from services.chassis.wire import Wire
 
 MEDIA_TYPE = "application/problem+json"
 
 
-class Problem(Exception):  # noqa: N818 - RFC 9457's name
+class Problem(HTTPException):
     """An answer that is an error.
 
     status: the HTTP status code; detail: one sentence for a person; headers: sent with the answer;
@@ -25,28 +23,8 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's name
     """
 
     def __init__(self, status: int, detail: str, /, *, headers: dict[str, str] | None = None, **members: Any) -> None:
-        super().__init__(detail)
-        self.status, self.detail, self.headers, self.members = status, detail, headers, members
-
-    def body(self) -> bytes:
-        """Return the JSON body."""
-        body = {
-            "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": self.detail,
-            **self.members,
-        }
-        if trace := trace_id():
-            body["traceId"] = trace
-        return orjson.dumps(body)
-
-    def response(self) -> Response:
-        """Return the whole answer."""
-        return Response(self.body(), self.status, self.headers, MEDIA_TYPE)
-
-
-NOT_ARRIVED = Problem(408, "The request did not arrive in time.")
+        super().__init__(status, detail, headers)
+        self.members = members
 
 
 class FieldError(BaseModel):
@@ -56,8 +34,8 @@ class FieldError(BaseModel):
     message: str
 
 
-class ProblemDetails(BaseModel):
-    """A problem as it is on the wire, for the OpenAPI documents."""
+class ProblemDetails(Wire):
+    """The body of every error, as the OpenAPI documents show it."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -65,74 +43,51 @@ class ProblemDetails(BaseModel):
     title: str
     status: int
     detail: str
-    traceId: str | None = None  # noqa: N815 - camelCase on the wire
+    trace_id: str | None = None
     errors: list[FieldError] | None = None
 
 
-def documented(*statuses: int, model: type[BaseModel] = ProblemDetails) -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` argument of a route that can answer these problems."""
-    return {
-        status: {
-            "description": HTTPStatus(status).phrase,
-            "model": model,
-            "content": {
-                MEDIA_TYPE: {
-                    "schema": {"$ref": f"#/components/schemas/{model.__name__}"},
-                    "example": {
-                        "type": "about:blank",
-                        "title": HTTPStatus(status).phrase,
-                        "status": status,
-                        "detail": "What went wrong, in a sentence.",
-                    },
-                }
-            },
-        }
-        for status in statuses
-    }
+def documented(*statuses: int | str, model: type[BaseModel] = ProblemDetails) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` argument of FastAPI for these errors ("4XX" stands for all from 400 to 499)."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+    return {status: {"description": "Problem details", "model": model, "content": content} for status in statuses}
 
 
-def invalid(errors: Sequence[Any]) -> Problem:
-    """Return the 422 for the errors that Pydantic lists, each with its field."""
-    fields = [
-        {
-            "field": ".".join(str(part) for part in error["loc"] if part not in ("body", "query")) or "body",
-            "message": error["msg"].removeprefix("Value error, "),
-        }
-        for error in errors
-    ]
-    return Problem(422, "Some fields are not valid.", errors=fields)
+PROBLEMS = documented("4XX", "5XX")
+
+
+def problem_response(error: HTTPException) -> JSONResponse:
+    """Return the answer that tells the caller of this error."""
+    status = HTTPStatus(error.status_code)
+    body = {"type": "about:blank", "title": status.phrase, "status": status, "detail": error.detail}
+    body |= getattr(error, "members", {})
+    if trace := trace_id():
+        body["traceId"] = trace
+    return JSONResponse(body, status, error.headers, MEDIA_TYPE)
 
 
 def add_handlers(app: FastAPI) -> None:
     """Make every error of the application a problem answer."""
 
-    @app.exception_handler(Problem)
-    async def problem(_: Request, error: Problem) -> Response:
-        return error.response()
-
     @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
-        headers = dict(error.headers or {})
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             # Each method is a route of its own, and the framework names that of the first one only.
-            operations = app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", ""), ())
-            headers["Allow"] = ", ".join(sorted(map(str.upper, operations))) or headers["Allow"]
-        details = {
-            404: "There is nothing at this address.",
-            405: "This address does not take this method.",
-            413: "The body is larger than this service takes.",
-        }
-        return Problem(error.status_code, details.get(error.status_code, str(error.detail)), headers=headers).response()
-
-    @app.exception_handler(ClientDisconnect)
-    async def gone(_: Request, __: ClientDisconnect) -> Response:
-        # Nobody reads this: the caller left, or was sent away, before the body had arrived.
-        return NOT_ARRIVED.response()
-
-    @app.exception_handler(Exception)
-    async def unexpected(_: Request, __: Exception) -> Response:
-        return Problem(500, "The service failed; the log has the reason.").response()
+            operations = app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", None))
+            headers = {"Allow": ", ".join(operations).upper()} if operations else dict(error.headers or {})
+            error = Problem(405, "This address does not take this method.", headers=headers)
+        elif error.status_code == HTTPStatus.NOT_FOUND and not isinstance(error, Problem):
+            error = Problem(404, "There is nothing at this address.")
+        return problem_response(error)
 
     @app.exception_handler(RequestValidationError)
-    async def validation(_: Request, error: RequestValidationError) -> Response:
-        return invalid(error.errors()).response()
+    async def validation(_: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [
+            {
+                # The first part of the place says only that it is the body or the query.
+                "field": ".".join(str(part) for part in each["loc"][1:] if each["type"] != "json_invalid") or "body",
+                "message": each["msg"].removeprefix("Value error, "),
+            }
+            for each in error.errors()
+        ]
+        return problem_response(Problem(422, "Some fields are not valid.", errors=errors))

@@ -8,24 +8,23 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Settings(BaseSettings):
-    """What every service can be told. The variable is the field's name in capitals."""
+    """Settings of every service. The variable is the field's name in capitals."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65535)]
+    port: Port
     version: Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,40}$")] = "v1"
     instance: str = ""
     log_format: Literal["auto", "json", "text"] = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     access_log: bool = False
-    max_concurrency: Annotated[int, Field(gt=0)] = 512
     shutdown_delay: Annotated[float, Field(ge=0)] = 0
     shutdown_timeout: Seconds = 15
-    otel_exporter_otlp_endpoint: str = ""
 
     @property
     def instance_name(self) -> str:

@@ -1,8 +1,15 @@
 """The tables of the rule service."""
 
 from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, MetaData, SmallInteger, String, Table
+from sqlalchemy.dialects import sqlite
 
 metadata = MetaData()
+
+# SQLite knows no time zones: what is stored there says that it is UTC.
+STORED_TIME = "%(year)04d-%(month)02d-%(day)02d %(hour)02d:%(minute)02d:%(second)02d.%(microsecond)06d+00:00"
+SQLITE_TIME = sqlite.DATETIME(storage_format=STORED_TIME)  # type: ignore[no-untyped-call]
+Time = DateTime(timezone=True).with_variant(SQLITE_TIME, "sqlite")
+
 
 items = Table(
     "items",
@@ -15,8 +22,8 @@ items = Table(
     Column("desc", String(2000), nullable=False),
     Column("status", SmallInteger, nullable=False),
     Column("changes", Integer, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("updated_at", Time, nullable=False),
     # One index for each order, alone and within a status: a page costs the same however long the list is.
     Index("items_by_created_at", "owner", "created_at", "id"),
     Index("items_by_updated_at", "owner", "updated_at", "id"),

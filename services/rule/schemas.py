@@ -2,9 +2,18 @@
 
 from datetime import datetime
 from enum import IntEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    computed_field,
+    model_validator,
+)
+
+from services.chassis.wire import Wire
 
 # Totals are counted up to here, and pages end here: what lies beyond is found by searching.
 WINDOW = 10_000
@@ -19,149 +28,138 @@ class Status(IntEnum):
     PAUSED = 3
 
 
-def _number(value: Any) -> Any:
-    """Return the number that a string of one digit writes: forms send "2" for 2."""
-    if isinstance(value, bool):
-        raise ValueError("must be a number")
-    return int(value) if isinstance(value, str) and value in ("0", "1", "2", "3") else value
-
-
 def _plain_text(value: str) -> str:
+    # PostgreSQL cannot store it.
     if "\0" in value:
         raise ValueError("must not contain the NUL character")
     return value
 
 
-StatusField = Annotated[
-    Literal[0, 1, 2, 3], BeforeValidator(_number, json_schema_input_type=Literal[0, 1, 2, 3, "0", "1", "2", "3"])
-]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Desc = Annotated[str, StringConstraints(max_length=2000)]
+PlainText = AfterValidator(_plain_text)
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), PlainText]
+Desc = Annotated[str, StringConstraints(max_length=2000), PlainText]
 Key = Annotated[str, StringConstraints(max_length=64)]
+# Forms send "2" for 2.
+StatusNumber = Annotated[
+    Annotated[int, Field(strict=True, ge=0, le=3)] | Literal["0", "1", "2", "3"], AfterValidator(int)
+]
 
 
-class Body(BaseModel):
-    """A request's body: JSON's own types, no text with a NUL."""
-
-    model_config = ConfigDict(strict=True)
-
-    @field_validator("name", "desc", mode="after", check_fields=False)
-    @classmethod
-    def _check(cls, value: str | None) -> str | None:
-        return value if value is None else _plain_text(value)
-
-
-class ItemCreate(Body):
+class ItemCreate(Wire):
     """A new item."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Buy milk", "desc": "Two bottles"}]})
+    model_config = ConfigDict(
+        strict=True, json_schema_extra={"examples": [{"name": "Buy milk", "desc": "Two bottles"}]}
+    )
 
     name: Name
     desc: Desc = ""
 
 
-class ItemUpdate(Body):
+class ItemUpdate(Wire):
     """The fields of an item that change; the others stay."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"key": "1", "status": 2}]})
+    model_config = ConfigDict(strict=True, json_schema_extra={"examples": [{"key": "1", "status": 2}]})
 
     key: Key
     name: Name | None = None
     desc: Desc | None = None
-    status: StatusField | None = None
+    status: StatusNumber | None = None
 
 
-class ItemDelete(Body):
+class ItemDelete(Wire):
     """The key, or up to 100 keys, of the items to delete."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"key": ["1", "2"]}]})
+    model_config = ConfigDict(strict=True, json_schema_extra={"examples": [{"key": ["1", "2"]}]})
 
     key: Key | Annotated[list[Key], Field(min_length=1, max_length=100)]
 
-    @property
-    def keys(self) -> list[str]:
-        """The keys, one or many."""
-        return [self.key] if isinstance(self.key, str) else self.key
 
-
-class PageQuery(BaseModel):
+class PageQuery(Wire):
     """Which page of the list, in which order, of which items."""
 
     current: Annotated[int, Field(ge=1, le=WINDOW)] = 1
-    pageSize: Annotated[int, Field(ge=1, le=100)] = 20
-    sorter: Annotated[
-        str,
-        Field(
-            pattern="^(name|status|createdAt|updatedAt)_(ascend|descend)$",
-            description="The order; the default is newest first.",
-        ),
-    ] = "createdAt_descend"
-    status: Annotated[
-        str,
-        Field(
-            pattern="^([0-3](,[0-3]){0,9})?$", description="Statuses to keep, separated by commas.", examples=["0,1"]
-        ),
-    ] = ""
-    name: Annotated[str, Field(max_length=200, description="Text that the name contains; A to Z in either case.")] = ""
+    page_size: Annotated[int, Field(ge=1, le=100)] = 20
+    sorter: str = Field("createdAt_descend", pattern="^((name|status|createdAt|updatedAt)_(ascend|descend))?$")
+    status: str = Field(
+        "", pattern="^([0-3](,[0-3]){0,9})?$", description="Statuses to keep, with commas", examples=["0,1"]
+    )
+    name: Annotated[str, PlainText] = Field(
+        "", max_length=200, description="Text that the name contains; A to Z in either case"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_ones(cls, query: dict[str, Any]) -> dict[str, Any]:
+        # The course's front end ends each address with "&sorter=".
+        return {name: value for name, value in query.items() if value != ""}
+
+    @model_validator(mode="after")
+    def _inside_the_window(self) -> Self:
+        if self.offset + self.page_size > WINDOW:
+            raise ValueError(f"only the first {WINDOW} items have pages; search or filter to reach the others")
+        return self
 
     @property
     def offset(self) -> int:
         """How many items come before this page."""
-        return (self.current - 1) * self.pageSize
+        return (self.current - 1) * self.page_size
 
     @property
-    def statuses(self) -> frozenset[int]:
-        """The statuses to keep; none means all."""
-        return frozenset(int(number) for number in self.status.split(",") if number)
-
-    @field_validator("name")
-    @classmethod
-    def _searchable(cls, value: str) -> str:
-        return _plain_text(value.strip())
-
-    @model_validator(mode="after")
-    def _inside_the_window(self) -> "PageQuery":
-        if self.offset + self.pageSize > WINDOW:
-            raise ValueError(f"only the first {WINDOW} items have pages; search or filter to reach the others")
-        return self
+    def statuses(self) -> tuple[int, ...]:
+        """The statuses to keep, in order; none means all."""
+        chosen = sorted({int(number) for number in self.status.split(",") if number})
+        return () if len(chosen) == len(Status) else tuple(chosen)
 
 
-class Item(BaseModel):
-    """A todo item."""
+class Item(Wire):
+    """A todo item, made from its row in the table and the name of its owner."""
 
-    key: str = Field(examples=["1"])
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    key: str = Field(validation_alias="id", examples=["1"])
     name: str = Field(examples=["Buy milk"])
     desc: str = Field(examples=["Two bottles"])
     status: Literal[0, 1, 2, 3] = Field(description="0 closed, 1 in progress, 2 done, 3 paused")
     owner: str = Field(description="The name of the list's owner", examples=["guest"])
-    href: str
-    avatar: str = Field(examples=["/avatars/item.svg"])
-    callNo: int = Field(description="How often the item was changed")
-    progress: int = Field(description="Percent", ge=0, le=100)
-    disabled: bool = Field(description="Whether the item is closed")
-    createdAt: datetime
-    updatedAt: datetime
+    avatar: str = "/avatars/item.svg"
+    call_no: int = Field(validation_alias="changes", description="How often the item was changed")
+    created_at: datetime
+    updated_at: datetime
+
+    @computed_field
+    def href(self) -> str:
+        """Where the page shows the item."""
+        return f"/?key={self.key}"
+
+    @computed_field
+    def progress(self) -> int:
+        """Percent."""
+        return 100 if self.status == Status.DONE.value else 0
+
+    @computed_field
+    def disabled(self) -> bool:
+        """Whether the item is closed."""
+        return self.status == Status.CLOSED.value
 
 
-class Page(BaseModel):
+class Pagination(Wire):
+    """How many items match, counted up to WINDOW."""
+
+    total: int = Field(le=WINDOW)
+    total_is_exact: bool = Field(description=f"False when more than {WINDOW} match")
+
+
+class Page(Pagination):
     """A page of a list."""
 
     data: list[Item]
-    total: int = Field(description=f"Items that match, counted up to {WINDOW}", le=WINDOW)
-    totalIsExact: bool = Field(description=f"False when more than {WINDOW} match")
     success: Literal[True] = True
-    pageSize: int
+    page_size: int
     current: int
 
 
-class Pagination(BaseModel):
-    """How many items there are."""
-
-    total: int
-    totalIsExact: bool
-
-
-class AfterDelete(BaseModel):
+class AfterDelete(Wire):
     """The first page of what is left."""
 
     list: list[Item]

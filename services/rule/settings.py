@@ -1,14 +1,11 @@
-"""What the rule service can be told."""
-
-from typing import Annotated
-
-from pydantic import Field
+"""Settings of the rule service."""
 
 from services.chassis.database import DatabaseSettings
+from services.chassis.settings import Port
 
 
 class Settings(DatabaseSettings):
     """Settings of the rule service."""
 
-    port: Annotated[int, Field(ge=1, le=65535)] = 3000
+    port: Port = 3000
     database_url: str = "sqlite:///data/rule.db"

@@ -1,31 +1,30 @@
 """The gateway's OpenAPI document, completed by the documents of the services it passes calls on to."""
 
+from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
 Document = dict[str, Any]
+# Where a call has another path in the upstream's document.
+UPSTREAM_PATHS = {"/api/currentUser": "/user/{id}"}
 
 
-def completed(own: Document, upstream: Document) -> Document:
-    """Return the gateway's document with all that one of its upstreams says of the calls it passes on.
+def completed(own: Document, upstreams: Iterable[Document], calls: Iterable[tuple[str, str]]) -> Document:
+    """Return the gateway's document with all that its upstreams say of the calls that it passes on.
 
-    Parameters, bodies and answers come from the upstream, without the headers that only the gateway
-    may send; the gateway's own answers are added. Its own schemas replace upstream ones of the same name.
-    Raises AttributeError, KeyError or TypeError when the upstream's document is none.
+    calls: method and path of each. Parameters, bodies and answers come from the upstream, without what only the
+    gateway may send. Where both have a schema of one name, the gateway's is the public one.
+    Raises AttributeError, KeyError or TypeError when an upstream's document is none.
     """
     document = deepcopy(own)
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            theirs = upstream["paths"].get(path, {}).get(method)
-            if theirs and "health" not in theirs.get("tags", ()):
-                operation.update(_public(theirs), responses={**operation["responses"], **theirs["responses"]})
-    document["components"]["schemas"] = {**upstream["components"]["schemas"], **document["components"]["schemas"]}
+    paths = {path: operations for upstream in upstreams for path, operations in upstream["paths"].items()}
+    for method, path in calls:
+        theirs = paths[UPSTREAM_PATHS.get(path, path)].get(method.lower())
+        if theirs is None:
+            continue
+        operation = document["paths"].setdefault(path, {}).setdefault(method.lower(), {})
+        parameters = [each for each in theirs.get("parameters", ()) if each["in"] == "query"]
+        operation.update({**theirs, "tags": ["todolist"], "parameters": parameters})
+    schemas = {name: schema for each in upstreams for name, schema in each["components"]["schemas"].items()}
+    document["components"]["schemas"] = {**schemas, **document["components"]["schemas"]}
     return document
-
-
-def _public(operation: Document) -> Document:
-    """Return what an upstream's operation takes from outside."""
-    public: Document = {name: operation[name] for name in ("requestBody", "parameters") if name in operation}
-    if "parameters" in public:
-        public["parameters"] = [each for each in public["parameters"] if each["in"] != "header"]
-    return public

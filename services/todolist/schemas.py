@@ -2,22 +2,24 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
+
+from services.chassis.wire import Wire
 
 
-class LoggedIn(BaseModel):
+class LoggedIn(Wire):
     """The answer to a successful login or registration; the token is in the cookie."""
 
     status: Literal["ok"] = "ok"
     type: str = ""
-    currentAuthority: Literal["admin", "user"]
+    current_authority: Literal["admin", "user"]
 
 
-class Session(BaseModel):
-    """What the gateway keeps of user's answer to a login or registration; the rest is for the browser."""
+class NewSession(LoggedIn):
+    """What the user service answers to it: the rest is for the gateway."""
 
-    model_config = ConfigDict(strict=True, extra="allow")
+    model_config = ConfigDict(strict=True)
 
     token: str
-    expiresIn: int
-    device: str = ""
+    expires_in: int
+    device: str

@@ -5,9 +5,11 @@ import re
 import time
 from typing import Any
 
+from cachetools import TTLCache
 from fastapi import Request, Response
 
 from services.chassis.caller import Caller
+from services.todolist.schemas import NewSession
 from services.todolist.settings import Settings
 from services.todolist.upstream import Upstream
 
@@ -19,8 +21,8 @@ KEYS_PATH = "/.well-known/jwks.json"
 REFRESH_PAUSE = 10
 # The clocks of two machines may differ by so many seconds.
 LEEWAY = 10
-# Checking a signature costs as much as half a request: what was checked is remembered for so many tokens.
-REMEMBERED = 10_000
+# Checking a signature costs as much as half a request: its result is remembered for so many tokens and seconds.
+REMEMBERED, REMEMBERED_FOR = 10_000, 600
 GUEST_CALLER = Caller()
 
 
@@ -30,7 +32,7 @@ class Sessions:
     def __init__(self, settings: Settings, user: Upstream) -> None:
         self._settings, self._user = settings, user
         self._keys: dict[str, Any] = {}
-        self._checked: dict[str, dict[str, Any]] = {}
+        self._checked: TTLCache[str, dict[str, Any]] = TTLCache(REMEMBERED, REMEMBERED_FOR)
         self._fetched_at = -float("inf")
         self._fetching = asyncio.Lock()
 
@@ -43,8 +45,8 @@ class Sessions:
         if not token:
             return GUEST_CALLER
         claims = self._checked.get(token) or await self._check(request, token)
-        # Also what was checked before may have ended since, or be from the future: a clock can be put back.
-        if claims is None or not claims["iat"] - LEEWAY <= time.time() < claims["exp"] + LEEWAY:
+        # A token that was checked before may have ended since.
+        if claims is None or time.time() >= claims["exp"] + LEEWAY:
             return GUEST_CALLER
         return Caller(str(claims["sub"]), str(claims.get("name", "")))
 
@@ -69,8 +71,6 @@ class Sessions:
             )
         except (jwt.PyJWTError, KeyError, TypeError):
             return None
-        if len(self._checked) >= REMEMBERED:
-            self._checked.clear()
         self._checked[token] = claims
         return claims
 
@@ -85,43 +85,31 @@ class Sessions:
             try:
                 key_set = jwt.PyJWKSet.from_dict(answer.json())
             except (jwt.PyJWTError, ValueError, AttributeError):
-                raise answer.senseless() from None
+                raise answer.invalid() from None
             self._keys = {key.key_id: key for key in key_set.keys if key.key_id}
             self._checked.clear()
             self._fetched_at = time.monotonic()
 
 
-def start(request: Request, response: Response, token: str, lifetime: int) -> None:
-    """Put the token into the cookie of the answer. lifetime: seconds."""
-    response.set_cookie(
-        COOKIE, token, max_age=lifetime, path="/", httponly=True, samesite="lax", secure=_is_https(request)
-    )
-
-
-def remember_device(request: Request, response: Response, token: str) -> None:
-    """Let the browser keep, also after logging out, that somebody logged in on it."""
-    response.set_cookie(
-        DEVICE_COOKIE,
-        token,
-        max_age=DEVICE_LIFETIME,
-        path="/api/login",
-        httponly=True,
-        samesite="lax",
-        secure=_is_https(request),
-    )
+def start(request: Request, response: Response, begun: NewSession) -> None:
+    """Put the session's token into a cookie, and into another one that somebody logged in with this browser."""
+    _set_cookie(request, response, COOKIE, begun.token, begun.expires_in, "/")
+    _set_cookie(request, response, DEVICE_COOKIE, begun.device, DEVICE_LIFETIME, "/api/login")
 
 
 def known_device(request: Request) -> str:
-    """Return the token that remember_device gave to the browser, or "" where there is nothing like it."""
+    """Return the token of a device on which somebody logged in before, or "" where there is nothing like it."""
     token = request.cookies.get(DEVICE_COOKIE, "")
     return token if TOKEN.fullmatch(token) else ""
 
 
 def end(request: Request, response: Response) -> None:
-    """Clear the cookie."""
-    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax", secure=_is_https(request))
+    """Clear the cookie of the session; the device stays known."""
+    _set_cookie(request, response, COOKIE, "", 0, "/")
 
 
-def _is_https(request: Request) -> bool:
-    """Say whether the browser speaks https: TLS ends before us, and the ingress says so."""
-    return request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
+def _set_cookie(request: Request, response: Response, name: str, value: str, lifetime: int, path: str) -> None:
+    """Set a cookie that no script can read and no other site can send with a change. lifetime: seconds."""
+    # TLS ends before us, and the ingress says whether the browser speaks it.
+    is_https = request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
+    response.set_cookie(name, value, max_age=lifetime, path=path, httponly=True, samesite="lax", secure=is_https)

@@ -1,21 +1,18 @@
-"""What the gateway can be told."""
+"""Settings of the gateway."""
 
-from typing import Annotated
+from pydantic import HttpUrl
 
-from pydantic import Field, HttpUrl
-
-from services.chassis.settings import Seconds
+from services.chassis.settings import Port, Seconds
 from services.chassis.settings import Settings as ChassisSettings
 
 
 class Settings(ChassisSettings):
     """Settings of the gateway."""
 
-    port: Annotated[int, Field(ge=1, le=65535)] = 3001
+    port: Port = 3001
     user_url: HttpUrl = HttpUrl("http://127.0.0.1:3002")
     rule_url: HttpUrl = HttpUrl("http://127.0.0.1:3000")
     # Longer than a cold start of the upstream.
     upstream_timeout: Seconds = 10
-    upstream_concurrency: Annotated[int, Field(gt=0)] = 256
     token_issuer: str = "todolist-user"  # noqa: S105 - no password
     token_audience: str = "todolist"  # noqa: S105 - no password

@@ -1,6 +1,6 @@
 """Calls to the services behind the gateway."""
 
-import asyncio
+import json
 import logging
 import time
 from dataclasses import dataclass
@@ -8,23 +8,33 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-import orjson
 from fastapi import Request, Response
-from opentelemetry import propagate, trace
 from yarl import URL
 
-from services.chassis.caller import GUEST, KNOWN_DEVICE, Caller
+from services.chassis.caller import GUEST, Caller
 from services.chassis.problems import MEDIA_TYPE, Problem
-from services.chassis.tracing import PROPAGATED
+
+# The headers that go on from a request to the requests it causes: W3C Trace Context and Baggage, Zipkin B3, and
+# Envoy's request id.
+PASSED_ON = frozenset(
+    (
+        b"traceparent",
+        b"tracestate",
+        b"baggage",
+        b"x-request-id",
+        b"b3",
+        b"x-b3-traceid",
+        b"x-b3-spanid",
+        b"x-b3-parentspanid",
+        b"x-b3-sampled",
+        b"x-b3-flags",
+        b"x-ot-span-context",
+    )
+)
+JSON_TYPES = ("application/json", MEDIA_TYPE)
+RETRY_LATER = {"Retry-After": "1"}
 
 log = logging.getLogger("upstream")
-
-END_USER = "end-user"
-JSON_TYPES = ("application/json", MEDIA_TYPE)
-
-
-def _senseless(upstream: str, headers: dict[str, str] | None = None) -> Problem:
-    return Problem(502, f"{upstream} gave no answer that makes sense.", headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,37 +48,39 @@ class Answer:
     retry_after: str | None
     timing: str
 
+    @property
+    def is_error(self) -> bool:
+        """Whether the status says so."""
+        return self.status >= 400  # noqa: PLR2004
+
     def json(self) -> Any:
         """Return the parsed body. Raises a Problem when it is no JSON."""
         try:
-            return orjson.loads(self.body)
+            return json.loads(self.body)
         except ValueError:
-            raise self.senseless() from None
+            raise self.invalid() from None
 
-    def senseless(self) -> Problem:
-        """Return the problem that it makes no sense."""
-        return _senseless(self.upstream, {"server-timing": self.timing})
+    def invalid(self) -> Problem:
+        """Return the problem of a response that is not what it should be."""
+        return Problem(502, f"{self.upstream} returned an invalid response.", headers={"server-timing": self.timing})
 
-    def response(self, body: bytes | None = None) -> Response:
-        """Return the answer for the caller, with another body if one is given."""
+    def response(self) -> Response:
+        """Return the answer for the caller."""
         headers = {"server-timing": self.timing}
         if self.retry_after:
             headers["retry-after"] = self.retry_after
-        return Response(self.body if body is None else body, self.status, headers, self.content_type)
+        return Response(self.body, self.status, headers, self.content_type)
 
 
 class Upstream:
     """One service behind the gateway.
 
-    A call that brings no usable answer raises a Problem: 503 when the service cannot be reached or has
-    too many calls under way, 504 when it does not answer in time, 502 when its answer makes no sense.
+    A call that brings no usable answer raises a Problem: 503 when the service cannot be reached, 504 when it does not
+    answer in time, 502 when its response is invalid.
     """
 
-    def __init__(self, name: str, url: str, client: aiohttp.ClientSession, *, timeout: float, concurrency: int) -> None:
-        """timeout: seconds for the whole call; concurrency: calls under way at once."""
-        self._name, self._base, self._client = name, url.rstrip("/"), client
-        self._timeout = timeout
-        self._free = concurrency
+    def __init__(self, name: str, url: object, client: aiohttp.ClientSession) -> None:
+        self._name, self._base, self._client = name, str(url).rstrip("/"), client
 
     async def call(
         self,
@@ -84,91 +96,65 @@ class Upstream:
 
         target: path and query as they go on the wire; caller, device: told to the service if given.
         """
-        headers = _passed_on(request)
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in request.scope["headers"]
+            if name in PASSED_ON
+        }
         if caller:
-            headers.update(caller.headers())
+            headers |= caller.headers()
             if caller.id != GUEST:
-                headers[END_USER] = quote(caller.name)
+                headers["end-user"] = quote(caller.name)
         if device:
-            headers[KNOWN_DEVICE] = device
+            headers["x-known-device"] = device
         if body:
             headers["content-type"] = "application/json"
         started = time.perf_counter()
         try:
             return await self._exchange(method, target, headers, body, started)
         except Problem as problem:
-            problem.headers = {**(problem.headers or {}), "server-timing": _timing(self._name, started)}
+            problem.headers = {**(problem.headers or {}), "server-timing": self._timing(started)}
             raise
 
     async def _exchange(
         self, method: str, target: str, headers: dict[str, str], body: bytes | None, started: float
     ) -> Answer:
         name = self._name
-        if not self._free:
-            raise Problem(503, f"Too many calls to {name} are under way.", headers={"Retry-After": "1"})
-        self._free -= 1
         try:
             url = URL(self._base + target, encoded=True)
-            async with (
-                asyncio.timeout(self._timeout),
-                self._client.request(method, url, headers=headers, data=body, allow_redirects=False) as response,
-            ):
+            async with self._client.request(method, url, headers=headers, data=body, allow_redirects=False) as response:
                 content = await response.read()
         except TimeoutError:
-            raise Problem(504, f"{name} did not answer within {self._timeout:g} s.") from None
+            raise Problem(504, f"{name} did not answer in time.") from None
         except aiohttp.ClientConnectorError as error:
             log.warning("%s cannot be reached: %s", name, error)
-            raise Problem(503, f"{name} cannot be reached.", headers={"Retry-After": "1"}) from None
+            raise Problem(503, f"{name} cannot be reached.", headers=RETRY_LATER) from None
         except (aiohttp.ClientError, ValueError) as error:
-            log.warning("%s answered nothing that makes sense: %r", name, error)
-            raise _senseless(name) from None
-        finally:
-            self._free += 1
+            log.warning("%s returned an invalid response: %r", name, error)
+            raise Problem(502, f"{name} returned an invalid response.") from None
         if response.content_type not in JSON_TYPES:
             # A proxy on the way answers in plain text when it cannot reach the service.
             if response.status in (502, 503, 504):
-                raise Problem(response.status, f"{name} cannot be reached.", headers={"Retry-After": "1"})
-            raise _senseless(name)
-        served_by = response.headers.get("x-served-by")
-        return Answer(
-            name,
-            response.status,
-            content,
-            response.content_type,
-            response.headers.get("retry-after"),
-            _timing(name, started, served_by),
-        )
+                raise Problem(response.status, f"{name} cannot be reached.", headers=RETRY_LATER)
+            raise Problem(502, f"{name} returned an invalid response.")
+        timing = self._timing(started, response.headers.get("x-served-by"))
+        retry_after = response.headers.get("retry-after")
+        return Answer(name, response.status, content, response.content_type, retry_after, timing)
+
+    def _timing(self, started: float, served_by: str | None = None) -> str:
+        """Return an entry of the `Server-Timing` header (W3C Server Timing), in milliseconds."""
+        milliseconds = (time.perf_counter() - started) * 1000
+        described = f';desc="{served_by}"' if served_by and '"' not in served_by else ""
+        return f"{self._name};dur={milliseconds:.1f}{described}"
 
 
-def client() -> aiohttp.ClientSession:
-    """Return the connection pool that all upstreams share."""
+def client(timeout: float) -> aiohttp.ClientSession:
+    """Return the connection pool that all upstreams share. timeout: seconds for a whole call."""
     return aiohttp.ClientSession(
-        # Each upstream has its own limit; an idle connection is given up before the service closes it.
+        # How many connections an upstream takes is the proxy's to say. An idle one is closed here before it is there.
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("User-Agent", "Accept-Encoding"),
-        timeout=aiohttp.ClientTimeout(total=None),
+        timeout=aiohttp.ClientTimeout(total=timeout),
         auto_decompress=False,
     )
-
-
-def _passed_on(request: Request) -> dict[str, str]:
-    """Return the trace headers of a request, continued by our own span when there is one.
-
-    `end-user` is the gateway's to say: what comes from outside is dropped.
-    """
-    headers = {
-        name.decode("latin-1"): value.decode("latin-1")
-        for name, value in request.scope["headers"]
-        if name in PROPAGATED and name != b"end-user"
-    }
-    if trace.get_current_span().get_span_context().is_valid:
-        propagate.inject(headers)
-    return headers
-
-
-def _timing(name: str, started: float, served_by: str | None = None) -> str:
-    """Return an entry of the `Server-Timing` header (W3C Server Timing), in milliseconds."""
-    milliseconds = (time.perf_counter() - started) * 1000
-    described = f';desc="{served_by}"' if served_by and '"' not in served_by else ""
-    return f"{name};dur={milliseconds:.1f}{described}"

@@ -3,8 +3,10 @@
 import unicodedata
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
+
+from services.chassis.wire import Wire
 
 Authority = Literal["admin", "user"]
 EXAMPLE: JsonDict = {"userName": "alice", "password": "correct horse battery"}
@@ -23,37 +25,37 @@ UserName = Annotated[
 ]
 
 
-class Registration(BaseModel):
+class Registration(Wire):
     """The name and the password of a new account."""
 
     model_config = ConfigDict(strict=True, json_schema_extra={"examples": [EXAMPLE]})
 
-    userName: UserName
+    user_name: UserName
     password: Annotated[str, Field(min_length=8, max_length=128)]
 
 
-class Credentials(BaseModel):
+class Credentials(Wire):
     """A name and a password that may be right."""
 
     model_config = ConfigDict(strict=True, json_schema_extra={"examples": [EXAMPLE]})
 
-    userName: Annotated[str, Field(max_length=200)]
+    user_name: Annotated[str, Field(max_length=200)]
     password: Annotated[str, Field(max_length=200)]
     type: Annotated[str, Field(max_length=20)] = ""
 
 
-class LoggedIn(BaseModel):
+class LoggedIn(Wire):
     """The answer to a successful login or registration."""
 
     status: Literal["ok"] = "ok"
     type: str = ""
-    currentAuthority: Authority
+    current_authority: Authority
     token: str = Field(description="A JWT; the gateway keeps it in a cookie")
-    expiresIn: int = Field(description="Seconds the token is valid for")
+    expires_in: int = Field(description="Seconds the token is valid for")
     device: str = Field(description="A JWT, for the header x-known-device; the gateway keeps it in a cookie")
 
 
-class LoginRefused(BaseModel):
+class LoginRefused(Wire):
     """The answer to a wrong name or password.
 
     The course's front end reads `status` and `type`: here they are words of its own, not those of RFC 9457.
@@ -61,50 +63,50 @@ class LoginRefused(BaseModel):
 
     status: Literal["error"] = "error"
     type: str = Field("", description="The type of the login as it was sent")
-    currentAuthority: Literal["guest"] = "guest"
+    current_authority: Literal["guest"] = "guest"
     title: str
     detail: str
-    traceId: str | None = None
+    trace_id: str | None = None
 
 
-class Label(BaseModel):
+class Label(Wire):
     """A text with its key."""
 
     key: str
     label: str
 
 
-class Geographic(BaseModel):
+class Geographic(Wire):
     """Where somebody is."""
 
     province: Label
     city: Label
 
 
-class Profile(BaseModel):
+class Profile(Wire):
     """What is shown of a person."""
 
     userid: str
     name: str
     avatar: str
-    email: str
+    email: str = ""
     signature: str
     title: str
-    group: str
+    group: str = "todolist"
     tags: list[Label]
-    notifyCount: int
-    unreadCount: int
-    country: str
+    notify_count: int = 0
+    unread_count: int = 0
+    country: str = "China"
     geographic: Geographic
-    address: str
-    phone: str
+    address: str = ""
+    phone: str = ""
     access: Literal["guest", "user", "admin"]
     version: Literal["v1", "v2"] = Field(description="The variant that answered")
 
 
-class Account(BaseModel):
+class Account(Wire):
     """An account as an administrator sees it."""
 
-    key: str
+    key: str = Field(validation_alias="id")
     name: str
     authority: Authority

@@ -1,4 +1,4 @@
-"""What the user service can be told."""
+"""Settings of the user service."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 
 from services.chassis.database import DatabaseSettings
-from services.chassis.settings import Seconds
+from services.chassis.settings import Port, Seconds
 
 
 class Settings(DatabaseSettings):
     """Settings of the user service."""
 
-    port: Annotated[int, Field(ge=1, le=65535)] = 3002
+    port: Port = 3002
     version: Literal["v1", "v2"] = "v1"
     database_url: str = "sqlite:///data/user.db"
     # Unset, a key is generated once and kept in data/token-key.pem.

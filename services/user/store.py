@@ -1,18 +1,17 @@
 """All SQL of the user service."""
 
 import secrets
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, or_, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from services.chassis.database import Database
+from services.chassis.database import Database, Rows
 from services.user.models import accounts, login_attempts
 from services.user.schemas import Authority
 
-AccountRow = Row[Any]
+AccountRow = dict[str, Any]
 
 BY_ID = select(accounts).where(accounts.c.id == bindparam("the_id"))
 BY_NAME = select(accounts).where(accounts.c.name == bindparam("the_name"))
@@ -35,7 +34,7 @@ async def find_by_name(database: Database, name: str) -> AccountRow | None:
     return rows[0] if rows else None
 
 
-async def all_accounts(database: Database) -> Sequence[AccountRow]:
+async def all_accounts(database: Database) -> Rows:
     """Return id, name and authority of the first 1,000 accounts by name."""
     return await database.read(ALL)
 
@@ -54,25 +53,18 @@ async def count_login_attempt(database: Database, name: str, window: timedelta) 
     Counted before the password is looked at: attempts made at the same time cannot all pass.
     """
     now = datetime.now(UTC)
-    ends_at = login_attempts.c.window_ends_at
-    await database.write(
-        # A window that ends long after one begun now is from before the clock was put back. Twice as long: what
-        # another replica counted a moment ago is not.
-        delete(login_attempts)
-        .where(or_(ends_at < bindparam("now"), ends_at > bindparam("latest")))
-        .returning(login_attempts.c.name),
-        {"now": now, "latest": now + 2 * window},
-    )
+    ended = delete(login_attempts).where(login_attempts.c.window_ends_at < bindparam("now"))
+    await database.write(ended.returning(login_attempts.c.name), {"now": now})
     statement = _INSERT[database.dialect](login_attempts)
     statement = statement.on_conflict_do_update(
         index_elements=[login_attempts.c.name], set_={"count": login_attempts.c.count + 1}
-    ).returning(login_attempts.c.count, login_attempts.c.window_ends_at)
+    ).returning(login_attempts.c.count.label("attempts"), login_attempts.c.window_ends_at)
     rows = await database.write(statement, {"name": name, "count": 1, "window_ends_at": now + window})
-    count, end = tuple(rows[0])
-    return count, end.replace(tzinfo=UTC)
+    # SQLite keeps times without their zone.
+    return rows[0]["attempts"], rows[0]["window_ends_at"].replace(tzinfo=UTC)
 
 
 async def forget_login_attempts(database: Database, name: str) -> None:
-    """Start counting anew after a right password."""
+    """Start counting from zero after a right password."""
     statement = delete(login_attempts).where(login_attempts.c.name == bindparam("the_name"))
     await database.write(statement.returning(login_attempts.c.name), {"the_name": name})

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from services.user.schemas import LoggedIn
 from services.user.settings import Settings
 from services.user.store import AccountRow
 
@@ -46,19 +47,25 @@ class Tokens:
             "keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": self._key_id, "alg": "EdDSA", "use": "sig"}]
         }
 
-    def issue(self, account: AccountRow) -> dict[str, Any]:
-        """Return a new token for the account, the seconds it is valid for, and a token for the device."""
+    def log_in(self, account: AccountRow, type: str = "") -> LoggedIn:
+        """Return the answer that starts a session: a new token for the account, and one for the device."""
         now, lifetime = int(time.time()), int(self._settings.token_lifetime)
         claims = {
             "iss": self._settings.token_issuer,
             "aud": self._settings.token_audience,
-            "sub": account.id,
-            "name": account.name,
+            "sub": account["id"],
+            "name": account["name"],
             "iat": now,
             "exp": now + lifetime,
         }
-        device = {"aud": DEVICE_AUDIENCE, "sub": account.name, "jti": secrets.token_hex(16), "iat": now}
-        return {"token": self._sign(claims), "expiresIn": lifetime, "device": self._sign(device)}
+        device = {"aud": DEVICE_AUDIENCE, "sub": account["name"], "jti": secrets.token_hex(16), "iat": now}
+        return LoggedIn(
+            type=type,
+            current_authority=account["authority"],
+            token=self._sign(claims),
+            expires_in=lifetime,
+            device=self._sign(device),
+        )
 
     def device_id(self, token: str, name: str) -> str | None:
         """Return the id of a device on which somebody logged in by this name, or None if the token does not say so."""
@@ -72,8 +79,6 @@ class Tokens:
                 algorithms=["EdDSA"],
                 audience=DEVICE_AUDIENCE,
                 subject=name,
-                # A device stays known, whatever has become of the clock since.
-                options={"verify_iat": False},
             )
         except jwt.PyJWTError:
             return None
@@ -86,7 +91,7 @@ class Tokens:
 
 
 def _generated_key() -> Path:
-    """Return the file of the local key, made at first use; whoever comes first wins."""
+    """Return the file of the local key, created when it is first needed; of two processes the first wins."""
     if not GENERATED_KEY.exists():
         pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         GENERATED_KEY.parent.mkdir(parents=True, exist_ok=True)

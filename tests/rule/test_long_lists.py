@@ -71,13 +71,13 @@ def test_every_page_is_read_from_an_index(full_rule: Service, tmp_path: Path, so
     from services.rule.schemas import PageQuery
     from services.rule.store import _page
 
-    statuses = tuple(sorted(PageQuery(status=status).statuses))
-    compiled = _page(sorter, statuses, False).compile(
+    statuses = PageQuery(status=status).statuses
+    compiled = _page(sorter, statuses, False, with_total=True).compile(
         dialect=dialect.dialect(), compile_kwargs={"literal_binds": False}
     )
     path = full_rule._environment["DATABASE_URL"].removeprefix("sqlite:///")
     with sqlite3.connect(path) as connection:
-        parameters = {"of": "collector", "limit": 20, "offset": 0, "end": 20, "param_1": 10_001}
+        parameters = {"caller": "collector", "limit": 20, "offset": 0, "end": 20, "param_1": 10_001}
         values = [parameters.get(name, 10_001) for name in compiled.positiontup]
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {compiled}", values)]
     connection.close()

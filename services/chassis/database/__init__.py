@@ -1,0 +1,130 @@
+"""The database of a service: short reads, grouped durable writes, and a schema that is brought up to date at start.
+
+One way for SQLite and PostgreSQL. The drivers' calls block, so they run in a few threads: some that read, one that
+commits. A read is one statement; a write is one statement too.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from sqlalchemy import Engine, Executable, text
+from sqlalchemy.exc import DBAPIError
+
+from services.chassis.database.engine import DatabaseSettings, create_engine
+from services.chassis.database.schema import migrate
+from services.chassis.database.writes import GroupedWrites, Rows, execute
+from services.chassis.problems import Problem
+
+__all__ = ["Database", "DatabaseDep", "DatabaseSettings", "Rows"]
+
+log = logging.getLogger("database")
+
+
+class Database:
+    """Reads and writes of one service.
+
+    Both raise a Problem when the database cannot do it in time: 503, or 507 when its disk is full.
+    """
+
+    def __init__(self, settings: DatabaseSettings, migrations: Path) -> None:
+        """migrations: the folder with Alembic's revisions."""
+        self._engine = create_engine(settings)
+        self.dialect = self._engine.dialect.name
+        self._timeout = settings.database_timeout
+        self._migrations = migrations
+        self._readers = ThreadPoolExecutor(settings.database_pool_size, "reader")
+        self._writes = GroupedWrites(self._engine)
+        self._is_migrated = False
+
+    async def read(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Rows:
+        """Return the rows of one statement."""
+        loop = asyncio.get_running_loop()
+        return await self._in_time(loop.run_in_executor(self._readers, _read, self._engine, statement, parameters))
+
+    async def write(self, statement: Executable, parameters: Mapping[str, Any]) -> Rows:
+        """Return the rows of one INSERT, UPDATE or DELETE … RETURNING, once its commit is durable."""
+        return await self._in_time(self._writes.add(statement, parameters))
+
+    async def ready(self) -> str | None:
+        """Return why the database cannot be used now, or None when it can."""
+        if not self._is_migrated:
+            return "The database is not prepared yet."
+        try:
+            await self.read(text("SELECT 1"))
+        except Problem as problem:
+            return problem.detail
+        return None
+
+    @asynccontextmanager
+    async def running(self, prepare: Callable[[], Awaitable[None]] | None = None) -> AsyncIterator[None]:
+        """Bring the schema up to date, as soon as the database can be reached; in the end close all connections.
+
+        prepare: run once after that, before the service is ready.
+        """
+        tasks = [asyncio.create_task(self._migrate(prepare)), asyncio.create_task(self._writes.commit_for_ever())]
+        # The usual case takes a few milliseconds; a database that is away must not keep the service from answering.
+        await asyncio.wait(tasks[:1], timeout=1)
+        yield
+        # No write waits any more: the server stops when its requests are answered.
+        for task in tasks:
+            task.cancel()
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._engine.dispose()
+
+    async def _migrate(self, prepare: Callable[[], Awaitable[None]] | None) -> None:
+        pause = 0.1
+        while not self._is_migrated:
+            try:
+                await asyncio.to_thread(migrate, self._engine, self._migrations)
+                if prepare:
+                    await prepare()
+                self._is_migrated = True
+            except Exception as error:
+                log.warning("The database cannot be prepared, trying again in %.1f s: %s", pause, _cause(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5)
+
+    async def _in_time(self, rows: Awaitable[Rows]) -> Rows:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await rows
+        except Exception as error:
+            cause = _cause(error)
+            log.error("The database failed: %s", cause)  # noqa: TRY400 - where in our code says nothing
+            if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or getattr(cause, "sqlstate", "") == "53100":
+                raise Problem(507, "The disk of the database is full; nothing was changed.") from error
+            is_late = isinstance(error, TimeoutError)
+            detail = "The database did not answer in time." if is_late else "The database cannot be reached."
+            raise Problem(503, detail, headers={"Retry-After": "1"}) from error
+
+
+def _read(engine: Engine, statement: Executable, parameters: Mapping[str, Any] | None) -> Rows:
+    try:
+        with engine.connect() as connection:
+            return execute(connection, statement, parameters)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+    # The connection had died since it was last used, as all do when the database restarts. A new one may work.
+    with engine.connect() as connection:
+        return execute(connection, statement, parameters)
+
+
+def _cause(error: Exception) -> object:
+    """Return the driver's own error, or at least one that says something."""
+    return getattr(error, "orig", None) or str(error) or type(error).__name__
+
+
+async def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+# What a route asks for to use the database.
+DatabaseDep = Annotated[Database, Depends(_database)]

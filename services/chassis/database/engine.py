@@ -1,0 +1,61 @@
+"""The engine: which database, and how its connections are made."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from sqlalchemy import URL, Engine, event, make_url
+from sqlalchemy import create_engine as create_sqlalchemy_engine
+
+from services.chassis.settings import Seconds, Settings
+
+DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+
+
+def _driver_url(address: str) -> URL:
+    """Return the address with its driver. Raises ValueError for one that is not supported."""
+    scheme = address.partition("://")[0]
+    if scheme not in DRIVERS or not make_url(address).database:
+        raise ValueError("is neither sqlite:///file nor postgresql://user:password@host/database")
+    return make_url(address).set(drivername=DRIVERS[scheme])
+
+
+class DatabaseSettings(Settings):
+    """Adds the database of a service that keeps state."""
+
+    database_url: Annotated[str, AfterValidator(lambda address: _driver_url(address) and address)]
+    database_timeout: Seconds = 5
+    database_pool_size: Annotated[int, Field(gt=0)] = 5
+
+
+def create_engine(settings: DatabaseSettings) -> Engine:
+    """Return an engine with a connection for each thread that reads and for the one that writes."""
+    url = _driver_url(settings.database_url)
+    is_sqlite = url.get_backend_name() == "sqlite"
+    engine = create_sqlalchemy_engine(
+        url,
+        # A read is one statement, and a write begins its transaction itself.
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        pool_reset_on_return=None,
+        pool_size=settings.database_pool_size + 1,
+        max_overflow=0,
+        # Values are people's, and belong in no log.
+        hide_parameters=True,
+        connect_args={"timeout": settings.database_timeout} if is_sqlite else {},
+    )
+    if is_sqlite:
+        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        event.listen(engine, "connect", _configure_sqlite)
+    else:
+        # Imported here: it takes a while, and SQLite does without.
+        from services.chassis.database.postgresql import connect_within
+
+        event.listen(engine, "do_connect", connect_within(settings.database_timeout))
+    return engine
+
+
+def _configure_sqlite(connection: Any, _: Any) -> None:
+    # FULL makes a commit durable before it is acknowledged, also in WAL mode.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32000"):
+        connection.execute(f"PRAGMA {pragma}")

@@ -1,0 +1,43 @@
+"""The schema of a database: brought up to date when the service starts, by one replica at a time."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from services.chassis.database.writes import transaction
+
+# Any number, the same for all replicas: the key of PostgreSQL's advisory lock around a migration.
+MIGRATION_LOCK = 7_305_801
+
+
+def migrate(engine: Engine, migrations: Path) -> None:
+    """Bring the schema to the newest revision in the migrations folder."""
+    newest = max(path.name.split("_")[0] for path in (migrations / "versions").glob("[0-9]*.py"))
+    with engine.connect() as connection:
+        if _revision(connection) == newest:
+            return
+        # Imported here: a service whose schema is up to date starts without Alembic.
+        from alembic import command
+        from alembic.config import Config
+
+        # A migration may take longer than a request, so its connection is not for requests.
+        driver: Any = connection.connection.driver_connection
+        connection.detach()
+        with transaction(connection):
+            if connection.dialect.name == "postgresql":
+                driver.deadline = None
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+            config = Config()
+            config.set_main_option("script_location", str(migrations))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return the recorded revision of the schema, or None where there is none yet."""
+    try:
+        return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    except DBAPIError:
+        return None

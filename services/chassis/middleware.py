@@ -1,0 +1,68 @@
+"""What happens around every request, whichever route answers it. Plain ASGI, because it runs for each of them."""
+
+import logging
+import time
+from collections.abc import Mapping
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.chassis.metrics import Metrics
+from services.chassis.problems import Problem, problem_response
+from services.chassis.tracing import request_headers
+
+log = logging.getLogger("application")
+access_log = logging.getLogger("access")
+
+
+class Observe:
+    """Counts, times and logs each request, and answers 500 when its route failed."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, log_access: bool) -> None:
+        self._app, self._metrics, self._log_access = app, metrics, log_access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 0
+
+        async def note_status(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        token = request_headers.set(scope["headers"])
+        try:
+            await self._app(scope, receive, note_status)
+        except Exception:
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            if not status:
+                problem = Problem(500, "The service failed; the log has the reason.")
+                await problem_response(problem)(scope, receive, note_status)
+        finally:
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.observe(scope["method"], route, status, seconds)
+            if self._log_access:
+                access_log.info("%s %s %d %.1f ms", scope["method"], scope["path"], status, seconds * 1000)
+            request_headers.reset(token)
+
+
+class AddHeaders:
+    """Gives every answer the same headers, and forbids to keep one that does not say how long it may be kept."""
+
+    def __init__(self, app: ASGIApp, *, headers: Mapping[str, str]) -> None:
+        self._app = app
+        self._headers = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # A new list: a response object may be sent more than once.
+                message["headers"] = [*message["headers"], *self._headers]
+                if all(name != b"cache-control" for name, _ in message["headers"]):
+                    message["headers"].append((b"cache-control", b"no-store"))
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

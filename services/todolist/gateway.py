@@ -1,0 +1,75 @@
+"""The table of the gateway: which call goes to which service."""
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import Request, Response
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.chassis.caller import GUEST
+from services.chassis.problems import problem_response
+from services.todolist.session import Sessions
+from services.todolist.upstream import Upstream
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+async def read_profile(request: Request) -> Response:
+    """Return the profile of the logged-in user, or of the guest."""
+    user: Upstream = request.app.state.user
+    caller = await _sessions(request).caller(request)
+    answer = await user.call(request, "GET", f"/user/{caller.id}", caller)
+    if answer.status == 404:  # noqa: PLR2004
+        # The token outlived its account.
+        answer = await user.call(request, "GET", f"/user/{GUEST}")
+    return answer.response()
+
+
+def pass_on_to(service: str) -> Handler:
+    """Return a handler that passes a call on as it is, with the name of the caller."""
+
+    async def pass_on(request: Request) -> Response:
+        upstream: Upstream = getattr(request.app.state, service)
+        caller = await _sessions(request).caller(request)
+        body = None if request.method in ("GET", "HEAD") else await request.body()
+        query = request.scope["query_string"].decode("latin-1")
+        target = f"{request.scope['path']}?{query}" if query else request.scope["path"]
+        return (await upstream.call(request, request.method, target, caller, body)).response()
+
+    return pass_on
+
+
+ROUTES = [
+    Route("/api/currentUser", read_profile, methods=["GET"]),
+    Route("/api/users", pass_on_to("user"), methods=["GET"]),
+    Route("/api/rule", pass_on_to("rule"), methods=["GET", "POST", "PUT", "DELETE"]),
+]
+
+
+class Shortcut:
+    """Answers the calls of the table before FastAPI's own layers, which would take a fifth of the gateway's time.
+
+    Plain ASGI. All that is no call of the table, such as a wrong method, is left to the application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._routes = {(method, route.path): route for route in ROUTES for method in route.methods or ()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if route is None:
+            await self._app(scope, receive, send)
+            return
+        scope["route"] = route
+        try:
+            response = await route.endpoint(Request(scope, receive))
+        except HTTPException as error:
+            response = problem_response(error)
+        await response(scope, receive, send)
+
+
+def _sessions(request: Request) -> Sessions:
+    sessions: Sessions = request.app.state.sessions
+    return sessions
