@@ -177,20 +177,6 @@ def test_an_error_is_named(guest: Page, faults: Faults, status: int, headers: di
     expect(error).to_contain_text(f"{status} · Trace 4bf92f3577b34da6")
 
 
-def test_a_refused_field_of_the_service_stands_beside_it(member: Page, faults: Faults) -> None:
-    faults.expect(422)
-    open_list(member)
-    member.route("**/api/rule", answering(422, {"errors": [{"field": "desc", "message": "too rude"}]}))
-    member.get_by_test_id("new-item").click()
-    member.get_by_label("Name", exact=True).fill("Fine")
-    member.get_by_label("Description").fill("Rude")
-    member.get_by_role("button", name="Create", exact=True).click()
-    desc = member.get_by_label("Description")
-    expect(desc).to_have_attribute("aria-invalid", "true")
-    expect(desc).to_be_focused()
-    expect(desc).to_have_value("Rude")
-
-
 def test_without_network(member: Page, faults: Faults) -> None:
     add_items(member, "Here")
     open_list(member)

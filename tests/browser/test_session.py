@@ -148,7 +148,7 @@ def test_a_taken_name(guest: Page, visit: Visit, faults: Faults, unique: Callabl
     expect(guest.get_by_test_id("profile-name")).to_have_text(free)
 
 
-def test_errors_stand_beside_their_fields(guest: Page) -> None:
+def test_errors_stand_beside_their_fields_until_the_form_is_another(guest: Page) -> None:
     open_list(guest)
     writes = requests_of(guest, "POST", path="/")
     guest.get_by_test_id("register").click()
@@ -159,20 +159,12 @@ def test_errors_stand_beside_their_fields(guest: Page) -> None:
 
     dialog(guest).get_by_role("button", name="Have an account? Log in").click()
     expect(dialog(guest).get_by_role("heading")).to_have_text("Log in")
+    expect(dialog(guest).get_by_text("The user name needs 2 to 50 characters.")).to_be_hidden()
+    expect(dialog(guest).get_by_label("User name")).to_have_value("a")
     submit(guest, "Log in", "", "")
     expect(field_error(guest, "User name")).to_have_text("Enter your user name.")
     expect(field_error(guest, "Password")).to_have_text("Enter your password.")
     assert not writes
-
-
-def test_switching_between_the_forms_takes_the_errors_away(guest: Page) -> None:
-    open_list(guest)
-    guest.get_by_test_id("register").click()
-    submit(guest, "Register", "a", "short")
-    expect(field_error(guest, "User name")).to_be_visible()
-    dialog(guest).get_by_role("button", name="Have an account? Log in").click()
-    expect(dialog(guest).get_by_text("The user name needs 2 to 50 characters.")).to_be_hidden()
-    expect(dialog(guest).get_by_label("User name")).to_have_value("a")
 
 
 def test_what_the_service_refuses_stands_beside_the_field(guest: Page, faults: Faults) -> None:
