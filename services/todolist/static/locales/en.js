@@ -134,7 +134,7 @@ export default {
   'pager.window': 'Only the first 10,000 items have pages. Search or filter to find the others.',
 
   'mesh.title': 'Request path',
-  'mesh.line': 'As this page sees it, from response headers alone',
+  'mesh.line': 'Read from response headers alone',
   'mesh.reset': 'Reset the counts',
   'mesh.wasReset': 'Counts reset',
   'mesh.summary': 'Calls so far',

@@ -134,7 +134,7 @@ export default {
   'pager.window': '最多只能翻到第 10,000 项，其余事项请通过搜索或筛选查看。',
 
   'mesh.title': '请求路径',
-  'mesh.line': '本页所见的调用路径，全部取自响应头',
+  'mesh.line': '全部取自响应头',
   'mesh.reset': '清零计数',
   'mesh.wasReset': '计数已清零',
   'mesh.summary': '调用汇总',
@@ -154,7 +154,7 @@ export default {
   'traffic.title': '模拟流量',
   'traffic.rate': '每秒请求数',
   'traffic.perSecond': '{count} 次/秒',
-  'traffic.off': '未开启。开启后轮流读取个人资料和一页列表，不修改数据。',
+  'traffic.off': '未开启。开启后轮流读取个人资料和一页列表。',
   'traffic.on': { other: '每秒发送 {count} 个请求' },
   'traffic.busy': '正在等待响应',
   'traffic.backoff': '{path} 出错，{time}后重试',
