@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON := $(firstword $(foreach python,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
 	command -v $(python) >/dev/null && $(python) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(python))))
 VENV := .venv/bin
-EXTRAS := todolist user rule local dev
+EXTRAS := todolist user rule local traffic dev
 
 PORT ?= 3001
 export RATE DURATION
@@ -18,7 +18,7 @@ run: .venv/local.done ## Start everything: the services, and an Envoy that split
 	@exec $(VENV)/python -m deploy.local.mesh
 
 .PHONY: traffic-local
-traffic-local: .venv/local.done
+traffic-local: .venv/traffic.done
 	@TRAFFIC_URL=http://127.0.0.1:$(PORT) TRAFFIC_RATE=$$(awk 'BEGIN { print $(or $(RATE),5) / 4 }') $(VENV)/locust \
 		--locustfile deploy/traffic/locustfile.py --headless --only-summary --loglevel WARNING \
 		--users 4 --spawn-rate 4 --run-time $(or $(DURATION),30s)

@@ -25,8 +25,8 @@ build: ## Build the three images (REGISTRY=, TAG=, PLATFORMS=linux/amd64,linux/a
 push: ## Push them to REGISTRY, or load them into a kind or minikube cluster
 	@deploy/images.sh push
 
-test-images: .venv/dev.done ## Build them and run the whole system as containers
-	@.venv/bin/python -m pytest --numprocesses=0 --timeout=900 tests/images
+test-images: ## Build them and run the whole system as containers
+	@deploy/images.sh test_them
 
 lint-deploy: ## Let checkov look at the Dockerfiles and at everything that is deployed
 	@deploy/lint.sh
@@ -78,5 +78,5 @@ split: ## Change the split between the versions of user: make split V1=90 V2=10
 logs: ## Follow the logs of the three services
 	@deploy/logs.sh
 
-verify: .venv/dev.done ## Prove that the deployment does what it should
+verify: ## Prove that the deployment does what it should
 	@deploy/verify.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds or pushes the three images.
+# Builds, pushes or tests the three images.
 # shellcheck source=deploy/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -66,6 +66,11 @@ push() {
       *) docker push "$REGISTRY/$service:$TAG" ;;
     esac
   done
+}
+
+test_them() {
+  make .venv/dev.done
+  exec .venv/bin/python -m pytest --numprocesses=0 --timeout=900 tests/images
 }
 
 "$1"

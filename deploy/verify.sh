@@ -6,4 +6,6 @@
 need_cluster
 need_application
 cd "$root"
+# Last, because it is the only slow one.
+make .venv/dev.done
 exec .venv/bin/python -m pytest --numprocesses=0 tests/cluster --no-header -p no:cacheprovider "$@"

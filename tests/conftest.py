@@ -21,6 +21,18 @@ ON_SQLITE, ON_POSTGRESQL = (
 )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Get the browser, or say that it is missing, before any test runs; without browser tests, look for none."""
+    is_worker = hasattr(config, "workerinput")
+    directory = Path(__file__).parent / "browser"
+    paths = [(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args]
+    wanted = any(path.is_relative_to(directory) or directory.is_relative_to(path) for path in paths)
+    if wanted and not is_worker and not config.option.collectonly:
+        from tests.browser import chromium
+
+        chromium.prepare()
+
+
 @contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
     """Start a real PostgreSQL server, on a socket of its own."""

@@ -1,7 +1,5 @@
 """The whole system once per session, a real Chromium, and a watch over everything a page complains about."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +8,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
+from tests.browser import chromium
 from tests.browser.screen import sign_up
 from tests.forking import Forked
 from tests.support import ROOT, Service, free_port, running, running_envoy
 
 # Two busy cores need more than the 5 s that expect() waits by itself.
 PATIENCE_MS = 10_000
-# The first is the same engine without a desktop's parts, and takes half the CPU.
-NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-MISSING = (
-    "The browser tests need Chromium. Install it: "
-    ".venv/bin/playwright install chromium (or: apt install chromium-headless-shell)"
-)
 # Stillness saves the time that each dialog takes to rise.
 USUAL = {"locale": "en-US", "viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
 WATCH_VIOLATIONS = """
@@ -32,24 +25,6 @@ addEventListener('securitypolicyviolation', (event) => reportViolation(
 Visit = Callable[..., Page]
 
 expect.set_options(timeout=PATIENCE_MS)
-
-
-def find_chromium() -> str | None:
-    """Return the program to start: CHROMIUM, one on the path, or the one that Playwright installed."""
-    if named := os.environ.get("CHROMIUM"):
-        return shutil.which(named)
-    if found := next(filter(None, map(shutil.which, NAMES)), None):
-        return found
-    with sync_playwright() as playwright:
-        own = playwright.chromium.executable_path
-    return own if Path(own).exists() else None
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Say once what is missing, instead of once for each test."""
-    here = Path(__file__).parent
-    if any(here in item.path.parents for item in items) and not config.option.collectonly and not find_chromium():
-        raise pytest.UsageError(MISSING)
 
 
 class Faults:
@@ -142,10 +117,7 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="session")
 def browser(playwright: Playwright) -> Iterator[Browser]:
-    arguments = ["--disable-gpu", "--disable-background-networking"]
-    if os.geteuid() == 0:
-        arguments.append("--no-sandbox")
-    browser = playwright.chromium.launch(executable_path=find_chromium(), args=arguments)
+    browser = chromium.launch(playwright)
     yield browser
     browser.close()
 

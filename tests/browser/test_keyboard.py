@@ -61,14 +61,6 @@ def test_create_and_delete_an_item(member: Page) -> None:
     assert not stored(member)
 
 
-def test_enter_in_a_field_sends_the_form(member: Page) -> None:
-    open_list(member)
-    member.get_by_test_id("new-item").press("Enter")
-    member.keyboard.type("Quick")
-    member.keyboard.press("Enter")
-    expect(names(member)).to_have_text(["Quick"])
-
-
 def test_escape_closes_a_dialog_and_the_focus_returns(member: Page) -> None:
     add_items(member, "Here")
     open_list(member)

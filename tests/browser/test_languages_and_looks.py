@@ -16,9 +16,9 @@ CHINESE = re.compile(r"[\u4e00-\u9fff]")
 @pytest.mark.parametrize(
     ("locale", "lang", "title", "heading"),
     [
-        ("en-US", "en", "todolist: todo items on a mesh", "Todo items"),
-        ("zh-CN", "zh-CN", "todolist：网格上的待办事项", "待办事项"),
-        ("de-DE", "en", "todolist: todo items on a mesh", "Todo items"),
+        ("en-US", "en", "todolist: todo items on a service mesh", "Todo items"),
+        ("zh-CN", "zh-CN", "todolist：服务网格上的待办事项", "待办事项"),
+        ("de-DE", "en", "todolist: todo items on a service mesh", "Todo items"),
     ],
 )
 def test_the_page_follows_the_browser(visit: Visit, locale: str, lang: str, title: str, heading: str) -> None:
@@ -34,7 +34,7 @@ def test_switching_the_language_translates_everything_and_is_remembered(member: 
     member.get_by_test_id("lang-switch").get_by_label("中文").check()
 
     expect(member.locator("html")).to_have_attribute("lang", "zh-CN")
-    expect(member).to_have_title("todolist：网格上的待办事项")
+    expect(member).to_have_title("todolist：服务网格上的待办事项")
     expect(status_of(member, "Buy milk")).to_have_text("已暂停")
     expect(member.get_by_role("button", name="继续：Buy milk")).to_be_visible()
     expect(member.get_by_test_id("status-filter").get_by_label("已完成")).to_be_visible()
@@ -42,7 +42,7 @@ def test_switching_the_language_translates_everything_and_is_remembered(member: 
     expect(member.locator(".range")).to_have_text("第 1–1 项，共 1 项")
     expect(member.locator("#profile-kind")).to_have_text("已登录")
     expect(member.get_by_test_id("search")).to_have_attribute("placeholder", "按名称搜索")
-    expect(member.locator("#traffic-state")).to_have_text("未开启。只读：轮流获取资料和一页列表。")
+    expect(member.locator("#traffic-state")).to_have_text("未开启。开启后轮流读取个人资料和一页列表。")
 
     member.reload()
     expect(member.locator("html")).to_have_attribute("lang", "zh-CN")
@@ -50,7 +50,7 @@ def test_switching_the_language_translates_everything_and_is_remembered(member: 
     expect(member.get_by_test_id("lang-switch").get_by_label("中文")).to_be_checked()
     member.get_by_test_id("lang-switch").get_by_label("English").check()
     expect(status_of(member, "Buy milk")).to_have_text("Paused")
-    expect(member).to_have_title("todolist: todo items on a mesh")
+    expect(member).to_have_title("todolist: todo items on a service mesh")
 
 
 def test_working_in_chinese(visit: Visit) -> None:
@@ -59,7 +59,7 @@ def test_working_in_chinese(visit: Visit) -> None:
     dialog(page).get_by_label("用户名").fill("王")
     dialog(page).get_by_label("密码", exact=True).fill("short")
     dialog(page).get_by_role("button", name="注册", exact=True).click()
-    expect(dialog(page).get_by_text("用户名需要 2 到 50 个字符。")).to_be_visible()
+    expect(dialog(page).get_by_text("用户名长度应为 2 到 50 个字符。")).to_be_visible()
     dialog(page).get_by_label("用户名").fill("王小明")
     dialog(page).get_by_label("密码", exact=True).fill(PASSWORD)
     dialog(page).get_by_role("button", name="注册", exact=True).click()
@@ -74,7 +74,7 @@ def test_working_in_chinese(visit: Visit) -> None:
     page.get_by_role("button", name="删除：买牛奶").click()
     expect(page.get_by_role("alertdialog", name="删除这一项？")).to_be_visible()
     page.get_by_role("alertdialog").get_by_role("button", name="删除").click()
-    expect(page.get_by_test_id("empty")).to_contain_text("真的没事可做")
+    expect(page.get_by_test_id("empty")).to_contain_text("还没有待办事项")
 
 
 def test_both_languages_have_the_same_texts(guest: Page) -> None:
@@ -99,7 +99,7 @@ def test_dark_follows_the_system_until_it_is_chosen(visit: Visit) -> None:
     page = open_list(visit(color_scheme="dark"))
     body, switch = page.locator("body"), page.get_by_test_id("theme-switch")
     expect(body).to_have_css("background-color", DARK)
-    expect(switch.get_by_label("Like the system")).to_be_checked()
+    expect(switch.get_by_label("Same as system")).to_be_checked()
     page.emulate_media(color_scheme="light")
     expect(body).to_have_css("background-color", LIGHT)
 
@@ -108,7 +108,7 @@ def test_dark_follows_the_system_until_it_is_chosen(visit: Visit) -> None:
     page.reload()
     expect(body).to_have_css("background-color", DARK)
     expect(switch.get_by_label("Dark")).to_be_checked()
-    switch.get_by_label("Like the system").check()
+    switch.get_by_label("Same as system").check()
     expect(body).to_have_css("background-color", LIGHT)
     switch.get_by_label("Light").check()
     page.emulate_media(color_scheme="dark")

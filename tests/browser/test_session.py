@@ -76,7 +76,7 @@ def test_register(guest: Page, unique: Callable[[str], str]) -> None:
     expect(guest.get_by_test_id("profile-name")).to_have_text(name)
     expect(guest.locator("#profile-kind")).to_have_text("Logged in")
     expect(guest.get_by_test_id("profile-variant")).to_have_text(re.compile("^v[12]$"))
-    expect(guest.get_by_test_id("empty")).to_contain_text("Nothing to do. Really.")
+    expect(guest.get_by_test_id("empty")).to_contain_text("Nothing to do yet")
     expect(guest.get_by_test_id("login")).to_be_hidden()
     expect(guest.get_by_test_id("users")).to_be_hidden()
     cookie = next(cookie for cookie in guest.context.cookies() if cookie["name"] == "jwtToken")
@@ -129,7 +129,7 @@ def test_too_many_wrong_passwords(guest: Page, visit: Visit, faults: Faults, uni
     open_list(guest)
     guest.get_by_test_id("login").click()
     submit(guest, "Log in", name, PASSWORD)
-    refusal = re.compile(r"^Too many tries\. Try again in 1[45] minutes\.$")
+    refusal = re.compile(r"^Too many attempts\. Try again in 1[45] minutes\.$")
     expect(dialog(guest).get_by_role("alert")).to_have_text(refusal)
     expect(guest.locator("#profile-kind")).to_have_text("Guest")
 
@@ -148,7 +148,7 @@ def test_a_taken_name(guest: Page, visit: Visit, faults: Faults, unique: Callabl
     expect(guest.get_by_test_id("profile-name")).to_have_text(free)
 
 
-def test_errors_stand_beside_their_fields(guest: Page) -> None:
+def test_errors_stand_beside_their_fields_until_the_form_is_another(guest: Page) -> None:
     open_list(guest)
     writes = requests_of(guest, "POST", path="/")
     guest.get_by_test_id("register").click()
@@ -159,20 +159,12 @@ def test_errors_stand_beside_their_fields(guest: Page) -> None:
 
     dialog(guest).get_by_role("button", name="Have an account? Log in").click()
     expect(dialog(guest).get_by_role("heading")).to_have_text("Log in")
+    expect(dialog(guest).get_by_text("The user name needs 2 to 50 characters.")).to_be_hidden()
+    expect(dialog(guest).get_by_label("User name")).to_have_value("a")
     submit(guest, "Log in", "", "")
     expect(field_error(guest, "User name")).to_have_text("Enter your user name.")
     expect(field_error(guest, "Password")).to_have_text("Enter your password.")
     assert not writes
-
-
-def test_switching_between_the_forms_takes_the_errors_away(guest: Page) -> None:
-    open_list(guest)
-    guest.get_by_test_id("register").click()
-    submit(guest, "Register", "a", "short")
-    expect(field_error(guest, "User name")).to_be_visible()
-    dialog(guest).get_by_role("button", name="Have an account? Log in").click()
-    expect(dialog(guest).get_by_text("The user name needs 2 to 50 characters.")).to_be_hidden()
-    expect(dialog(guest).get_by_label("User name")).to_have_value("a")
 
 
 def test_what_the_service_refuses_stands_beside_the_field(guest: Page, faults: Faults) -> None:
@@ -206,7 +198,7 @@ def test_a_session_that_ended_elsewhere(member: Page) -> None:
     expect(member.locator("#profile-kind")).to_have_text("Logged in")
     member.context.clear_cookies()
     member.get_by_role("button", name="Reload the profile").click()
-    expect(member.locator("#toast-status")).to_have_text("Your session is over: you see the shared list again")
+    expect(member.locator("#toast-status")).to_have_text("Your session has ended: you now see the shared list")
     expect(member.locator("#profile-kind")).to_have_text("Guest")
     expect_settled(member)
     expect(row(member, "Mine")).to_have_count(0)

@@ -1,4 +1,4 @@
-// Runs before the first paint, so that neither the theme nor the language flashes.
+// Runs before the first paint, so that the page does not flash in the wrong theme or language.
 (() => {
   const read = (name) => {
     try { return localStorage.getItem(name); } catch { return null; }

@@ -1,7 +1,8 @@
 import { parseServedBy, parseServerTiming } from './timing.js';
 
-// Longer than the gateway's own timeout for an upstream, so that its answer wins.
-const TIMEOUT_MS = 20_000;
+// Longer than any gateway needs, so that its answer wins: it calls user for the keys of the session, and then the
+// service that was asked for, and on Knative it waits up to 30 s for each of them to start (UPSTREAM_TIMEOUT).
+const TIMEOUT_MS = 65_000;
 
 /**
  * @typedef {object} Item
@@ -16,7 +17,7 @@ const TIMEOUT_MS = 20_000;
  * @typedef {{name: string, avatar: string, userid: string, access: string, version: string}} Profile
  * @typedef {{key: string, name: string, authority: string}} Account
  *
- * @typedef {object} Call what one request of this page showed about its path
+ * @typedef {object} Call what one request of this page shows about its path
  * @property {string} method
  * @property {string} path with its query
  * @property {number} status 0 when there was no answer
@@ -26,7 +27,7 @@ const TIMEOUT_MS = 20_000;
  * @property {boolean} failed
  */
 
-/** An answer that is no success, or no answer at all. */
+/** A failed request: an error response, an invalid one, or none at all. */
 export class ApiError extends Error {
   /**
    * @param {'http' | 'network' | 'timeout' | 'protocol'} kind
@@ -43,12 +44,12 @@ export class ApiError extends Error {
   }
 }
 
-/** @param {unknown} error @returns {boolean} whether the page itself gave the request up */
+/** @param {unknown} error @returns {boolean} whether the page itself cancelled the request */
 export const isAborted = (error) => error instanceof DOMException && error.name === 'AbortError';
 
 const listeners = new Set();
 
-/** @param {(call: Call) => void} listener called after each request that was not given up */
+/** @param {(call: Call) => void} listener called after each request that was not cancelled */
 export const onCall = (listener) => { listeners.add(listener); };
 
 /**
@@ -74,7 +75,7 @@ export const changeItem = async (changes) => (await send('PUT', '/api/rule', { j
 export async function deleteItems(keys) { await send('DELETE', '/api/rule', { json: { key: keys } }); }
 
 /**
- * The profile, and the variant of user that answered.
+ * The profile, and the version of user that answered.
  * @param {AbortSignal} [signal]
  * @returns {Promise<{profile: Profile, version: string}>}
  */
@@ -96,7 +97,7 @@ export async function logOut() { await send('POST', '/api/login/outLogin', { jso
 /** @returns {Promise<Account[]>} */
 export const listAccounts = async () => (await send('GET', '/api/users')).body;
 
-/** Reads a path for its path alone: gentle traffic. @param {string} path @param {AbortSignal} signal */
+/** Sends a GET request whose response body is of no interest. @param {string} path @param {AbortSignal} signal */
 export async function probe(path, signal) { await send('GET', path, { signal }); }
 
 async function send(method, path, { json, signal } = {}) {
@@ -112,7 +113,7 @@ async function send(method, path, { json, signal } = {}) {
       body: json && JSON.stringify(json),
     });
   } catch (error) {
-    if (signal?.aborted) throw new DOMException('given up', 'AbortError');
+    if (signal?.aborted) throw new DOMException('cancelled', 'AbortError');
     report(method, path, started, null);
     throw new ApiError(timeout.aborted ? 'timeout' : 'network');
   }
@@ -129,7 +130,7 @@ async function readBody(response, signal) {
   try {
     return response.status === 204 ? undefined : await response.json();
   } catch {
-    if (signal?.aborted) throw new DOMException('given up', 'AbortError');
+    if (signal?.aborted) throw new DOMException('cancelled', 'AbortError');
     return undefined;
   }
 }

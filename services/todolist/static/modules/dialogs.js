@@ -2,7 +2,7 @@ import { byId, el } from './dom.js';
 import { formatNumber, hasText, t } from './i18n.js';
 import { errorText } from './messages.js';
 
-/** Wires what all dialogs share: their close buttons, and that a busy one stays open. */
+/** Sets up what all dialogs share: close buttons that wait for a running request, and character counters. */
 export function setUpDialogs() {
   for (const dialog of document.querySelectorAll('dialog')) {
     dialog.addEventListener('click', (event) => {
@@ -17,7 +17,7 @@ export function setUpDialogs() {
 }
 
 /**
- * Opens a dialog with clean messages; afterwards the focus goes back to where it was, or to the fallback.
+ * Opens a dialog without old error messages; afterwards the focus goes back to where it was, or to the fallback.
  * @param {HTMLDialogElement} dialog
  * @param {() => HTMLElement | null} [fallback] where the focus goes if its old place is gone
  */
@@ -33,7 +33,7 @@ export function openDialog(dialog, fallback = () => byId('items-heading')) {
 }
 
 /**
- * Sends a dialog's form: one submit at a time, errors beside their fields, the text stays when it fails.
+ * Sends a dialog's form: one submit at a time, errors beside their fields; after a failure the form keeps its text.
  * @param {HTMLDialogElement} dialog
  * @param {object} options
  * @param {(values: Record<string, string>) => Record<string, string>} [options.check] field name to error text
@@ -62,7 +62,7 @@ export function handleForm(dialog, { check = () => ({}), submit, special = () =>
   });
 }
 
-/** @param {string} text @returns {number} its characters as the services count them */
+/** @param {string} text @returns {number} the number of characters, as the services count them */
 export const lengthOf = (text) => [...text.trim()].length;
 
 function fieldTexts(form, error) {
@@ -98,7 +98,7 @@ function showFormError(form, error, special) {
   box.hidden = false;
 }
 
-/** Takes all messages away. @param {HTMLDialogElement} dialog */
+/** Removes all error messages. @param {HTMLDialogElement} dialog */
 export function clearErrors(dialog) {
   for (const box of dialog.querySelectorAll('.form-error, .field-error')) {
     box.hidden = true;

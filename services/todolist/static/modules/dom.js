@@ -24,7 +24,7 @@ export const el = (tag, props, ...children) => fill(document.createElement(tag),
 export const svg = (tag, props, ...children) => fill(document.createElementNS(SVG, tag), props, children);
 
 /**
- * An icon that says nothing to screen readers: its button or text does.
+ * An icon, hidden from screen readers: the button or text that it belongs to has the words.
  * @param {keyof typeof ICONS} name
  * @returns {SVGElement}
  */
@@ -35,7 +35,7 @@ export function drawIcons() {
   for (const node of document.querySelectorAll('svg[data-icon]')) drawIcon(node, node.dataset.icon);
 }
 
-/** @returns {boolean} whether the reader asked for less motion */
+/** @returns {boolean} whether the browser asks for less motion */
 export const prefersStill = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
 
 function drawIcon(node, name) {

@@ -33,8 +33,8 @@ export const onLanguageChange = (listener) => { listeners.add(listener); };
 /**
  * The text of a key in the current language.
  * @param {string} key
- * @param {Record<string, string | number>} [values] for the {places}; `count` also chooses the plural
- * @returns {string} the key itself if there is no such text
+ * @param {Record<string, string | number>} [values] for the {placeholders}; `count` also chooses the plural
+ * @returns {string} the key itself if there is no text for it
  */
 export function t(key, values = {}) {
   let text = LOCALES[language].texts[key];
@@ -85,7 +85,7 @@ export function formatWait(seconds) {
   return seconds < 90 ? formats.seconds.format(Math.max(1, Math.ceil(seconds))) : formats.minutes.format(Math.ceil(seconds / 60));
 }
 
-/** @param {string} iso @returns {string} the full date and time, in the reader's time zone */
+/** @param {string} iso @returns {string} the full date and time, in the browser's time zone */
 export const formatTime = (iso) => formats.time.format(new Date(iso));
 
 /** @param {string} iso @returns {string} such as 3 minutes ago */
@@ -95,7 +95,7 @@ export function formatAgo(iso) {
   let value = seconds;
   for (const [unit, size] of steps) {
     if (Math.abs(value) < size) {
-      // Seconds that jump at each look would only be noise.
+      // Seconds would change at each update: "now" is enough.
       return formats.ago.format(unit === 'second' ? 0 : Math.ceil(value), unit);
     }
     value /= size;

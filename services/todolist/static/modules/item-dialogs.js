@@ -8,15 +8,15 @@ import { toast } from './messages.js';
 const NAMES_SHOWN = 5;
 
 /**
- * Wires the dialogs that create, change and delete items.
- * @param {{created: (item: import('./api.js').Item) => void, changed: (item: import('./api.js').Item) => void, deleted: (keys: string[]) => void}} done called once it is done
- * @returns {{create: () => void, edit: (item: import('./api.js').Item) => void, remove: (items: import('./api.js').Item[]) => void}} what opens them
+ * Sets up the dialogs that create, change and delete items.
+ * @param {{created: (item: import('./api.js').Item) => void, changed: (item: import('./api.js').Item) => void, deleted: (keys: string[]) => void}} done called after the service has confirmed the change
+ * @returns {{create: () => void, edit: (item: import('./api.js').Item) => void, remove: (items: import('./api.js').Item[]) => void}} functions that open them
  */
 export function setUpItemDialogs({ created, changed, deleted }) {
   const form = byId('item-dialog').querySelector('form');
   /** @type {import('./api.js').Item | null} */
   let editing = null;
-  let doomed = [];
+  let deleting = [];
 
   handleForm(byId('item-dialog'), {
     check({ name, desc }) {
@@ -39,7 +39,7 @@ export function setUpItemDialogs({ created, changed, deleted }) {
 
   handleForm(byId('confirm-dialog'), {
     async submit() {
-      const keys = doomed.map((item) => item.key);
+      const keys = deleting.map((item) => item.key);
       await deleteItems(keys);
       deleted(keys);
     },
@@ -61,7 +61,7 @@ export function setUpItemDialogs({ created, changed, deleted }) {
     create: () => openItem(null),
     edit: openItem,
     remove(items) {
-      doomed = items;
+      deleting = items;
       byId('confirm-title').textContent = t('delete.title', { count: items.length });
       byId('confirm-text').textContent = t('delete.text');
       byId('confirm-submit').textContent = t('delete.submit');

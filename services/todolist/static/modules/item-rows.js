@@ -1,14 +1,14 @@
 import { byId, el, icon } from './dom.js';
 import { currentLanguage, formatAgo, formatTime, t } from './i18n.js';
 
-/** Statuses in the order of a thing's life, with their icons. */
+/** Statuses in the order of an item's life, with their icons. */
 export const STATUSES = [
   { status: 1, icon: 'progress' },
   { status: 3, icon: 'pause' },
   { status: 2, icon: 'check' },
   { status: 0, icon: 'ban' },
 ];
-const REST_MS = 30_000;
+const REFRESH_MS = 30_000;
 
 /**
  * @typedef {object} RowActions
@@ -21,11 +21,11 @@ const REST_MS = 30_000;
 /** @type {Map<string, {row: HTMLElement, stamp: string}>} the rows and what they show */
 const shown = new Map();
 
-/** Keeps the relative times true. */
+/** Keeps the relative times up to date. */
 export function setUpRows() {
   setInterval(() => {
     for (const time of byId('rows').querySelectorAll('time')) time.textContent = formatAgo(time.dateTime);
-  }, REST_MS);
+  }, REFRESH_MS);
 }
 
 /**
@@ -59,7 +59,7 @@ export function setRowBusy(key, busy) {
   shown.get(key)?.row.setAttribute('aria-busy', String(busy));
 }
 
-/** Draws the eye to a row. @param {string} key @returns {boolean} whether the row is there */
+/** Highlights a row for a moment. @param {string} key @returns {boolean} whether the row is there */
 export function flashRow(key) {
   const row = shown.get(key)?.row;
   if (!row) return false;

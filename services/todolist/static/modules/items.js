@@ -13,14 +13,14 @@ let query = readQuery(location.search);
 /** @type {import('./api.js').ItemPage | null} */
 let answer = null;
 let failure = null;
-/** @type {AbortController | null} the newest load; an older one never shows anything */
+/** @type {AbortController | null} the newest load; the result of an older one is ignored */
 let newest = null;
 const selected = new Set();
 let lastTicked = null;
 const writing = new Set();
 let dialogs;
 
-/** Wires the list and loads it. */
+/** Sets up the list and loads it. */
 export function setUpItems() {
   dialogs = setUpItemDialogs({ created: afterCreate, changed: afterChange, deleted: afterDelete });
   setUpRows();
@@ -41,7 +41,7 @@ export function setUpItems() {
   load();
 }
 
-/** Loads the list from its beginning: it belongs to somebody else now. */
+/** Loads the first page of the list of somebody else: a user who logged in, or the guest. */
 export function reloadForNewOwner() {
   selected.clear();
   answer = null;
@@ -157,7 +157,7 @@ function setUpSearch() {
     if (name !== query.name) go({ name, page: 1 }, { replace: true });
   };
   const soon = (event) => {
-    // While an input method composes, the text is not yet what the reader means.
+    // While an input method is composing, the text is not final.
     if (event.isComposing) return;
     clearTimeout(timer);
     timer = setTimeout(run, TYPING_MS);

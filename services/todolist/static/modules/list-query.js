@@ -1,16 +1,16 @@
-/** The most items that pages can reach; the rule service refuses pages beyond. */
+/** Pages reach only this many items; the rule service refuses later pages. */
 export const WINDOW = 10_000;
 export const PAGE_SIZES = [10, 20, 50, 100];
 export const SORT_FIELDS = ['name', 'status', 'createdAt', 'updatedAt'];
 const DEFAULT_SORTER = 'createdAt_descend';
 
 /**
- * What the list shows; it lives in the address, so that reload and back keep it.
+ * What the list shows; it is kept in the address, for reloads and the back button.
  * @typedef {{name: string, statuses: number[], sorter: string, page: number, size: number}} ListQuery
  */
 
 /**
- * Reads the query from an address; what does not fit becomes the default.
+ * Reads the query from an address; invalid values become the defaults.
  * @param {string} search such as "?q=milk&status=1,3"
  * @returns {ListQuery}
  */
@@ -29,7 +29,7 @@ export function readQuery(search) {
 }
 
 /**
- * Writes the query as an address, without what is the default.
+ * Writes the query as an address, without the defaults.
  * @param {ListQuery} query
  * @returns {string}
  */
@@ -41,7 +41,7 @@ export function writeQuery(query) {
   if (query.page > 1) params.set('page', String(query.page));
   if (query.size !== 20) params.set('size', String(query.size));
   const text = params.toString().replaceAll('%2C', ',');
-  // A path that begins with two slashes would be another site's address.
+  // Absolute, because a path that begins with two slashes would be the address of another site.
   const page = location.origin + location.pathname;
   return text ? `${page}?${text}` : page;
 }

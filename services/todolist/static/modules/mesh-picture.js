@@ -23,9 +23,9 @@ export class MeshPicture {
     this.nodes = svg('g');
     this.edges = svg('g');
     this.labels = svg('g');
-    const lights = svg('g');
-    place.append(svg('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}` }, this.edges, lights, this.nodes, this.labels));
-    this.pulses = new Pulses(lights);
+    const dots = svg('g');
+    place.append(svg('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}` }, this.edges, dots, this.nodes, this.labels));
+    this.pulses = new Pulses(dots);
     /** @type {Map<string, {leaf: object, edge: SVGPathElement, trunk: SVGPathElement | null, x: number, width: number}>} */
     this.ends = new Map();
   }
@@ -61,7 +61,7 @@ export class MeshPicture {
   }
 
   /**
-   * Lets lights run for one call.
+   * Animates one call.
    * @param {import('./api.js').Call} call
    * @param {ReturnType<import('./mesh-stats.js').MeshStats['add']>} hops
    */
@@ -162,7 +162,7 @@ function subtitle(leaf, width) {
 
 const podsText = (leaf, room) => (leaf.instances.size > 1 ? t('mesh.pods', { count: leaf.instances.size }) : shorten(leaf.lastInstance ?? '', room));
 
-// The end of a pod's name is what tells it from its brothers.
+// Pods of one version differ only in the end of their names.
 const shorten = (instance, room = 15) => (instance.length > room ? `…${instance.slice(1 - room)}` : instance);
 
 function edgeLabel(x, y, leaf, room = ROOMY) {

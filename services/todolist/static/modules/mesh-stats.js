@@ -1,15 +1,16 @@
 const REMEMBERED = 60;
 const COLD_MS = 250;
 const CALLS_KEPT = 20;
+const INSTANCES_KEPT = 100;
 
 /**
- * What this page saw of one version of a service.
+ * What this page has seen of one version of a service.
  * @typedef {object} Leaf
  * @property {string} service
  * @property {string | null} version null until the first answer, for a service without known versions
  * @property {string} id such as "user-v1", or "rule" for the first version of a service
  * @property {number} count calls it answered
- * @property {number} failed calls it answered with a server error, or did not answer
+ * @property {number} failed calls that got a server error or no answer
  * @property {boolean} failing whether the newest call failed
  * @property {number[]} durations the newest ones, in ms
  * @property {Set<string>} instances
@@ -19,7 +20,7 @@ const CALLS_KEPT = 20;
 
 /** Counts calls by the path they took. */
 export class MeshStats {
-  /** Instances ever seen by this page: a reset of the counts makes none of them cold again. */
+  /** Instances that this page has ever seen: resetting the counts does not make them cold again. */
   #seen = new Set();
 
   constructor() { this.reset(); }
@@ -29,7 +30,7 @@ export class MeshStats {
     this.gateway = makeLeaf('todolist', null, 'todolist');
     /** @type {Leaf[]} */
     this.leaves = [makeLeaf('user', 'v1', 'user-v1'), makeLeaf('user', 'v2', 'user-v2'), makeLeaf('rule', null, 'rule')];
-    /** Calls to a service of several versions that no version answered. @type {Map<string, number>} */
+    /** Calls that got no answer, to services of which several versions are known. @type {Map<string, number>} */
     this.lost = new Map();
     /** @type {(import('./api.js').Call & {cold: boolean[]})[]} newest first */
     this.calls = [];
@@ -46,6 +47,31 @@ export class MeshStats {
     const hops = call.upstreams.map((upstream) => this.#addUpstream(upstream));
     this.calls = [{ ...call, cold: hops.map((hop) => hop.cold) }, ...this.calls].slice(0, CALLS_KEPT);
     return hops;
+  }
+
+  /** @returns {object} what `restore` takes, of a limited size: of many pods only the newest */
+  toJSON() {
+    const plain = (leaf) => ({ ...leaf, instances: newest(leaf.instances) });
+    return {
+      gateway: plain(this.gateway),
+      leaves: this.leaves.map(plain),
+      lost: [...this.lost],
+      calls: this.calls,
+      seen: newest(this.#seen),
+    };
+  }
+
+  /**
+   * Continues from what `toJSON` returned.
+   * @param {any} stored
+   * @throws {TypeError} if it is something else; the counts are then undefined until a reset
+   */
+  restore(stored) {
+    this.gateway = readLeaf(stored.gateway);
+    this.leaves = stored.leaves.map(readLeaf);
+    this.lost = new Map(stored.lost.map(([service, count]) => [String(service), toNumber(count)]));
+    this.calls = stored.calls.slice(0, CALLS_KEPT);
+    this.#seen = new Set(stored.seen);
   }
 
   /** @param {string} service @returns {Leaf[]} its versions, in order */
@@ -103,3 +129,20 @@ export function median(values) {
 const makeLeaf = (service, version, id) => ({
   service, version, id, count: 0, failed: 0, failing: false, durations: [], instances: new Set(), lastInstance: null, cold: { count: 0, ms: 0 },
 });
+
+const readLeaf = (stored) => ({
+  service: String(stored.service),
+  version: stored.version === null ? null : String(stored.version),
+  id: String(stored.id),
+  count: toNumber(stored.count),
+  failed: toNumber(stored.failed),
+  failing: Boolean(stored.failing),
+  durations: stored.durations.map(toNumber).slice(-REMEMBERED),
+  instances: new Set(stored.instances.map(String)),
+  lastInstance: stored.lastInstance === null ? null : String(stored.lastInstance),
+  cold: { count: toNumber(stored.cold.count), ms: toNumber(stored.cold.ms) },
+});
+
+const newest = (set) => [...set].slice(-INSTANCES_KEPT);
+
+const toNumber = (value) => Number(value) || 0;

@@ -5,15 +5,19 @@ import { kindOf, MeshPicture } from './mesh-picture.js';
 import { median, MeshStats } from './mesh-stats.js';
 import { toast } from './messages.js';
 
+// The number in it changes with the shape of what is stored.
+const STORED = 'todolist.mesh.1';
+
 const stats = new MeshStats();
 let picture;
 let waiting = false;
 
-/** Wires the panel: from here on each call of the page shows up in it. */
+/** Sets up the panel: it shows each call from now on. */
 export function setUpMesh() {
   picture = new MeshPicture(byId('picture'));
   byId('mesh-reset').addEventListener('click', () => {
     stats.reset();
+    store();
     draw();
     toast(t('mesh.wasReset'));
   });
@@ -25,7 +29,25 @@ export function setUpMesh() {
   });
   onLanguageChange(draw);
   document.addEventListener('visibilitychange', () => { if (!document.hidden) draw(); });
-  draw();
+  addEventListener('pagehide', store);
+  drawStored();
+}
+
+/** Keeps the counts for a reload of this tab. */
+function store() {
+  try { sessionStorage.setItem(STORED, JSON.stringify(stats)); } catch { /* storage is blocked or full: the counts last for this page */ }
+}
+
+/** Draws what was counted before a reload; starts at zero if it cannot be read or drawn. */
+function drawStored() {
+  try {
+    const stored = JSON.parse(sessionStorage.getItem(STORED));
+    if (stored) stats.restore(stored);
+    draw();
+  } catch {
+    stats.reset();
+    draw();
+  }
 }
 
 function drawSoon() {

@@ -4,9 +4,9 @@ import { formatWait, hasText, t } from './i18n.js';
 const TOAST_MS = 5000;
 
 /**
- * What went wrong, in the reader's language; the server's own words where there is no text of ours.
+ * What went wrong, in the language of the page; in the server's own words where the page has no text for it.
  * @param {unknown} error
- * @param {Record<number, string>} [special] keys of texts for statuses that mean something special here
+ * @param {Record<number, string>} [special] keys of texts for statuses that have a special meaning here
  * @returns {string}
  */
 export function errorText(error, special = {}) {
@@ -22,7 +22,7 @@ export function errorText(error, special = {}) {
 }
 
 /**
- * A short note about something that happened; it goes by itself and is read out.
+ * A short message that disappears by itself; screen readers read it out.
  * @param {string} text
  * @param {'status' | 'alert'} [kind]
  */
@@ -33,8 +33,8 @@ export function toast(text, kind = 'status') {
 }
 
 /**
- * Reads a text out without showing it. Each part of the page has a region of its own: in a common one, what comes
- * at the same time would take each other's place unheard.
+ * Has screen readers read a text out without showing it. Each part of the page has a live region of its own: in a
+ * shared one, a second text would replace the first before it is read.
  * @param {string} text
  * @param {'items' | 'session'} part
  */

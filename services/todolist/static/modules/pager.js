@@ -45,7 +45,7 @@ export function drawPager(answer, { goTo, resize }) {
 /** @param {import('./api.js').ItemPage} answer @returns {number} the last page that can be read */
 export const lastPage = ({ total, pageSize }) => Math.max(1, Math.min(Math.ceil(total / pageSize), Math.floor(WINDOW / pageSize)));
 
-/** @param {import('./api.js').ItemPage} answer @returns {string} such as 134, or 10,000+ when nobody counted further */
+/** @param {import('./api.js').ItemPage} answer @returns {string} such as 134, or 10,000+ when the service stopped counting there */
 const totalText = ({ total, totalIsExact }) => formatNumber(total) + (totalIsExact === false ? '+' : '');
 
 function pageNumbers(current, last) {

@@ -2,7 +2,7 @@ import { currentLanguage, setLanguage } from './i18n.js';
 
 const THEME = 'todolist.theme';
 
-/** Wires the language and theme switches. */
+/** Sets up the language and theme switches. */
 export function setUpPreferences() {
   wire('lang', currentLanguage(), setLanguage);
   wire('theme', document.documentElement.dataset.theme ?? 'auto', setTheme);

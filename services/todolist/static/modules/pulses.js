@@ -3,27 +3,27 @@ import { prefersStill, svg } from './dom.js';
 const HOP_MS = 260;
 const MOST = 36;
 
-/** Lights that run along the edges of the picture, one for each call. */
+/** Dots that move along the edges of the picture, one for each hop of a call. */
 export class Pulses {
   #running = [];
   #frame = 0;
 
-  /** @param {SVGElement} layer where the lights are drawn */
+  /** @param {SVGElement} layer where the dots are drawn */
   constructor(layer) { this.layer = layer; }
 
   /**
-   * Sends a light along these edges, one after the other.
+   * Sends a dot along these edges, one after the other.
    * @param {SVGPathElement[]} paths
    * @param {string} kind a class that gives the colour
-   * @param {boolean} failed it ends in a red ring instead of arriving
+   * @param {boolean} failed whether it ends in a red ring
    */
   send(paths, kind, failed) {
     if (!paths.length || document.hidden || this.#running.length >= MOST) return;
     if (prefersStill()) return this.#blink(paths, failed);
-    const light = svg('circle', { class: `pulse ${kind}${failed ? ' failed' : ''}`, r: failed ? 4.5 : 4 });
-    this.layer.append(light);
-    const pulse = { paths, light, failed, started: performance.now() };
-    // Put in its place at once: until the next frame it would shine in the corner of the picture.
+    const dot = svg('circle', { class: `pulse ${kind}${failed ? ' failed' : ''}`, r: failed ? 4.5 : 4 });
+    this.layer.append(dot);
+    const pulse = { paths, dot, failed, started: performance.now() };
+    // Placed at once: until the next frame it would otherwise show in the corner of the picture.
     if (this.#move(pulse, pulse.started)) this.#running.push(pulse);
     this.#frame ||= requestAnimationFrame((now) => this.#step(now));
   }
@@ -33,21 +33,21 @@ export class Pulses {
     this.#frame = this.#running.length ? requestAnimationFrame((next) => this.#step(next)) : 0;
   }
 
-  #move({ paths, light, failed, started }, now) {
+  #move({ paths, dot, failed, started }, now) {
     const along = Math.max(0, (now - started) / HOP_MS);
     const path = paths[Math.floor(along)];
     if (path?.isConnected) {
       const part = along % 1;
       const point = path.getPointAtLength(path.getTotalLength() * part);
-      light.setAttribute('cx', point.x);
-      light.setAttribute('cy', point.y);
+      dot.setAttribute('cx', point.x);
+      dot.setAttribute('cy', point.y);
       return true;
     }
     if (failed && path === undefined) {
-      const ring = light.animate([{ r: '4px', opacity: 1 }, { r: '15px', opacity: 0 }], { duration: 420, easing: 'ease-out' });
-      ring.onfinish = () => light.remove();
+      const ring = dot.animate([{ r: '4px', opacity: 1 }, { r: '15px', opacity: 0 }], { duration: 420, easing: 'ease-out' });
+      ring.onfinish = () => dot.remove();
     } else {
-      light.remove();
+      dot.remove();
     }
     return false;
   }

@@ -6,7 +6,7 @@ import { announce, errorText, toast } from './messages.js';
 
 const GUEST = 'guest';
 
-/** @type {{profile: import('./api.js').Profile, version: string} | null} the last profile that came */
+/** @type {{profile: import('./api.js').Profile, version: string} | null} the newest profile */
 let known = null;
 let away = false;
 let newest = null;
@@ -14,8 +14,8 @@ let registering = false;
 let ownerChanged = () => {};
 
 /**
- * Wires the session corner and loads the profile.
- * @param {{onOwnerChange: () => void}} options called when the list belongs to somebody else than before
+ * Sets up the session corner and loads the profile.
+ * @param {{onOwnerChange: () => void}} options called when another user logged in or out
  */
 export function setUpSession({ onOwnerChange }) {
   ownerChanged = onOwnerChange;
@@ -95,7 +95,7 @@ function setLabel(button, text) {
 
 function showAvatar(path) {
   const image = byId('profile-avatar');
-  // A path of another origin would only be refused by the policy, with an error in the console.
+  // The Content-Security-Policy refuses images of other origins, and the browser reports each in its console.
   const fits = path?.startsWith('/') && !path.startsWith('//');
   image.hidden = !fits;
   byId('profile-none').hidden = fits;
@@ -136,13 +136,13 @@ function setUpAccountForm() {
       await (registering ? register : logIn)(name, values.password);
       form.reset();
       toast(t('session.welcome', { name }));
-      becomeSomebody();
+      switchUser();
     },
   });
 
   byId('account-other').addEventListener('click', () => {
     registering = !registering;
-    // What was wrong in one form says nothing about the other.
+    // The errors of one form do not apply to the other.
     clearErrors(dialog);
     drawAccount();
     userName.focus();
@@ -184,7 +184,7 @@ async function leave() {
   try {
     await logOut();
     toast(t('session.bye'));
-    await becomeSomebody();
+    await switchUser();
     byId('login').focus();
   } catch (error) {
     toast(errorText(error), 'alert');
@@ -193,8 +193,8 @@ async function leave() {
   }
 }
 
-async function becomeSomebody() {
-  // Without the old profile, a failing one cannot show the wrong person.
+async function switchUser() {
+  // Forgotten first: if the new profile fails to load, the page must not show the old one.
   known = null;
   draw();
   ownerChanged();

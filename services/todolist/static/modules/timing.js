@@ -1,9 +1,9 @@
 /**
- * One call that the gateway made for an answer, read from Server-Timing.
+ * One call that the gateway made to answer a request, read from Server-Timing.
  * @typedef {object} Upstream
  * @property {string} service such as "user"
- * @property {string | null} version such as "v1"; null when nobody answered
- * @property {string | null} instance the pod or host:port; null when nobody answered
+ * @property {string | null} version such as "v1"; null when there was no answer
+ * @property {string | null} instance the pod or host:port; null when there was no answer
  * @property {number} ms as the gateway measured it
  * @property {boolean} failed
  */
@@ -21,7 +21,7 @@ export function parseServedBy(value) {
 /**
  * Reads a Server-Timing header.
  * @param {string | null} header
- * @param {number} [status] of the answer: when it is a server error, its last upstream call is what failed
+ * @param {number} [status] of the answer; a server error means that the last upstream call failed
  * @returns {Upstream[]}
  */
 export function parseServerTiming(header, status = 200) {

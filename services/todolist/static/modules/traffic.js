@@ -6,7 +6,7 @@ const MOST_IN_FLIGHT = 4;
 const FIRST_WAIT_S = 1;
 const LONGEST_WAIT_S = 30;
 
-/** Only reading: traffic never changes anything. After an error each path waits on its own. */
+/** Traffic only reads. After an error only the path that failed pauses. */
 const targets = ['/api/currentUser', '/api/rule?pageSize=5'].map((path) => ({ path, wait: 0, waitUntil: 0, failures: 0, inFlight: 0 }));
 
 let timer = 0;
@@ -15,7 +15,7 @@ let inFlight = 0;
 let stopped = new AbortController();
 let stoppedByHiding = false;
 
-/** Wires the switch and the slider of gentle traffic. */
+/** Sets up the switch and the slider of gentle traffic. */
 export function setUpTraffic() {
   byId('traffic-toggle').addEventListener('click', () => (timer ? stop() : start()));
   byId('traffic-rate').addEventListener('input', () => {
@@ -70,7 +70,7 @@ async function ask(target) {
     await probe(target.path, signal);
     target.failures = 0;
   } catch (error) {
-    // A refusal such as 404 is an answer; only an overloaded or absent service needs quiet.
+    // A client error such as 404 is no reason to pause; a service that is overloaded or unavailable is.
     if (!isAborted(error) && (error.status === 0 || error.status === 429 || error.status >= 500)) {
       const own = Math.min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** target.failures);
       target.failures += 1;
@@ -109,7 +109,7 @@ function stateText(name, count) {
 
 const waitingTarget = () => targets.find((target) => target.waitUntil > performance.now());
 
-// A live region that is written again is read again.
+// Screen readers read a live region again each time it is written.
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
