@@ -6,50 +6,65 @@
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from tests.bench import report
 from tests.bench.system import References, System
+from tests.conftest import running_postgres
 from tests.support import ROOT
 from tests.wrk import require_wrk
 
-ROUNDS, QUICK_ROUNDS = 12, 4
+# Of two checkouts the difference counts, and soon.
+ROUNDS, SECONDS = 8, 2
+QUICK_ROUNDS, QUICK_SECONDS = 5, 1
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare with the services of this checkout")
-    other = parser.parse_args().against
+    parser.add_argument("--rounds", type=int, help=f"{ROUNDS}, or {QUICK_ROUNDS} with --against")
+    options = parser.parse_args()
     require_wrk()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="todolist-bench-") as name, ExitStack() as stack:
+        directory = Path(name)
         references = References(stack)
-        checkouts = [ROOT, other.resolve()] if other else [ROOT]
-        systems = [
-            System(checkout, Path(name) / str(number), references, stack) for number, checkout in enumerate(checkouts)
-        ]
-        if not other:
-            say("Comparing pages of 1,000 and of 1,000,000 items")
-            systems[0].compare_pages()
-        measure(references, systems, QUICK_ROUNDS if other else ROUNDS)
-    text = report.compare(*systems) if other else report.write(systems[0])
-    print(text)
-    say(f"after {time.monotonic() - started:.0f} s")
+        system = System(ROOT, directory / "this", references, stack)
+        if options.against:
+            systems = (system, System(options.against.resolve(), directory / "other", references, stack))
+            measure(references, systems, options.rounds or QUICK_ROUNDS, QUICK_SECONDS)
+            print(report.compare(*systems))
+        else:
+            compare_pages(system)
+            measure(references, (system,), options.rounds or ROUNDS, SECONDS)
+            print(report.write(system))
+    say(f"{time.monotonic() - started:.0f} s")
 
 
-def measure(references: References, systems: list[System], rounds: int) -> None:
-    """Send each kind of request and start each process once a round, in turn."""
+def compare_pages(system: System) -> None:
+    """Compare short and long lists on both databases."""
+    say("Pages of 1,000 and of 1,000,000 items")
+    system.compare_pages(system.sqlite("short"), system.sqlite("longest"))
+    with running_postgres() as server:
+        for name in ("short", "longest"):
+            server.psql(f"CREATE DATABASE {name}")
+        system.compare_pages(server.get_uri("short"), server.get_uri("longest"))
+
+
+def measure(references: References, systems: Sequence[System], rounds: int, seconds: int) -> None:
+    """Send each kind of request once a round, and then start each process once a round."""
     for number in range(rounds):
         say(f"Load, round {number + 1} of {rounds}")
-        references.hello.run()
-        references.hop.run()
+        references.hello.run(seconds)
+        references.hop.run(seconds)
         for name in systems[0].loads:
-            # Neither of two checkouts is always the first.
+            # Of two checkouts each is the first in turn.
             for system in systems[:: -1 if number % 2 else 1]:
-                system.loads[name].run()
+                system.loads[name].run(seconds)
     for system in systems:
-        system.weigh()
+        system.measure_memory()
     for number in range(rounds):
         say(f"Starts, round {number + 1} of {rounds}")
         references.start()

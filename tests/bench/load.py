@@ -10,14 +10,14 @@ import psutil
 from tests.wrk import Result, wrk
 
 CONNECTIONS = 32
-SECONDS = 1
 
 
 @dataclass
 class Load:
     """One kind of request, sent again in each round.
 
-    processes: those whose CPU time is measured, by name; prepare: what to do before each round.
+    processes: those that take part, by name; prepare: what to do before each round; cpu: microseconds per request in
+    each round, by process.
     """
 
     url: str
@@ -29,12 +29,12 @@ class Load:
     results: list[Result] = field(default_factory=list)
     cpu: dict[str, list[float]] = field(default_factory=dict)
 
-    def run(self) -> None:
-        """Send the load for one round, and keep what came of it."""
+    def run(self, seconds: int) -> None:
+        """Send the load for so long, and keep what came of it."""
         self.prepare()
         before = {name: cpu_seconds(process) for name, process in self.processes.items()}
         result = wrk(
-            self.url, connections=CONNECTIONS, seconds=SECONDS, method=self.method, body=self.body,
+            self.url, connections=CONNECTIONS, seconds=seconds, method=self.method, body=self.body,
             headers=self.headers, timeout=10,
         )  # fmt: skip
         if result.errors:
@@ -49,6 +49,7 @@ class Load:
         return median(mine.rate / its.rate for mine, its in zip(self.results, other.results, strict=True))
 
     def median(self, figure: Callable[[Result], float]) -> float:
+        """Return the median of a figure of the rounds."""
         return median(figure(result) for result in self.results)
 
 

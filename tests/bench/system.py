@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from statistics import median
 from string import Template
 from typing import Any
 
@@ -23,10 +22,7 @@ SHORT, LONG, LONGEST = 20, 1_000, 1_000_000
 
 
 class References:
-    """A bare uvicorn that says hello, one Envoy hop before it, and the start of a uvicorn with a bare FastAPI.
-
-    starts: milliseconds.
-    """
+    """A bare uvicorn that says hello, one Envoy hop before it, and the starts (ms) of a uvicorn with a bare FastAPI."""
 
     def __init__(self, stack: ExitStack) -> None:
         hello, hop = free_port(), free_port()
@@ -48,59 +44,59 @@ class References:
 class System:
     """The services of one checkout.
 
-    loads: each kind of request; starts: milliseconds of each start, by service; pages: milliseconds of each kind of
-    page, from a list of LONG and from one of LONGEST items; memory: resident MiB of each service after the load.
+    loads: each kind of request; starts: milliseconds of each start, by service; memory: resident MiB, by service;
+    pages: the time of each kind of page from a list of LONGEST items, in multiples of one of LONG, by database.
     """
 
     def __init__(self, checkout: Path, directory: Path, references: References, stack: ExitStack) -> None:
-        self.checkout, self.references, self._directory, self._stack = checkout, references, directory, stack
-        self._rule, user = self._service("rule"), self._service("user")
-        gateway = self._service("todolist", USER_URL=user.url, RULE_URL=self._rule.url)
-        self._services = {"gateway": gateway, "user": user, "rule": self._rule}
+        self.checkout, self.references, self._directory = checkout, references, directory
+        directory.mkdir()
+        rule, user = (self._service(name, stack, DATABASE_URL=self.sqlite(name)) for name in ("rule", "user"))
+        gateway = self._service("todolist", stack, USER_URL=user.url, RULE_URL=rule.url)
+        self._services = {"gateway": gateway, "user": user, "rule": rule}
         self.loads = self._loads(gateway.url)
         self.starts: dict[str, list[float]] = {name: [] for name in self._services}
-        self.pages: dict[str, tuple[float, float]] = {}
         self.memory: dict[str, float] = {}
+        self.pages: dict[str, dict[str, float]] = {}
 
-    def _service(self, name: str, database: str = "", **settings: str) -> Service:
-        """Start a service; `database` names the file of it, where it is not the service's own name."""
-        self._directory.mkdir(exist_ok=True)
-        url = self._database(database or name)
-        service = Service(name, self._directory, PYTHONPATH=str(self.checkout), DATABASE_URL=url, **settings)
-        self._stack.enter_context(running(service))
+    def sqlite(self, name: str) -> str:
+        """Return the address of a database file."""
+        return f"sqlite:///{self._directory / name}.db"
+
+    def _service(self, name: str, stack: ExitStack, **settings: str) -> Service:
+        service = Service(name, self._directory, PYTHONPATH=str(self.checkout), **settings)
+        stack.enter_context(running(service))
         # The usual start finds its schema up to date, and does without the migration's library.
         service.stop()
         return service.restart()
 
-    def _database(self, name: str) -> str:
-        return f"sqlite:///{self._directory / name}.db"
-
-    def _loads(self, url: str) -> dict[str, Load]:
-        def load(path: str, items: int = SHORT, **request: Any) -> Load:
-            """items: the length of the guest's list before each round."""
-            return Load(f"{url}{path}", self._processes(), partial(lists.fill, self._database("rule"), items), **request)
-
-        return {
-            "profile": load("/api/currentUser"),
-            "list of 20": load("/api/rule", SHORT),
-            "list of 1,000": load("/api/rule", LONG),
-            "create": load("/api/rule", method="POST", body='{"name": "milk", "desc": "two bottles"}'),
-            "page of the UI": load("/", headers={"accept-encoding": "gzip, br"}),
-        }
-
     def _processes(self) -> dict[str, psutil.Process]:
         return {name: psutil.Process(service.process.pid) for name, service in self._services.items()}
 
-    def compare_pages(self) -> None:
-        """Measure each kind of page of a list of LONG items, and of one of LONGEST."""
-        longest = self._service("rule", "longest")
-        lists.fill(self._database("rule"), LONG)
-        lists.fill(self._database("longest"), LONGEST)
-        self.pages = lists.compare(self._rule, longest)
-        longest.stop()
+    def _loads(self, url: str) -> dict[str, Load]:
+        def load(path: str, *others: str, items: int = SHORT, **request: Any) -> Load:
+            """others: which services take part beside the gateway; items: the length of the guest's list."""
+            processes = {name: process for name, process in self._processes().items() if name in ("gateway", *others)}
+            return Load(f"{url}{path}", processes, partial(lists.fill, self.sqlite("rule"), items), **request)
 
-    def weigh(self) -> None:
-        """Measure the memory."""
+        return {
+            "profile": load("/api/currentUser", "user"),
+            "list of 20": load("/api/rule", "rule"),
+            "list of 1,000": load("/api/rule", "rule", items=LONG),
+            "create": load("/api/rule", "rule", method="POST", body='{"name": "milk", "desc": "two bottles"}'),
+            "page of the UI": load("/", headers={"accept-encoding": "gzip, br"}),
+        }
+
+    def compare_pages(self, short: str, longest: str) -> None:
+        """Fill two empty databases with LONG and with LONGEST items, and compare the pages."""
+        with ExitStack() as stack:
+            services = []
+            for url, items in ((short, LONG), (longest, LONGEST)):
+                services.append(self._service("rule", stack, DATABASE_URL=url))
+                lists.fill(url, items)
+            self.pages[short.partition(":")[0]] = lists.compare(*services)
+
+    def measure_memory(self) -> None:
         self.memory = {name: process.memory_info().rss / 2**20 for name, process in self._processes().items()}
 
     def start(self) -> None:
@@ -110,22 +106,6 @@ class System:
             began = time.perf_counter()
             service.start()
             self.starts[name].append(first_answer(service.port, "/readyz", began))
-
-    def share(self, name: str) -> float:
-        """Return the rate of a load as a share of the hello's."""
-        return self.loads[name].share(self.references.hello)
-
-    def tail(self, name: str) -> float:
-        """Return the p99 of a load in multiples of its median."""
-        return self.loads[name].median(lambda result: result.p99 / result.p50)
-
-    def start_multiple(self, name: str) -> float:
-        """Return how long a service starts, in multiples of the bare FastAPI."""
-        return median(mine / bare for mine, bare in zip(self.starts[name], self.references.starts, strict=True))
-
-    def page_ratio(self) -> float:
-        """Return how much longer the worst page takes with LONGEST items."""
-        return max(many / few for few, many in self.pages.values())
 
 
 def uvicorn(module: str, port: int) -> tuple[str, ...]:
