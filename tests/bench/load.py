@@ -1,60 +1,56 @@
 """Load on one address, and what it costs the processes behind it."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
 import psutil
 
-from tests.wrk import wrk
+from tests.wrk import Result, wrk
 
 CONNECTIONS = 32
-SECONDS = 2
 
 
 @dataclass
-class Scenario:
+class Load:
     """One kind of request, sent again in each round.
 
-    processes: those whose CPU is accounted for, by name.
+    processes: those that take part, by name; prepare: what to do before each round; cpu: microseconds per request in
+    each round, by process.
     """
 
-    name: str
     url: str
-    processes: Mapping[str, psutil.Process]
+    processes: Mapping[str, psutil.Process] = field(default_factory=dict)
+    prepare: Callable[[], None] = lambda: None
     method: str = "GET"
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-    connections: int = CONNECTIONS
-    rates: list[float] = field(default_factory=list)
-    p50: list[float] = field(default_factory=list)
-    p99: list[float] = field(default_factory=list)
-    max: list[float] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
     cpu: dict[str, list[float]] = field(default_factory=dict)
-    requests: int = 0
 
-    @property
-    def rate(self) -> float:
-        """Requests per second, the median of the rounds."""
-        return median(self.rates)
-
-    def run(self, seconds: int = SECONDS) -> None:
-        """Send the load for so long and keep what came of it."""
+    def run(self, seconds: int) -> None:
+        """Send the load for so long, and keep what came of it."""
+        self.prepare()
         before = {name: cpu_seconds(process) for name, process in self.processes.items()}
         result = wrk(
-            self.url, connections=self.connections, seconds=seconds, method=self.method, body=self.body,
+            self.url, connections=CONNECTIONS, seconds=seconds, method=self.method, body=self.body,
             headers=self.headers, timeout=10,
         )  # fmt: skip
         if result.errors:
-            sys.exit(f"{self.name}: {result.errors} errors of {result.answers}")
-        self.requests += result.answers
-        self.rates.append(result.rate)
-        for key in ("p50", "p99", "max"):
-            getattr(self, key).append(getattr(result, key) * 1000)
+            sys.exit(f"{self.method} {self.url}: {result.errors} errors, {result.answers} answers")
+        self.results.append(result)
         for name, process in self.processes.items():
             used = cpu_seconds(process) - before[name]
             self.cpu.setdefault(name, []).append(used / result.answers * 1e6)
+
+    def share(self, other: "Load") -> float:
+        """Return the rate as a share of the other's: the median of the rounds, each compared within itself."""
+        return median(mine.rate / its.rate for mine, its in zip(self.results, other.results, strict=True))
+
+    def median(self, figure: Callable[[Result], float]) -> float:
+        """Return the median of a figure of the rounds."""
+        return median(figure(result) for result in self.results)
 
 
 def cpu_seconds(process: psutil.Process) -> float:
