@@ -89,10 +89,14 @@ traffic-stop: ## Stop those in the cluster
 split: ## Change the split between the versions of user: make split V1=90 V2=10
 	@deploy/scripts/split.sh "$(V1)" "$(V2)"
 
-logs: ## Follow the logs of the three services
-	@. deploy/scripts/lib.sh; need_cluster; need_application; exec kubectl logs --namespace="$$namespace" \
-		--selector='app in (todolist, user, rule)' --follow --prefix --tail=20 --max-log-requests=30
+logs: need-application ## Follow the logs of the three services
+	@kubectl logs --namespace=$(NAMESPACE) --selector='app in (todolist, user, rule)' \
+		--follow --prefix --tail=20 --max-log-requests=30
 
-verify: .venv/dev.done ## Prove that the deployment does what it should
-	@. deploy/scripts/lib.sh; need_cluster; need_application; \
-		exec .venv/bin/python -m pytest --numprocesses=0 tests/cluster --no-header -p no:cacheprovider
+verify: need-application .venv/dev.done ## Prove that the deployment does what it should
+	@.venv/bin/python -m pytest --numprocesses=0 tests/cluster --no-header -p no:cacheprovider
+
+# Before anything is installed: without a cluster there is nothing to look at.
+.PHONY: need-application
+need-application:
+	@. deploy/scripts/lib.sh; need_cluster; need_application
