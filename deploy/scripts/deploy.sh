@@ -16,7 +16,7 @@ apply() {
 }
 
 wait_for() {
-  python3 "$root/deploy/scripts/wait.py" --namespace="$namespace" --timeout="${TIMEOUT:-300}" "$@"
+  NAMESPACE=$namespace python3 "$root/deploy/scripts/wait.py" "$@"
 }
 
 # make_secret NAME KEY COMMAND: unless it exists, with what the command prints, which so is in no command line.

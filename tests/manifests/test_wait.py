@@ -12,6 +12,7 @@ from tests.support import ROOT
 # Answers `get` from files, keeps what would change something, and waits as the test says.
 KUBECTL = """#!/bin/sh
 cd "$(dirname "$0")"
+[ "$1" = --namespace=n ] && shift
 case "$*" in
   get*) cat "$(echo "$2" | tr / -)" ;;
   *--for=create*) ;;
@@ -39,8 +40,14 @@ def wait(
     kubectl = directory / "kubectl"
     kubectl.write_text(KUBECTL.replace("{waiting}", waiting))
     kubectl.chmod(0o755)
-    command = [sys.executable, "deploy/scripts/wait.py", "--namespace=n", f"--patience={patience}", workload]
-    env = {**os.environ, "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}"}
+    command = [sys.executable, "deploy/scripts/wait.py", workload]
+    env = {
+        **os.environ,
+        "NAMESPACE": "n",
+        "TIMEOUT": "20",
+        "PATIENCE": str(patience),
+        "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}",
+    }
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=30)
 
 
@@ -56,8 +63,8 @@ def test_a_cause_ends_the_waiting_and_is_printed_once(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "deployment/rule is not ready",
-        "pod/rule-0 and 3 more app: ImagePullBackOff: about rule-0",
-        "pod/user-1 app: ImagePullBackOff: about user-1",
+        "pod/rule-0 and 3 more: ImagePullBackOff: about rule-0",
+        "pod/user-1: ImagePullBackOff: about user-1",
         "`make build push` with the same REGISTRY and TAG puts the images there",
     ]
 
@@ -101,7 +108,7 @@ def test_what_knative_says_ends_the_waiting(tmp_path: Path) -> None:
 def test_what_could_not_start_before_starts_again(tmp_path: Path) -> None:
     pods = [pod("rule-1", "ImagePullBackOff"), pod("rule-2"), pod("todolist-1", "ContainerCreating")]
     assert wait(tmp_path, READY, *pods, patience=30).returncode == 0
-    assert (tmp_path / "calls").read_text() == "delete pod --ignore-not-found rule-1 --namespace=n\n"
+    assert (tmp_path / "calls").read_text() == "delete pod --ignore-not-found rule-1\n"
 
 
 def test_a_revision_that_was_replaced_is_no_reason(tmp_path: Path) -> None:
