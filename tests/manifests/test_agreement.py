@@ -123,6 +123,28 @@ def test_on_knative_nothing_is_retried(knative: list[Document]) -> None:
     assert of_kind(knative, "VirtualService", "HTTPRoute") == []
 
 
+@pytest.mark.parametrize("service", ["user", "rule"])
+def test_the_laptop_tries_again_as_istio_does(service: str, istio: list[Document]) -> None:
+    read, _ = named(istio, "VirtualService", service)["spec"]["http"]
+    routes = [route for file in ENVOY for found in below(load(file), "routes") for route in below(found, "route")]
+    tried_again = [route for route in routes if "retry_policy" in route and destinations(route) == {service}]
+    if not tried_again:
+        pytest.skip("the laptop does not try again")
+    for route in tried_again:
+        assert route["timeout"] == read["timeout"]
+        assert route["retry_policy"] == {
+            "num_retries": read["retries"]["attempts"],
+            "per_try_timeout": read["retries"]["perTryTimeout"],
+            "retry_on": read["retries"]["retryOn"],
+        }
+
+
+def destinations(route: Any) -> set[str]:
+    """Return the services that an Envoy route leads to, without their versions."""
+    weighted = [cluster["name"] for clusters in below(route, "clusters") for cluster in clusters]
+    return {name.partition("-")[0] for name in [*weighted, *below(route, "cluster")]}
+
+
 @pytest.mark.parametrize("file", ENVOY, ids=lambda file: file.name)
 def test_on_the_laptop_nothing_but_reads_is_retried(file: Any) -> None:
     documents = load(file)
