@@ -1,63 +1,20 @@
 #!/usr/bin/env bash
-# Puts the application into the cluster that kubectl points at, or updates it, and waits until it is ready:
-#   checks, the namespace, the Secrets, and then deploy_istio or deploy_knative below, which tell the order.
-# The files in deploy/ stay as they are: render.sh says what is added to them.
+# Puts the application into the cluster that kubectl points at, or updates it, and waits until it is ready.
+# main tells the order, and after it deploy_istio and deploy_knative. The files in deploy/ stay as they are: render.sh
+# tells what is added to them, and writes the result to .build/deploy/.
 # shellcheck source=deploy/scripts/render.sh
 . "$(dirname "$0")/render.sh"
 
-# apply NAME: what render wrote. kubectl apply says "configured" of each object in whose lists the server has filled in
-# defaults (volume claims, routes, Knative's containers), so kubectl diff says first whether anything is different.
-apply() {
-  if kubectl diff --kustomize="$build/deploy/$1" >/dev/null 2>&1; then
-    echo "$1: unchanged"
-  else
-    kubectl apply --kustomize="$build/deploy/$1"
-  fi
-}
-
-wait_for() {
-  NAMESPACE=$namespace python3 "$root/deploy/scripts/wait.py" "$@"
-}
-
-# make_secret NAME KEY COMMAND: unless it exists, with what the command prints, which so is in no command line.
-make_secret() {
-  exists "secret/$1" && return
-  "$3" | kubectl create secret generic "$1" --namespace="$namespace" --from-file="$2=/dev/stdin"
-  kubectl label "secret/$1" --namespace="$namespace" app.kubernetes.io/part-of=todolist >/dev/null
-}
-
-random_password() {
-  head -c 18 /dev/urandom | od -An -tx1 | tr -d ' \n'
-}
-
-# Any 32 bytes are an Ed25519 private key; the 16 before them say so in PKCS #8.
-random_token_key() {
-  echo "-----BEGIN PRIVATE KEY-----"
-  { printf '\060\056\002\001\000\060\005\006\003\053\145\160\004\042\004\040'; head -c 32 /dev/urandom; } | base64
-  echo "-----END PRIVATE KEY-----"
-}
-
-make_namespace() {
-  # Before the set, which has it too, because the Secrets need it.
-  sed "s/^  name: todolist$/  name: $namespace/" "$root/deploy/base/namespace.yaml" | kubectl apply --filename=-
-}
-
-make_secrets() {
-  make_secret user-database password random_password
-  make_secret rule-database password random_password
-  make_secret user-token-key key.pem random_token_key
-  make_secret user-admin password random_password
-}
-
-# What an earlier deployment was asked for and this one is not: applying a set removes nothing.
-remove_unwanted() {
-  if [ -z "${NETWORK_POLICIES:-}" ]; then
-    kubectl delete networkpolicies --namespace="$namespace" --selector=app.kubernetes.io/part-of=todolist >/dev/null
-  fi
-  if [ -z "${REQUEST_AUTHENTICATION:-}" ]; then
-    kubectl delete requestauthentications.security.istio.io/todolist authorizationpolicies.security.istio.io/session \
-      --namespace="$namespace" --ignore-not-found >/dev/null
-  fi
+main() {
+  check
+  say "deploying $REGISTRY/{todolist,user,rule}:$TAG to namespace $namespace, TARGET=$TARGET"
+  make_namespace
+  make_secrets
+  remove_unwanted
+  "deploy_$TARGET"
+  say "ready: \`make url\` tells how to open it"
+  echo "The account admin has the password that this prints:"
+  echo "  kubectl get secret user-admin --namespace=$namespace --output=go-template='{{.data.password | base64decode}}'"
 }
 
 databases=(statefulset/user-database statefulset/rule-database)
@@ -69,7 +26,8 @@ deploy_istio() {
     deployment/ingress-istio
 }
 
-# A Knative Service has one template at a time, so the two revisions of user take two steps.
+# A Knative Service has one template at a time, so the two revisions of user take two steps. A step whose revision is
+# there already has nothing to do.
 deploy_knative() {
   render_activator activator
   apply activator
@@ -87,6 +45,92 @@ deploy_knative() {
   render knative knative
   apply knative
   wait_for "${databases[@]}" ksvc/user ksvc/rule ksvc/todolist
+}
+
+check() {
+  need_command python3 "https://www.python.org/downloads/ has it"
+  need_cluster
+  need_istio
+  case $namespace in
+    default | kube-* | istio-system | knative-serving) die "NAMESPACE=$namespace is the cluster's own: choose another" ;;
+  esac
+  local other
+  case $TARGET in
+    istio) other=knative ;;
+    knative)
+      other=istio
+      need_knative
+      [ -z "${REQUEST_AUTHENTICATION:-}" ] ||
+        die "REQUEST_AUTHENTICATION is for TARGET=istio: a sidecar that wants keys does not wait until user is awake"
+      ;;
+    *) die "TARGET=$TARGET is neither istio nor knative" ;;
+  esac
+  [ "$(deployed_target)" != "$other" ] ||
+    die "namespace $namespace holds the $other set, whose names are the same: \`make undeploy\` first, or choose NAMESPACE="
+
+  if [ "$(kubectl get "namespace/$namespace" --ignore-not-found --output=jsonpath='{.status.phase}')" = Terminating ]; then
+    say "waiting until the former namespace $namespace is gone"
+    kubectl wait "namespace/$namespace" --for=delete --timeout=180s
+  fi
+  if exists "namespace/$namespace" && ! is_ours; then
+    die "namespace $namespace exists and is not the application's own: choose another NAMESPACE="
+  fi
+}
+
+make_namespace() {
+  # Before the set, which has it too, because the Secrets need it.
+  sed "s/^  name: todolist$/  name: $namespace/" "$root/deploy/base/namespace.yaml" | kubectl apply --filename=-
+}
+
+make_secrets() {
+  make_secret user-database password random_password
+  make_secret rule-database password random_password
+  make_secret user-token-key key.pem random_token_key
+  make_secret user-admin password random_password
+}
+
+# make_secret NAME KEY COMMAND: unless it exists, with what the command prints, so that the value is in no command line.
+make_secret() {
+  exists "secret/$1" && return
+  "$3" | kubectl create secret generic "$1" --namespace="$namespace" --from-file="$2=/dev/stdin"
+  kubectl label "secret/$1" --namespace="$namespace" app.kubernetes.io/part-of=todolist >/dev/null
+}
+
+random_password() {
+  head -c 18 /dev/urandom | od -An -tx1 | tr -d ' \n'
+}
+
+# Any 32 bytes are an Ed25519 private key; the 16 before them say so in PKCS #8.
+random_token_key() {
+  echo "-----BEGIN PRIVATE KEY-----"
+  { printf '\060\056\002\001\000\060\005\006\003\053\145\160\004\042\004\040'; head -c 32 /dev/urandom; } | base64
+  echo "-----END PRIVATE KEY-----"
+}
+
+# What an earlier deployment was asked for and this one is not: applying a set removes nothing.
+remove_unwanted() {
+  if [ -z "${NETWORK_POLICIES:-}" ]; then
+    kubectl delete networkpolicies --namespace="$namespace" --selector=app.kubernetes.io/part-of=todolist >/dev/null
+  fi
+  if [ -z "${REQUEST_AUTHENTICATION:-}" ]; then
+    kubectl delete requestauthentications.security.istio.io/todolist authorizationpolicies.security.istio.io/session \
+      --namespace="$namespace" --ignore-not-found >/dev/null
+  fi
+}
+
+# apply NAME: what render wrote. kubectl apply says "configured" of each object in whose lists the server has filled in
+# defaults (volume claims, routes, Knative's containers), so kubectl diff says first whether anything is different.
+apply() {
+  if kubectl diff --kustomize="$build/deploy/$1" >/dev/null 2>&1; then
+    echo "$1: unchanged"
+  else
+    kubectl apply --kustomize="$build/deploy/$1"
+  fi
+}
+
+# wait_for KIND/NAME...: one after the other. It ends the deployment when one cannot become ready, and says why.
+wait_for() {
+  NAMESPACE=$namespace python3 "$root/deploy/scripts/wait.py" "$@"
 }
 
 # revision NAME FIELD: what the cluster knows of a revision; nothing where there is none.
@@ -128,38 +172,4 @@ replace_revision() {
   fi
 }
 
-need_command python3 "https://www.python.org/downloads/ has it"
-need_cluster
-need_istio
-case $namespace in
-  default | kube-* | istio-system | knative-serving) die "NAMESPACE=$namespace is the cluster's own: choose another" ;;
-esac
-case $TARGET in
-  istio) other=knative ;;
-  knative)
-    other=istio
-    need_knative
-    [ -z "${REQUEST_AUTHENTICATION:-}" ] ||
-      die "REQUEST_AUTHENTICATION is for TARGET=istio: a sidecar that wants keys does not wait until user is awake"
-    ;;
-  *) die "TARGET=$TARGET is neither istio nor knative" ;;
-esac
-[ "$(deployed_target)" != "$other" ] ||
-  die "namespace $namespace holds the $other set, whose names are the same: \`make undeploy\` first, or choose NAMESPACE="
-
-if [ "$(kubectl get "namespace/$namespace" --ignore-not-found --output=jsonpath='{.status.phase}')" = Terminating ]; then
-  say "waiting until the former namespace $namespace is gone"
-  kubectl wait "namespace/$namespace" --for=delete --timeout=180s
-fi
-if exists "namespace/$namespace" && ! is_ours; then
-  die "namespace $namespace exists and is not the application's own: choose another NAMESPACE="
-fi
-
-say "deploying $REGISTRY/{todolist,user,rule}:$TAG to namespace $namespace, TARGET=$TARGET"
-make_namespace
-make_secrets
-remove_unwanted
-"deploy_$TARGET"
-say "ready: \`make url\` tells how to open it"
-echo "The account admin has the password that this prints:"
-echo "  kubectl get secret user-admin --namespace=$namespace --output=go-template='{{.data.password | base64decode}}'"
+main

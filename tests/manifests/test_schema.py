@@ -14,7 +14,7 @@ import pytest
 
 from services.todolist.session import COOKIE, KEYS_PATH
 from services.user.settings import Settings
-from tests.manifests.conftest import DEPLOY, Document, kind, name_of, of_kind, render
+from tests.manifests.conftest import DEPLOY, Document, container, kind, name_of, named, of_kind, render
 
 CUSTOM = {
     "gateway.networking.k8s.io/v1",
@@ -90,6 +90,10 @@ def test_request_authentication_checks_the_tokens_that_user_makes(deploy_sh: Any
     assert rule["audiences"] == [Settings.model_fields["token_audience"].default]
     assert rule["fromCookies"] == [COOKIE]
     assert rule["jwksUri"] == f"http://user.other.svc.cluster.local{KEYS_PATH}"
+    (port,) = container(named(documents, "Deployment", "todolist"))["ports"]
+    (to,) = named(documents, "AuthorizationPolicy", "session")["spec"]["rules"][0]["to"]
+    # Without ports istiod would take it for all of TCP.
+    assert to["operation"]["ports"] == [str(port["containerPort"])]
 
 
 SETS = [f.parent for f in sorted(DEPLOY.rglob("kustomization.yaml")) if "kind: Component" not in f.read_text()]
