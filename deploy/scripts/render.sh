@@ -1,4 +1,4 @@
-# Writes kustomizations into .build/deploy/ that say what a deployment adds to the sets: registry, tag and namespace, and
+# Writes kustomizations into .build/deploy/ that say what a deployment adds to the sets: registry, tag, namespace, and
 # the options that were asked for. So no file of the repository is edited to deploy it.
 # shellcheck shell=bash
 # shellcheck source=deploy/scripts/lib.sh
