@@ -43,11 +43,12 @@ bench: .venv/dev.done ## Measure the services beside a bare uvicorn for 4 minute
 	@$(VENV)/python -m tests.bench
 
 .PHONY: lint
-lint: .venv/dev.done ## Check style, types, dependencies, shell scripts and Dockerfiles
+lint: .venv/dev.done ## Check style, types, dependencies, imports, shell scripts and Dockerfiles
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
 	@$(VENV)/deptry --no-ansi .
+	@$(VENV)/lint-imports --no-cache --no-logo
 	@git ls-files '*.sh' .ci/run | xargs $(VENV)/shellcheck
 	@git ls-files '*Dockerfile' | xargs -r $(VENV)/hadolint
 

@@ -1,82 +1,102 @@
 # Everything that needs Docker or a cluster; the Makefile includes this file.
 
-# Where the images go, and which ones are deployed. Knative does not try to look up dev.local/.
-REGISTRY ?= dev.local
-TAG ?= $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo dev)
-# istio, or knative.
-TARGET ?= istio
-NAMESPACE ?= todolist
+# Where images go and come from, such as ghcr.io/you. dev.local/ is a registry that is never asked: such images are
+# loaded into the cluster's nodes.
+export REGISTRY ?= dev.local
+# The tag of the images that are built, pushed and deployed: the commit, unless said otherwise.
+export TAG ?= $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo dev)
+# The set of manifests to deploy: istio or knative.
+export TARGET ?= istio
+# Where to deploy it: several people can share a cluster, each with a namespace of their own.
+export NAMESPACE ?= todolist
 
-ISTIO_VERSION ?= 1.30.5
-GATEWAY_API_VERSION ?= v1.5.1
-KNATIVE_VERSION ?= 1.23.0
+# What `make install-*` installs.
+export ISTIO_VERSION ?= 1.31.4
+export GATEWAY_API_VERSION ?= v1.6.3
+export KNATIVE_VERSION ?= 1.23.0
 
-export REGISTRY TAG TARGET NAMESPACE ISTIO_VERSION GATEWAY_API_VERSION KNATIVE_VERSION
-# What these may be, in their order: linux/amd64,linux/arm64; more words for docker build; 1; 1; delete;
-# seconds; a port on this machine.
-export PLATFORMS DOCKER_FLAGS NETWORK_POLICIES REQUEST_AUTHENTICATION VOLUMES TIMEOUT PORT
+# build, push: for which machines, such as linux/amd64,linux/arm64. Unset: for this one.
+export PLATFORMS
+# build, push: more arguments for `docker build`, such as --no-cache.
+export DOCKER_FLAGS
+# deploy: 1 adds deploy/options/network-policies.
+export NETWORK_POLICIES
+# deploy: 1 adds deploy/options/request-authentication.
+export REQUEST_AUTHENTICATION
+# deploy: how many seconds to wait until all is ready, at most. Unset: 300.
+export TIMEOUT
+# undeploy: keep or delete the databases' volumes. Unset: it asks.
+export VOLUMES
+# url, traffic: the port on this machine. Unset: 3001.
+export PORT
 
 ##@ Images
 
 .PHONY: build push test-images lint-deploy
 build: ## Build the three images (REGISTRY=, TAG=, PLATFORMS=linux/amd64,linux/arm64)
-	@deploy/images.sh build
+	@deploy/scripts/images.sh build
 
 push: ## Push them to REGISTRY, or load them into a kind or minikube cluster
-	@deploy/images.sh push
+	@deploy/scripts/images.sh push
 
 test-images: ## Build them and run the whole system as containers
-	@deploy/images.sh test_them
+	@deploy/scripts/images.sh test_them
 
 lint-deploy: ## Let checkov look at the Dockerfiles and at everything that is deployed
-	@deploy/lint.sh
+	@deploy/scripts/lint.sh
 
 ##@ A cluster
 
 .PHONY: cluster install-istio install-knative install-kiali
 cluster: ## Make a kind cluster with a local registry, if you have none
-	@deploy/cluster.sh
+	@deploy/scripts/cluster.sh
 
 install-istio: ## Install Istio and the Gateway API into the cluster
-	@deploy/install.sh istio
+	@deploy/scripts/install.sh istio
 
 install-knative: ## Install Knative Serving with net-istio into the cluster
-	@deploy/install.sh knative
+	@deploy/scripts/install.sh knative
 
 install-kiali: ## Install Kiali with Prometheus, Grafana and Jaeger
-	@deploy/install.sh kiali
+	@deploy/scripts/install.sh kiali
 
 ##@ The application in the cluster
 
 .PHONY: deploy undeploy status url kiali traffic traffic-stop split logs verify
 deploy: ## Deploy it and wait until it is ready (TARGET=istio or knative, NAMESPACE=)
-	@deploy/deploy.sh
+	@deploy/scripts/deploy.sh
 
 undeploy: ## Remove it; asks before the databases go
-	@deploy/undeploy.sh
+	@deploy/scripts/undeploy.sh
 
 status: ## Show what runs, in which versions, and the split
-	@deploy/status.sh
+	@deploy/scripts/status.sh
 
 url: ## Tell how to open it, and forward a port if there is no load balancer (PORT=3001)
-	@deploy/url.sh
+	@deploy/scripts/url.sh
 
 kiali: ## Open Kiali's graph of it
-	@deploy/kiali.sh
+	@deploy/scripts/kiali.sh
 
 traffic: ## Send requests: to `make run` (RATE=5, DURATION=30s), else from inside the cluster until told to stop (RATE=2)
 	@if curl --silent --max-time 5 --dump-header - --output /dev/null http://127.0.0.1:$(or $(PORT),3001)/healthz \
 		| grep --quiet --ignore-case '^x-served-by: todolist/.*@127.0.0.1:'; \
-	then $(MAKE) traffic-local; else deploy/traffic.sh start; fi
+	then $(MAKE) traffic-local; else deploy/scripts/traffic.sh start; fi
 
 traffic-stop: ## Stop those in the cluster
-	@deploy/traffic.sh stop
+	@deploy/scripts/traffic.sh stop
 
 split: ## Change the split between the versions of user: make split V1=90 V2=10
-	@deploy/split.sh "$(V1)" "$(V2)"
+	@deploy/scripts/split.sh "$(V1)" "$(V2)"
 
-logs: ## Follow the logs of the three services
-	@deploy/logs.sh
+logs: need-application ## Follow the logs of the three services
+	@kubectl logs --namespace=$(NAMESPACE) --selector='app in (todolist, user, rule)' \
+		--follow --prefix --tail=20 --max-log-requests=30
 
-verify: ## Prove that the deployment does what it should
-	@deploy/verify.sh
+verify: need-application .venv/dev.done ## Prove that the deployment does what it should
+	@.venv/bin/python -m pytest --numprocesses=0 tests/cluster --no-header -p no:cacheprovider
+
+# Before anything is installed: without a cluster there is nothing to look at.
+.PHONY: need-application
+need-application:
+	@. deploy/scripts/lib.sh; need_cluster; need_application

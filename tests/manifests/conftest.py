@@ -33,6 +33,11 @@ def render(folder: Path) -> list[Document]:
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
+def load(file: Path) -> list[Document]:
+    """Return the documents of a file."""
+    return list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+
+
 @pytest.fixture(scope="session")
 def istio() -> list[Document]:
     """The set for plain Istio."""
@@ -41,20 +46,20 @@ def istio() -> list[Document]:
 
 @pytest.fixture(scope="session")
 def knative() -> list[Document]:
-    """The set for Knative, at its second step."""
+    """The set for Knative."""
     return render(DEPLOY / "knative")
 
 
 @pytest.fixture(scope="session")
-def knative_v1() -> list[Document]:
-    """The set for Knative, at its first step."""
-    return render(DEPLOY / "knative" / "v1")
+def user_v1() -> list[Document]:
+    """What comes before the set for Knative: user with its first version."""
+    return load(DEPLOY / "knative" / "user-v1.yaml")
 
 
 @pytest.fixture(scope="session")
 def activator() -> list[Document]:
     """The policy on Knative's activator."""
-    return render(DEPLOY / "knative" / "activator")
+    return load(DEPLOY / "knative" / "activator.yaml")
 
 
 @pytest.fixture(scope="session")
@@ -63,14 +68,14 @@ def traffic() -> list[Document]:
     return render(DEPLOY / "traffic")
 
 
-@pytest.fixture(params=["istio", "knative", "knative_v1"])
+@pytest.fixture(params=["istio", "knative"])
 def app(request: pytest.FixtureRequest) -> list[Document]:
     """Each set of the application in turn."""
     documents: list[Document] = request.getfixturevalue(request.param)
     return documents
 
 
-@pytest.fixture(params=["istio", "knative", "knative_v1", "activator", "traffic"])
+@pytest.fixture(params=["istio", "knative", "user_v1", "activator", "traffic"])
 def manifests(request: pytest.FixtureRequest) -> list[Document]:
     """Everything that is applied, in turn."""
     documents: list[Document] = request.getfixturevalue(request.param)
@@ -79,13 +84,13 @@ def manifests(request: pytest.FixtureRequest) -> list[Document]:
 
 @pytest.fixture
 def deploy_sh(tmp_path: Path) -> Iterator[Any]:
-    """Run a function of deploy/render.sh and return what the kustomization that it wrote renders."""
+    """Run a function of deploy/scripts/render.sh and return what the kustomization that it wrote renders."""
     made: list[Path] = []
 
-    def run(function: str, *arguments: str, **environment: str) -> list[Document]:
+    def run(function: str, *parts: str, **environment: str) -> list[Document]:
         name = f"test-{os.getpid()}-{len(made)}"
         done = subprocess.run(
-            ["bash", "-c", '. deploy/render.sh; "$@"; echo "$build/deploy/"', "-", function, *arguments, name],
+            ["bash", "-c", '. deploy/scripts/render.sh; "$@"; echo "$build/deploy/"', "-", function, name, *parts],
             capture_output=True,
             text=True,
             check=False,

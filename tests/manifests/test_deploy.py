@@ -1,31 +1,39 @@
-"""What `make deploy` adds to the sets: registry, tag and namespace, in every place that has them."""
+"""What `make deploy` adds to the sets, and in which order it applies them."""
 
 import json
+import os
+import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.manifests.conftest import DEPLOY, Document, container, labels, of_kind, services
+from tests.support import ROOT
+
+FIRST_STEP = ("base", "knative/security.yaml", "knative/user-v1.yaml")
 
 
-@pytest.mark.parametrize(("folder", "target"), [("istio", "istio"), ("knative/v1", "knative"), ("knative", "knative")])
-def test_images_and_namespace_are_set_everywhere(folder: str, target: str, deploy_sh: Any) -> None:
-    made = deploy_sh("render", folder, TARGET=target, REGISTRY="registry.example:5000/x", TAG="v9", NAMESPACE="other")
+@pytest.mark.parametrize("parts", [("istio",), FIRST_STEP, ("knative",)], ids=" ".join)
+def test_images_and_namespace_are_set_everywhere(parts: tuple[str, ...], deploy_sh: Any) -> None:
+    made = deploy_sh("render", *parts, REGISTRY="registry.example:5000/x", TAG="v9", NAMESPACE="other")
     assert {document["metadata"].get("namespace", "other") for document in made} == {"other"}
     assert [document["metadata"]["name"] for document in of_kind(made, "Namespace")] == ["other"]
     for workload in services(made):
         assert container(workload)["image"] == f"registry.example:5000/x/{labels(workload)['app']}:v9"
     for workload in of_kind(made, "StatefulSet"):
         assert container(workload)["image"].startswith("postgres:")
-    (todolist,) = [workload for workload in services(made) if labels(workload)["app"] == "todolist"]
-    environment = {entry["name"]: entry.get("value") for entry in container(todolist)["env"]}
-    assert environment["USER_URL"] == "http://user.other.svc.cluster.local"
-    assert environment["RULE_URL"] == "http://rule.other.svc.cluster.local"
+    if parts != FIRST_STEP:
+        (todolist,) = [workload for workload in services(made) if labels(workload)["app"] == "todolist"]
+        environment = {entry["name"]: entry.get("value") for entry in container(todolist)["env"]}
+        assert environment["USER_URL"] == "http://user.other.svc.cluster.local"
+        assert environment["RULE_URL"] == "http://rule.other.svc.cluster.local"
     assert ".todolist." not in json.dumps(made)
 
 
 def test_the_default_changes_nothing_but_the_images(deploy_sh: Any, istio: list[Document]) -> None:
-    made = deploy_sh("render", "istio", TARGET="istio")
+    made = deploy_sh("render", "istio")
     for workload in services(made):
         workload["spec"]["template"]["spec"]["containers"][0]["image"] = labels(workload)["app"]
     assert made == istio
@@ -44,7 +52,98 @@ def test_the_activator_policy_follows_the_namespace(deploy_sh: Any) -> None:
     assert '"todolist"' not in text
 
 
-@pytest.mark.parametrize("folder", ["base", "istio", "knative"])
+@pytest.mark.parametrize("folder", ["base", "istio", "knative", "options"])
 def test_no_set_names_a_registry(folder: str) -> None:
     for file in (DEPLOY / folder).rglob("*.yaml"):
         assert "dev.local" not in file.read_text(), file
+
+
+# A cluster with Knative: it answers what deploy.sh asks, and keeps a list of what would change it.
+KUBECTL = """#!/bin/sh
+[ "$1" = --namespace=todolist ] && shift
+case "$*" in
+  "get --raw"* | "get crd "*) ;;
+  "get namespace/todolist --ignore-not-found"*) ;;
+  "get namespace/todolist --output=go"*) echo todolist ;;
+  "get revision/user-v1"*image*) echo "$OLD" ;;
+  "get revision/user-v2"*image*) echo "$OLD" ;;
+  "get revision/"*conditions*) echo "$READY" ;;
+  "get revision/"* | "get services.serving.knative.dev/"*) [ "$OLD" ] ;;
+  "get deployment/"*) false ;;
+  "get pods"* | "get events"*) echo '{"items": []}' ;;
+  "get "*) ;;
+  diff*) [ "$CHANGED" = no ] ;;
+  wait*--for=create*) ;;
+  *) cat >/dev/null; echo "$*" >>"$CALLS" ;;
+esac
+"""
+
+
+def deploy_to_knative(directory: Path, **cluster: str) -> list[str]:
+    """Run `make deploy TARGET=knative` against a cluster, and return what it did to it."""
+    kubectl = directory / "kubectl"
+    kubectl.write_text(KUBECTL)
+    kubectl.chmod(0o755)
+    env = {
+        **os.environ,
+        "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}",
+        "CALLS": str(directory / "calls"),
+        "REGISTRY": "dev.local",
+        "TAG": "new",
+        "TARGET": "knative",
+        "NAMESPACE": "todolist",
+        # The image of its revisions and whether they are ready; whether anything differs from what it has.
+        "OLD": "",
+        "READY": "",
+        "CHANGED": "yes",
+        **cluster,
+    }
+    done = subprocess.run(
+        ["deploy/scripts/deploy.sh"], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    calls = (directory / "calls").read_text().splitlines()
+    # The essence: what is applied, waited for (without databases), replaced.
+    kept = [
+        re.sub(r"--kustomize=.*/|--(?:namespace|timeout|type)=\S+|services\.serving\.knative\.dev/", "", c)
+        for c in calls
+    ]
+    return [
+        " ".join(call.split()) for call in kept if not re.search(r"rollout|secret|networkpolicies|requestauth", call)
+    ]
+
+
+def test_the_first_deployment_to_knative_takes_two_steps(tmp_path: Path) -> None:
+    assert deploy_to_knative(tmp_path) == [
+        "apply --filename=-",
+        "apply activator",
+        "apply first-step",
+        "wait revision/user-v1 --for=condition=Ready",
+        "apply knative",
+        *[f"wait ksvc/{name} --for=condition=Ready" for name in ("user", "rule", "todolist")],
+    ]
+
+
+def test_an_upgrade_on_knative_replaces_one_revision_while_the_other_takes_all(tmp_path: Path) -> None:
+    calls = deploy_to_knative(tmp_path, OLD="dev.local/user:old", READY="True")
+    to = '--patch={"spec":{"traffic":[{"revisionName":"user-%s","percent":100,"tag":"%s"}]}}'
+    assert calls == [
+        "apply --filename=-",
+        "apply activator",
+        "patch user " + to % ("v2", "v2"),
+        "wait ksvc/user --for=condition=RoutesReady",
+        "delete revision/user-v1",
+        "apply first-step",
+        "wait revision/user-v1 --for=condition=Ready",
+        "patch user " + to % ("v1", "v1"),
+        "wait ksvc/user --for=condition=RoutesReady",
+        "delete revision/user-v2",
+        "apply knative",
+        *[f"wait ksvc/{name} --for=condition=Ready" for name in ("user", "rule", "todolist")],
+    ]
+
+
+def test_where_nothing_has_changed_nothing_is_applied(tmp_path: Path) -> None:
+    calls = deploy_to_knative(tmp_path, OLD="dev.local/user:new", READY="True", CHANGED="no")
+    assert [call for call in calls if not call.startswith("wait ")] == ["apply --filename=-"]

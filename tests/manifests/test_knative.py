@@ -1,8 +1,6 @@
 """What only Knative asks for."""
 
-from copy import deepcopy
-
-from tests.manifests.conftest import Document, container, labels, named, of_kind
+from tests.manifests.conftest import Document, container, named, of_kind
 
 CLUSTER_LOCAL = "networking.knative.dev/visibility"
 MIN_SCALE = "autoscaling.knative.dev/min-scale"
@@ -19,22 +17,6 @@ def test_only_todolist_is_public_and_always_there(knative: list[Document]) -> No
 def test_nothing_that_scrapes_keeps_a_service_awake(knative: list[Document]) -> None:
     for service in of_kind(knative, "KService"):
         assert not any("prometheus" in key for key in service["spec"]["template"]["metadata"]["annotations"])
-
-
-def test_the_second_step_only_adds_the_second_revision(knative_v1: list[Document], knative: list[Document]) -> None:
-    changed = [(a, b) for a, b in zip(deepcopy(knative_v1), deepcopy(knative), strict=True) if a != b]
-    assert [first["metadata"]["name"] for first, _ in changed] == ["user"]
-    first, second = changed[0]
-    assert [entry["revisionName"] for entry in first["spec"]["traffic"]] == ["user-v1"]
-    assert [entry["revisionName"] for entry in second["spec"]["traffic"]] == ["user-v1", "user-v2"]
-    for step, version in ((first, "v1"), (second, "v2")):
-        assert step["spec"]["template"]["metadata"]["name"] == f"user-{version}"
-        assert labels(step)["version"] == version
-        step["spec"]["template"]["metadata"].pop("name")
-        labels(step).pop("version")
-        step["spec"].pop("traffic")
-        assert container(step)["env"].pop(0) == {"name": "VERSION", "value": version}
-    assert first == second
 
 
 def test_nothing_that_knative_refuses_by_default(knative: list[Document]) -> None:
@@ -63,6 +45,8 @@ def test_the_activator_asks_who_calls(activator: list[Document], knative: list[D
     assert policy["metadata"]["namespace"] == "knative-serving"
     assert policy["spec"]["action"] == "DENY"
     (rule,) = policy["spec"]["rules"]
+    # Without ports istiod would take it for all of TCP.
+    assert [entry["operation"]["ports"] for entry in rule["to"]] == [["8012", "8013"]]
     (namespace,) = of_kind(knative, "Namespace")
     headers = {condition["key"]: condition["values"] for condition in rule["when"]}
     assert headers["request.headers[knative-serving-namespace]"] == [namespace["metadata"]["name"]]

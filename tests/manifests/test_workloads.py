@@ -5,7 +5,6 @@ import pytest
 from tests.manifests.conftest import (
     Document,
     container,
-    kind,
     labels,
     name_of,
     named,
@@ -131,35 +130,10 @@ def test_each_service_asks_its_own_database(app: list[Document]) -> None:
         assert names.index("DATABASE_PASSWORD") < names.index("DATABASE_URL")
 
 
-def test_both_versions_of_user_differ_in_nothing_but_the_version(istio: list[Document]) -> None:
-    v1, v2 = (named(istio, "Deployment", f"user-{version}") for version in ("v1", "v2"))
-    assert container(v1) == container(v2)
-    assert labels(v1) == {**labels(v2), "version": "v1"}
-
-
-def test_both_sets_run_the_same_container(istio: list[Document], knative: list[Document]) -> None:
-    for workload in of_kind(knative, "KService"):
-        name = workload["metadata"]["name"]
-        here, there = (
-            container(workload),
-            container(named(istio, "Deployment", "user-v2" if name == "user" else name)),
-        )
-        for part in ("image", "ports", "resources", "securityContext", "startupProbe", "livenessProbe"):
-            assert here[part] == there[part], (name, part)
-        assert here["readinessProbe"]["httpGet"] == there["readinessProbe"]["httpGet"]
-        assert here.get("volumeMounts") == there.get("volumeMounts")
-        special = {"VERSION", "SHUTDOWN_DELAY", "UPSTREAM_TIMEOUT"}
-        environments = [[entry for entry in c["env"] if entry["name"] not in special] for c in (here, there)]
-        assert environments[0] == environments[1], name
-
-
 def test_the_version_reported_is_the_label(app: list[Document]) -> None:
     for workload in services(app):
         (entry,) = [entry for entry in container(workload)["env"] if entry["name"] == "VERSION"]
-        if kind(workload) == "KService":
-            assert entry["value"] == labels(workload)["version"]
-        else:
-            assert entry["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['version']"
+        assert entry["value"] == labels(workload)["version"]
 
 
 def test_deployments_leave_their_size_to_the_autoscaler(istio: list[Document]) -> None:

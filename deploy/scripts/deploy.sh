@@ -1,0 +1,175 @@
+#!/usr/bin/env bash
+# Puts the application into the cluster that kubectl points at, or updates it, and waits until it is ready.
+# main tells the order, and after it deploy_istio and deploy_knative. The files in deploy/ stay as they are: render.sh
+# tells what is added to them, and writes the result to .build/deploy/.
+# shellcheck source=deploy/scripts/render.sh
+. "$(dirname "$0")/render.sh"
+
+main() {
+  check
+  say "deploying $REGISTRY/{todolist,user,rule}:$TAG to namespace $namespace, TARGET=$TARGET"
+  make_namespace
+  make_secrets
+  remove_unwanted
+  "deploy_$TARGET"
+  say "ready: \`make url\` tells how to open it"
+  echo "The account admin has the password that this prints:"
+  echo "  kubectl get secret user-admin --namespace=$namespace --output=go-template='{{.data.password | base64decode}}'"
+}
+
+databases=(statefulset/user-database statefulset/rule-database)
+
+deploy_istio() {
+  render istio istio
+  apply istio
+  wait_for "${databases[@]}" deployment/user-v1 deployment/user-v2 deployment/rule deployment/todolist \
+    deployment/ingress-istio
+}
+
+# A Knative Service has one template at a time, so the two revisions of user take two steps. A step whose revision is
+# there already has nothing to do.
+deploy_knative() {
+  render_activator activator
+  apply activator
+  if [ "$(revision_image user-v1) $(revision_ready user-v1)" != "$REGISTRY/user:$TAG True" ]; then
+    replace_revision user-v1 user-v2
+    say "first step: user-v1, and what it needs"
+    render first-step base knative/security.yaml knative/user-v1.yaml
+    apply first-step
+    wait_for "${databases[@]}" revision/user-v1
+  fi
+  if [ "$(revision_image user-v2)" != "$REGISTRY/user:$TAG" ]; then
+    replace_revision user-v2 user-v1
+    say "second step: user-v2, the split, and everything else"
+  fi
+  render knative knative
+  apply knative
+  wait_for "${databases[@]}" ksvc/user ksvc/rule ksvc/todolist
+}
+
+check() {
+  need_command python3 "https://www.python.org/downloads/ has it"
+  need_cluster
+  need_istio
+  case $namespace in
+    default | kube-* | istio-system | knative-serving) die "NAMESPACE=$namespace is the cluster's own: choose another" ;;
+  esac
+  local other
+  case $TARGET in
+    istio) other=knative ;;
+    knative)
+      other=istio
+      need_knative
+      [ -z "${REQUEST_AUTHENTICATION:-}" ] ||
+        die "REQUEST_AUTHENTICATION is for TARGET=istio: a sidecar that wants keys does not wait until user is awake"
+      ;;
+    *) die "TARGET=$TARGET is neither istio nor knative" ;;
+  esac
+  [ "$(deployed_target)" != "$other" ] ||
+    die "namespace $namespace holds the $other set, whose names are the same: \`make undeploy\` first, or choose NAMESPACE="
+
+  if [ "$(kubectl get "namespace/$namespace" --ignore-not-found --output=jsonpath='{.status.phase}')" = Terminating ]; then
+    say "waiting until the former namespace $namespace is gone"
+    kubectl wait "namespace/$namespace" --for=delete --timeout=180s
+  fi
+  if exists "namespace/$namespace" && ! is_ours; then
+    die "namespace $namespace exists and is not the application's own: choose another NAMESPACE="
+  fi
+}
+
+make_namespace() {
+  # Before the set, which has it too, because the Secrets need it.
+  sed "s/^  name: todolist$/  name: $namespace/" "$root/deploy/base/namespace.yaml" | kubectl apply --filename=-
+}
+
+make_secrets() {
+  make_secret user-database password random_password
+  make_secret rule-database password random_password
+  make_secret user-token-key key.pem random_token_key
+  make_secret user-admin password random_password
+}
+
+# make_secret NAME KEY COMMAND: unless it exists, with what the command prints, so that the value is in no command line.
+make_secret() {
+  exists "secret/$1" && return
+  "$3" | kubectl create secret generic "$1" --namespace="$namespace" --from-file="$2=/dev/stdin"
+  kubectl label "secret/$1" --namespace="$namespace" app.kubernetes.io/part-of=todolist >/dev/null
+}
+
+random_password() {
+  head -c 18 /dev/urandom | od -An -tx1 | tr -d ' \n'
+}
+
+# Any 32 bytes are an Ed25519 private key; the 16 before them say so in PKCS #8.
+random_token_key() {
+  echo "-----BEGIN PRIVATE KEY-----"
+  { printf '\060\056\002\001\000\060\005\006\003\053\145\160\004\042\004\040'; head -c 32 /dev/urandom; } | base64
+  echo "-----END PRIVATE KEY-----"
+}
+
+# What an earlier deployment was asked for and this one is not: applying a set removes nothing.
+remove_unwanted() {
+  if [ -z "${NETWORK_POLICIES:-}" ]; then
+    kubectl delete networkpolicies --namespace="$namespace" --selector=app.kubernetes.io/part-of=todolist >/dev/null
+  fi
+  if [ -z "${REQUEST_AUTHENTICATION:-}" ]; then
+    kubectl delete requestauthentications.security.istio.io/todolist authorizationpolicies.security.istio.io/session \
+      --namespace="$namespace" --ignore-not-found >/dev/null
+  fi
+}
+
+# apply NAME: what render wrote. kubectl apply says "configured" of each object in whose lists the server has filled in
+# defaults (volume claims, routes, Knative's containers), so kubectl diff says first whether anything is different.
+apply() {
+  if kubectl diff --kustomize="$build/deploy/$1" >/dev/null 2>&1; then
+    echo "$1: unchanged"
+  else
+    kubectl apply --kustomize="$build/deploy/$1"
+  fi
+}
+
+# wait_for KIND/NAME...: one after the other. It ends the deployment when one cannot become ready, and says why.
+wait_for() {
+  NAMESPACE=$namespace python3 "$root/deploy/scripts/wait.py" "$@"
+}
+
+# revision NAME FIELD: what the cluster knows of a revision; nothing where there is none.
+revision() {
+  kubectl get "revision/$1" --namespace="$namespace" --output=jsonpath="$2" 2>/dev/null || true
+}
+
+revision_image() {
+  revision "$1" '{.spec.containers[0].image}'
+}
+
+revision_ready() {
+  revision "$1" '{.status.conditions[?(@.type=="Ready")].status}'
+}
+
+template_name() {
+  kubectl get services.serving.knative.dev/user --namespace="$namespace" --output=jsonpath='{.spec.template.metadata.name}'
+}
+
+# replace_revision OLD OTHER: a revision never changes, so a new image takes its name after it is gone. Until then the
+# other one takes all traffic, and no request fails.
+replace_revision() {
+  exists "revision/$1" || return 0
+  if [ "$(revision_ready "$2")" = True ]; then
+    local template=
+    if [ "$(template_name)" = "$1" ]; then
+      # An earlier deployment failed at this step. A template may not change and keep its name.
+      template="\"template\":{\"metadata\":{\"name\":\"$2\"},\"spec\":$(revision "$2" '{.spec}')},"
+    fi
+    kubectl patch services.serving.knative.dev/user --namespace="$namespace" --type=merge \
+      --patch="{\"spec\":{$template\"traffic\":[{\"revisionName\":\"$2\",\"percent\":100,\"tag\":\"${2#user-}\"}]}}"
+    wait_for ksvc/user:RoutesReady
+    kubectl delete "revision/$1" --namespace="$namespace"
+  else
+    # The other one cannot take over: an earlier deployment failed. The databases keep what matters.
+    say "user is recreated, because $2 is not ready"
+    kubectl delete services.serving.knative.dev/user --namespace="$namespace"
+    kubectl wait "revision/$1" --for=delete --timeout=60s --namespace="$namespace"
+  fi
+}
+
+main

@@ -1,0 +1,72 @@
+# What the scripts in this folder share: how they stop, what they check first, how they ask kubectl.
+# shellcheck shell=bash
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+namespace=${NAMESPACE:-todolist}
+# shellcheck disable=SC2034 # the scripts use it
+build=$root/.build
+
+die() {
+  echo "$*" >&2
+  exit 1
+}
+
+say() {
+  echo "==> $*"
+}
+
+need_command() {
+  command -v "$1" >/dev/null || die "$1 is missing: $2"
+}
+
+need_cluster() {
+  need_command kubectl "https://kubernetes.io/docs/tasks/tools/ tells how to install it"
+  kubectl get --raw /version --request-timeout=10s >/dev/null 2>&1 ||
+    die "no cluster answers kubectl: \`make cluster\` makes one with kind, or point kubectl at yours"
+}
+
+has_kind() {
+  kubectl get crd "$1" --output=name >/dev/null 2>&1
+}
+
+need_istio() {
+  has_kind virtualservices.networking.istio.io ||
+    die "Istio is missing in this cluster: \`make install-istio\` installs it"
+  has_kind gateways.gateway.networking.k8s.io ||
+    die "the Gateway API is missing in this cluster: \`make install-istio\` installs it"
+}
+
+need_knative() {
+  has_kind services.serving.knative.dev ||
+    die "Knative Serving is missing in this cluster: \`make install-knative\` installs it"
+}
+
+need_application() {
+  [ -n "$(deployed_target)" ] ||
+    die "the application is not in namespace $namespace: \`make deploy\` puts it there"
+}
+
+# The set that the namespace holds: istio, knative, or nothing.
+deployed_target() {
+  if has_kind services.serving.knative.dev && exists services.serving.knative.dev/todolist; then
+    echo knative
+  elif exists deployment/todolist; then
+    echo istio
+  fi
+}
+
+exists() {
+  kubectl get "$1" --namespace="$namespace" --output=name >/dev/null 2>&1
+}
+
+# The address that the cluster's load balancer gave a Service; nothing where there is none.
+load_balancer() {
+  kubectl get service "$1" --namespace="$2" \
+    --output=jsonpath='{.status.loadBalancer.ingress[0].ip}{.status.loadBalancer.ingress[0].hostname}' 2>/dev/null || true
+}
+
+# Whether `make deploy` made the namespace; one that it did not make may hold other things.
+is_ours() {
+  [ "$(kubectl get "namespace/$namespace" --output=go-template='{{index .metadata.labels "app.kubernetes.io/part-of"}}')" = todolist ]
+}

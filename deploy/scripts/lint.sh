@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Lets checkov look at everything that is deployed, and at the Dockerfiles.
+# shellcheck source=deploy/scripts/render.sh
+. "$(dirname "$0")/render.sh"
+
+need_command kubectl "https://kubernetes.io/docs/tasks/tools/ tells how to install it"
+checkov=$root/.venv/bin/checkov
+[ -x "$checkov" ] || checkov=$(command -v checkov) || die "checkov is missing: \`pip install checkov\` installs it"
+
+rendered=$build/lint
+rm -rf "$rendered"
+mkdir -p "$rendered"
+for set in istio knative; do
+  NETWORK_POLICIES=1 render lint "$set"
+  kubectl kustomize "$build/deploy/lint" >"$rendered/$set.yaml"
+done
+kubectl kustomize "$root/deploy/traffic" | sed "s/^metadata:/&\n  namespace: $namespace/" >"$rendered/traffic.yaml"
+"$checkov" --config-file="$root/deploy/checkov.yaml" --skip-download --directory="$rendered" --directory="$root/services"
+say "checkov has nothing to say"

@@ -1,0 +1,73 @@
+# Writes kustomizations into .build/deploy/ that say what a deployment adds to the sets: registry, tag, namespace, and
+# the options that were asked for. So no file of the repository is edited to deploy it.
+# shellcheck shell=bash
+# shellcheck source=deploy/scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# render NAME PART...: writes .build/deploy/NAME. A part is a folder or a file of deploy/.
+render() {
+  local out=$build/deploy/$1 part
+  rm -rf "$out"
+  mkdir -p "$out"
+  {
+    cat <<EOF
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: $namespace
+labels:
+  - pairs: {app.kubernetes.io/part-of: todolist}
+images:
+  - {name: todolist, newName: $REGISTRY/todolist, newTag: "$TAG"}
+  - {name: user, newName: $REGISTRY/user, newTag: "$TAG"}
+  - {name: rule, newName: $REGISTRY/rule, newTag: "$TAG"}
+components:
+${NETWORK_POLICIES:+  - ../../../deploy/options/network-policies}
+${REQUEST_AUTHENTICATION:+  - ../../../deploy/options/request-authentication}
+# The namespace in full names: of what todolist calls, and of where its sidecar finds user's keys.
+replacements:
+  - source: {kind: Namespace, fieldPath: metadata.name}
+    targets:
+      - select: {name: todolist, group: apps}
+        fieldPaths: &urls
+          - spec.template.spec.containers.0.env.[name=USER_URL].value
+          - spec.template.spec.containers.0.env.[name=RULE_URL].value
+        options: &namespace {delimiter: ".", index: 1}
+      - select: {name: todolist, group: serving.knative.dev}
+        fieldPaths: *urls
+        options: *namespace
+      - select: {name: todolist, kind: RequestAuthentication}
+        fieldPaths: [spec.jwtRules.0.jwksUri]
+        options: *namespace
+resources:
+EOF
+    for part in "${@:2}"; do
+      if [ -d "$root/deploy/$part" ]; then
+        echo "  - ../../../deploy/$part"
+      else
+        # kustomize reads no single file of another folder.
+        cp "$root/deploy/$part" "$out"
+        echo "  - $(basename "$part")"
+      fi
+    done
+  } >"$out/kustomization.yaml"
+}
+
+# render_activator NAME: deploy/knative/activator.yaml, whose object is in another namespace and names ours.
+render_activator() {
+  local out=$build/deploy/$1
+  rm -rf "$out"
+  mkdir -p "$out"
+  cp "$root/deploy/knative/activator.yaml" "$out"
+  cat >"$out/kustomization.yaml" <<EOF
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources:
+  - activator.yaml
+patches:
+  - target: {kind: AuthorizationPolicy}
+    patch: |-
+      - {op: replace, path: /metadata/name, value: $namespace}
+      - {op: replace, path: "/spec/rules/0/from/0/source/notServiceAccounts/0", value: $namespace/todolist}
+      - {op: replace, path: "/spec/rules/0/when/0/values/0", value: $namespace}
+EOF
+}

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Starts or stops a low, steady rate of requests to the ingress from inside the cluster.
+# shellcheck source=deploy/scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+start() {
+  need_application
+  local out=$build/traffic url host=
+  if [ "$(deployed_target)" = knative ]; then
+    url=http://istio-ingressgateway.istio-system.svc.cluster.local
+    host=$(kubectl get services.serving.knative.dev/todolist --namespace="$namespace" --output=jsonpath='{.status.url}')
+    host=${host#http://}
+  else
+    url=http://ingress-istio.$namespace.svc.cluster.local
+  fi
+  rm -rf "$out"
+  mkdir -p "$out"
+  cat >"$out/kustomization.yaml" <<EOF
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: $namespace
+resources:
+  - ../../deploy/traffic
+configMapGenerator:
+  - name: traffic
+    literals:
+      - TRAFFIC_URL=$url
+      - TRAFFIC_HOST=$host
+      - TRAFFIC_RATE=$(awk -v rate="${RATE:-2}" 'BEGIN { print rate / 2 }')
+    options:
+      labels:
+        app.kubernetes.io/part-of: todolist
+        app.kubernetes.io/name: traffic
+EOF
+  kubectl apply --kustomize="$out"
+  say "two people use the application now; \`make traffic-stop\` ends it"
+}
+
+stop() {
+  kubectl delete deployment,configmap --namespace="$namespace" --ignore-not-found \
+    --selector=app.kubernetes.io/part-of=todolist,app.kubernetes.io/name=traffic
+}
+
+need_cluster
+"$1"

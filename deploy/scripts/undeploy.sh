@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Removes the application; asks before the database volumes go.
+# shellcheck source=deploy/scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+need_cluster
+exists "namespace/$namespace" || {
+  echo "There is no namespace $namespace: nothing to remove."
+  exit
+}
+is_ours ||
+  die "namespace $namespace is not one that \`make deploy\` made: it stays"
+
+volumes=${VOLUMES:-}
+if [ -z "$volumes" ]; then
+  # Without a terminal there is nobody to ask, and keeping is the answer that can be taken back.
+  volumes=keep
+  if [ -t 0 ]; then
+    read -rp "Delete the databases too, with all accounts and todo items? [y/N] " answer
+    [[ $answer == [yY]* ]] && volumes=delete
+  fi
+fi
+
+if has_kind services.serving.knative.dev; then
+  kubectl delete "authorizationpolicies.security.istio.io/$namespace" --namespace=knative-serving --ignore-not-found
+fi
+
+if [ "$volumes" = delete ]; then
+  kubectl delete namespace "$namespace"
+  say "nothing is left"
+else
+  # Everything but the volumes and the Secrets, without whose passwords the volumes are of no use.
+  kinds=$(kubectl api-resources --namespaced --verbs=delete,list --output=name |
+    grep -vxE 'persistentvolumeclaims|secrets|events|events\.events\.k8s\.io|pods|endpoints|.*\.metrics\.k8s\.io' |
+    paste -sd, -)
+  kubectl delete "$kinds" --namespace="$namespace" --selector=app.kubernetes.io/part-of=todolist --ignore-not-found
+  say "the volumes and the passwords are left in namespace $namespace; \`make undeploy VOLUMES=delete\` removes them"
+fi

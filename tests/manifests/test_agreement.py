@@ -1,0 +1,173 @@
+"""What stands in several files because each is read alone, and has to agree."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from services.todolist.settings import Settings
+from tests.manifests.conftest import (
+    DEPLOY,
+    Document,
+    container,
+    labels,
+    load,
+    name_of,
+    named,
+    of_kind,
+    workloads,
+)
+from tests.support import ROOT
+
+READS = {"GET", "HEAD"}
+# The laptop's Envoy, and that of compose.yaml.
+ENVOY = [*sorted((DEPLOY / "local").rglob("*.yaml")), *sorted(DEPLOY.glob("compose*envoy*.yaml"))]
+
+
+def test_versions_of_user_on_istio_differ_in_nothing_but_the_version() -> None:
+    v1, v2 = ((DEPLOY / "istio" / f"user-{version}.yaml").read_text() for version in ("v1", "v2"))
+    assert v1 != v2
+    assert v1.replace("v1", "v2") == v2.replace("v1", "v2")
+
+
+def test_versions_of_user_on_knative_differ_in_name_version_and_traffic() -> None:
+    (above_1, traffic_1, below_1), (above_2, traffic_2, below_2) = (
+        re.split(r"(  traffic:\n(?:    .*\n)+)", (DEPLOY / "knative" / f"user-{version}.yaml").read_text())
+        for version in ("v1", "v2")
+    )
+    changed = [
+        (one.split(), two.split())
+        for one, two in zip(above_1.splitlines(), above_2.splitlines(), strict=True)
+        if one != two
+    ]
+    assert changed == [
+        (["name:", "user-v1"], ["name:", "user-v2"]),
+        (["version:", "v1"], ["version:", "v2"]),
+        (["value:", "v1"], ["value:", "v2"]),
+    ]
+    assert below_1 == below_2
+    assert traffic_1 != traffic_2
+
+
+def test_both_sets_run_the_same_container(
+    istio: list[Document], knative: list[Document], user_v1: list[Document]
+) -> None:
+    # What the platform decides: the signal to stop, and how long a cold start takes.
+    special = {"SHUTDOWN_DELAY", "UPSTREAM_TIMEOUT"}
+    for workload in [*of_kind(knative, "KService"), *of_kind(user_v1, "KService")]:
+        name = workload["spec"]["template"]["metadata"].get("name", workload["metadata"]["name"])
+        other = named(istio, "Deployment", name)
+        here, there = container(workload), container(other)
+        # Knative has its own period, of a few milliseconds until the pod is ready.
+        assert here.pop("readinessProbe")["httpGet"] == there.pop("readinessProbe")["httpGet"]
+        for found in (here, there):
+            found["env"] = [entry for entry in found["env"] if entry["name"] not in special]
+        assert here == there, name
+        assert labels(workload) == labels(other)
+        pods = [found["spec"]["template"]["spec"] for found in (workload, other)]
+        for field in ("volumes", "serviceAccountName", "automountServiceAccountToken", "enableServiceLinks"):
+            assert pods[0].get(field) == pods[1].get(field), (name, field)
+
+
+def below(value: Any, key: str) -> Iterator[Any]:
+    """Yield what stands under the key, anywhere below."""
+    if isinstance(value, dict):
+        if key in value:
+            yield value[key]
+        for inner in value.values():
+            yield from below(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from below(inner, key)
+
+
+def test_the_three_split_alike(istio: list[Document], knative: list[Document]) -> None:
+    splits = [
+        [(entry["destination"]["subset"], entry["weight"]) for entry in http["route"]]
+        for http in named(istio, "VirtualService", "user")["spec"]["http"]
+    ]
+    traffic = named(knative, "KService", "user")["spec"]["traffic"]
+    splits.append([(entry["tag"], entry["percent"]) for entry in traffic])
+    assert [entry["revisionName"] for entry in traffic] == ["user-v1", "user-v2"]
+    laptop = [weighted["clusters"] for file in ENVOY for weighted in below(load(file), "weighted_clusters")]
+    assert laptop
+    splits += [[(entry["name"][-2:], entry["weight"]) for entry in clusters] for clusters in laptop]
+    assert splits == [[("v1", 50), ("v2", 50)]] * len(splits)
+
+
+def test_on_istio_reads_are_retried_and_writes_never(istio: list[Document]) -> None:
+    routes = of_kind(istio, "VirtualService")
+    assert {route["metadata"]["name"] for route in routes} == {"user", "rule"}
+    for route in routes:
+        read, write = route["spec"]["http"]
+        assert {entry["method"]["exact"] for entry in read["match"]} == READS, name_of(route)
+        assert "match" not in write, name_of(route)
+        assert write["retries"] == {"attempts": 0}, name_of(route)
+        assert read["route"] == write["route"], name_of(route)
+        # A service's own answer is never repeated.
+        assert set(read["retries"]["retryOn"].split(",")) == {"connect-failure", "refused-stream", "reset"}
+        tries = (1 + read["retries"]["attempts"]) * seconds(read["retries"]["perTryTimeout"])
+        assert tries <= seconds(read["timeout"]) < Settings.model_fields["upstream_timeout"].default
+        assert seconds(write["timeout"]) == seconds(read["timeout"])
+
+
+def seconds(text: str) -> float:
+    """Return a duration such as 2.5s."""
+    return float(text.removesuffix("s"))
+
+
+def test_on_knative_nothing_is_retried(knative: list[Document]) -> None:
+    assert "retries" not in json.dumps(knative)
+    assert of_kind(knative, "VirtualService", "HTTPRoute") == []
+
+
+@pytest.mark.parametrize("service", ["user", "rule"])
+def test_the_laptop_tries_again_as_istio_does(service: str, istio: list[Document]) -> None:
+    read, _ = named(istio, "VirtualService", service)["spec"]["http"]
+    routes = [route for file in ENVOY for found in below(load(file), "routes") for route in below(found, "route")]
+    tried_again = [route for route in routes if "retry_policy" in route and destinations(route) == {service}]
+    if not tried_again:
+        pytest.skip("the laptop does not try again")
+    for route in tried_again:
+        assert route["timeout"] == read["timeout"]
+        assert route["retry_policy"] == {
+            "num_retries": read["retries"]["attempts"],
+            "per_try_timeout": read["retries"]["perTryTimeout"],
+            "retry_on": read["retries"]["retryOn"],
+        }
+
+
+def destinations(route: Any) -> set[str]:
+    """Return the services that an Envoy route leads to, without their versions."""
+    weighted = [cluster["name"] for clusters in below(route, "clusters") for cluster in clusters]
+    return {name.partition("-")[0] for name in [*weighted, *below(route, "cluster")]}
+
+
+@pytest.mark.parametrize("file", ENVOY, ids=lambda file: file.name)
+def test_on_the_laptop_nothing_but_reads_is_retried(file: Any) -> None:
+    documents = load(file)
+    routes = [route for found in below(documents, "routes") for route in found]
+    for route in routes:
+        if "retry_policy" in json.dumps(route):
+            matchers = [h for h in route["match"].get("headers", []) if h["name"] == ":method"]
+            methods = set(re.findall("[A-Z]+", json.dumps([h for h in matchers if not h.get("invert_match")])))
+            assert methods
+            assert methods <= READS, route
+    # And no retry beside those of the routes, as a virtual host may have.
+    assert len(list(below(documents, "retry_policy"))) == len(list(below(routes, "retry_policy")))
+
+
+def test_each_secret_that_is_read_is_made(istio: list[Document], knative: list[Document]) -> None:
+    script = (ROOT / "deploy/scripts/deploy.sh").read_text()
+    made = set(re.findall(r"make_secret (\S+) (\S+) random", script))
+    for documents in (istio, knative):
+        read = set()
+        for workload in workloads(documents):
+            for reference in below(workload, "secretKeyRef"):
+                read.add((reference["name"], reference["key"]))
+            mounted = {entry["name"]: entry.get("value", "") for entry in container(workload).get("env", [])}
+            for secret in below(workload, "secret"):
+                read.add((secret["secretName"], mounted["TOKEN_KEY_FILE"].rpartition("/")[2]))
+        assert read == made
