@@ -119,9 +119,15 @@ def _run(ports: dict[str, int], at: dict[str, str]) -> int:
 
     # Closing the terminal stops everything, as Ctrl-C does.
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    threading.Thread(target=_report, args=(urls, printer, admin_password), daemon=True).start()
-    if "MAKELEVEL" in os.environ:
-        threading.Thread(target=_stop_with_make, daemon=True).start()
+    make = os.getppid() if "MAKELEVEL" in os.environ else None
+
+    def attend() -> None:
+        _report(urls, printer, admin_password)
+        # Not sooner: the manager's processes would inherit the pipe of a program started meanwhile.
+        if make:
+            _stop_with(make)
+
+    threading.Thread(target=attend, daemon=True).start()
     manager.loop()
     return 1 if printer.failed else 0
 
@@ -164,16 +170,16 @@ def _is_ready(client: httpx.Client, url: str) -> bool:
         return False
 
 
-def _stop_with_make() -> None:
-    """Stop when make has ended, or when SIGINT was sent to it alone: make does not tell us, but waits for our end.
+def _stop_with(make: int) -> None:
+    """Stop when make has ended, or when SIGINT was sent to it alone: it does not tell us then, but waits for our end.
 
-    It no longer catches the signal then, which ps shows on Linux and on macOS.
+    make: its process id. Once it has got the signal it no longer catches it, which ps shows on Linux and on macOS.
     """
-    make = os.getppid()
 
     def catches_sigint() -> bool:
-        asked = subprocess.run(["ps", "-o", "caught=", "-p", str(make)], capture_output=True, text=True, check=False)  # noqa: S603, S607
-        return bool(int(asked.stdout.strip() or "0", 16) & 1 << signal.SIGINT - 1)
+        command = ("ps", "-o", "caught=", "-p", str(make))
+        mask = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
+        return bool(int(mask or "0", 16) & 1 << signal.SIGINT - 1)
 
     usually = catches_sigint()
     while os.getppid() == make and catches_sigint() == usually:
