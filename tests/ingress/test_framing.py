@@ -99,7 +99,7 @@ SHAPES: dict[str, tuple[bytes, list[int]]] = {
     "a host with a port": (HIDDEN.replace(b"host: x", b"host: [::1]:3001"), [404]),
     "no host in HTTP/1.0": (HIDDEN.replace(b"host: x\r\n", b"").replace(b"HTTP/1.1", b"HTTP/1.0"), OLD),
     "two hosts in HTTP/1.0": (HIDDEN.replace(b"host: x", b"host: x\r\nhost: y").replace(b"1.1", b"1.0"), OLD),
-    "a tunnel": (b"CONNECT evil.example:443 HTTP/1.1\r\nhost: x\r\n\r\n", [404]),
+    "a tunnel": (b"CONNECT evil.example:443 HTTP/1.1\r\nhost: x\r\n\r\n", [403]),
 }
 
 

@@ -156,6 +156,13 @@ def test_headers_of_more_than_16_kib_are_431(client: httpx.Client, gateway: Gate
     assert len(gateway.seen) == 1
 
 
+def test_a_body_of_more_than_64_kib_is_413(client: httpx.Client, gateway: Gateway) -> None:
+    assert client.post("/", content=b"x" * 65_536).status_code == 200
+    assert is_problem(client.post("/", content=b"x" * 65_537), 413)
+    assert is_problem(client.post("/", content=(b"x" * 10_000 for _ in range(7))), 413)
+    assert len(gateway.seen) == 1
+
+
 def test_a_header_with_an_underscore_is_400(client: httpx.Client, gateway: Gateway) -> None:
     assert is_problem(client.get("/", headers={"x_user_id": "1"}), 400)
     assert not gateway.seen
@@ -213,6 +220,8 @@ def test_what_never_arrives_is_408_and_what_is_idle_is_closed(gateway: Gateway, 
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"application/problem+json" in answer
     assert nothing == b""
+    # Nor has any of it taken a place at the gateway.
+    assert gateway.seen == []
 
 
 # What is tried again
