@@ -22,6 +22,7 @@ from tests.wrk import wrk
 pytestmark = pytest.mark.alone
 
 SOAK, WARM_UP = 180, 45
+SLOWEST = 1.5
 PEOPLE = 32
 
 
@@ -115,22 +116,22 @@ def test_ten_times_too_many_are_refused_and_the_others_served(system: System, fi
     url = f"{system.envoy.url}/api/rule"
     # So many connections, each of which asks again after so long, are ten times what can be served.
     connections, seconds = 1000, 8
-    share, attempts = 0.0, 0
+    share, slowest, attempts = 0.0, 0.0, 0
     # Again if need be: somebody else's work on this machine is no fault of ours.
-    while share < 0.8 and attempts < 3:
+    while (share < 0.8 or slowest > SLOWEST) and attempts < 3:
         attempts += 1
         before = wrk(url, connections=PEOPLE, seconds=5)
-        result = wrk(url, connections=connections, seconds=seconds, pause=connections / (10 * before.rate))
+        result = wrk(url, connections=connections, seconds=seconds, pause=connections / (10 * before.rate), timeout=5)
         normal = seconds_until_normal(url)
         after = wrk(url, connections=PEOPLE, seconds=5)
         peak = (before.rate + after.rate) / 2
-        share = result.good / result.seconds / peak
+        share, slowest = result.good / result.seconds / peak, result.p99
     assert before.errors == after.errors == 0
     assert (result.failed, result.lost) == (result.refused, 0)
     assert result.refused > result.good
     assert share >= 0.8
     # A refusal takes no time; those who are served wait for a place.
-    assert result.p99 < 1.5
+    assert slowest < SLOWEST
     assert normal < 2
     figure(
         "Ten times too many requests: 503 with Retry-After from the ingress, 80 % of the peak for the others, "
