@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -119,12 +120,13 @@ def _run(ports: dict[str, int], at: dict[str, str]) -> int:
 
     # Closing the terminal stops everything, as Ctrl-C does.
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    make = os.getppid() if "MAKELEVEL" in os.environ else None
+    make = os.getppid()
+    follow_make = "MAKELEVEL" in os.environ and _catches_sigint(make)
 
     def attend() -> None:
         _report(urls, printer, admin_password)
         # Not sooner: the manager's processes would inherit the pipe of a program started meanwhile.
-        if make:
+        if follow_make:
             _stop_with(make)
 
     threading.Thread(target=attend, daemon=True).start()
@@ -173,18 +175,20 @@ def _is_ready(client: httpx.Client, url: str) -> bool:
 def _stop_with(make: int) -> None:
     """Stop when make has ended, or when SIGINT was sent to it alone: it does not tell us then, but waits for our end.
 
-    make: its process id. Once it has got the signal it no longer catches it, which ps shows on Linux and on macOS.
+    make: its process id. Once it has got the signal it no longer catches it.
     """
-
-    def catches_sigint() -> bool:
-        command = ("ps", "-o", "caught=", "-p", str(make))
-        mask = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
-        return bool(int(mask or "0", 16) & 1 << signal.SIGINT - 1)
-
-    usually = catches_sigint()
-    while os.getppid() == make and catches_sigint() == usually:
+    while os.getppid() == make and _catches_sigint(make):
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _catches_sigint(process: int) -> bool:
+    """Ask ps, which knows this on Linux and on macOS; no where there is none."""
+    if not (ps := shutil.which("ps")):
+        return False
+    command = (ps, "-o", "caught=", "-p", str(process))
+    mask = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
+    return bool(int(mask or "0", 16) & 1 << signal.SIGINT - 1)
 
 
 if __name__ == "__main__":

@@ -148,6 +148,21 @@ def test_it_listens_on_this_machine_only(mesh: Mesh) -> None:
     assert listening == {"127.0.0.1"}
 
 
+def test_the_administration_of_envoy_only_tells(mesh: Mesh) -> None:
+    admin = f"http://127.0.0.1:{mesh.ports['ENVOY_ADMIN_PORT']}"
+    with httpx.Client(base_url=admin, trust_env=False) as client:
+        for path in ("/", "/help", "/clusters", "/config_dump?resource=dynamic_listeners", "/stats?filter=ingress"):
+            assert client.get(path).status_code == 200, path
+        for path in (
+            "/quitquitquit",
+            "/logging?level=trace",
+            "/healthcheck/fail",
+            "/reset_counters",
+            "/drain_listeners",
+        ):
+            assert client.post(path).status_code == 403, path
+
+
 def test_ctrl_c_stops_everything_and_the_second_start_keeps_the_data_but_not_the_split(tmp_path: Path) -> None:
     mesh = Mesh(tmp_path).wait_ready()
     make(tmp_path, "split", "V1=100", "V2=0")
