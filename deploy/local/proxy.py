@@ -1,0 +1,61 @@
+"""What the one Envoy of the local mesh is told: files made from the templates in `envoy/`, and replaced while it runs.
+
+Envoy is started with bootstrap.yaml and watches all others, so whatever replaces one of them is in force at once:
+`make split` replaces the weights, a lesson a whole file. The templates are plain Envoy configuration but for
+`$PORT` and the like: the folder, and the addresses of DEFAULTS.
+
+`python -m deploy.local.proxy FOLDER` makes the files, with what the environment says of those addresses.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+
+TEMPLATES = Path(__file__).parent / "envoy"
+
+# Where Envoy listens: the ingress, and what the gateway takes for user and for rule. Beside them its administration.
+ENVOY = {"PORT": 3001, "USER_PORT": 3002, "RULE_PORT": 3000, "ENVOY_ADMIN_PORT": 15000}
+# Where the services listen.
+SERVICES = {"TODOLIST_V1_PORT": 3011, "USER_V1_PORT": 3012, "USER_V2_PORT": 3022, "RULE_V1_PORT": 3010}
+HOSTS = ("LISTEN_HOST", "TODOLIST_V1_HOST", "USER_V1_HOST", "USER_V2_HOST", "RULE_V1_HOST")
+DEFAULTS: dict[str, str | int] = {**ENVOY, **SERVICES, **dict.fromkeys(HOSTS, "127.0.0.1")}
+
+
+def template(name: str, folder: Path, settings: Mapping[str, str | int]) -> str:
+    """Return a template with its places filled in. settings: those that differ from DEFAULTS."""
+    text = (TEMPLATES / name).read_text(encoding="utf-8")
+    return Template(text).substitute({**DEFAULTS, **settings, "FOLDER": folder})
+
+
+def write_all(folder: Path, settings: Mapping[str, str | int]) -> None:
+    """Make all files anew, so that nothing is left of the last run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in TEMPLATES.glob("*.yaml"):
+        replace(folder / path.name, template(path.name, folder, settings))
+
+
+def replace(path: Path, text: str) -> None:
+    """Replace a file by renaming another one to its name: Envoy never sees half of it, and only this wakes it up."""
+    new = path.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
+
+
+def arguments(folder: Path) -> list[str]:
+    """Return the arguments with which Envoy is started."""
+    return [
+        *("--config-path", str(folder / "bootstrap.yaml")),
+        *("--concurrency", "1"),
+        "--disable-hot-restart",
+        *("--log-level", "error"),
+        # A name that Envoy does not know is a mistake in the file, not something to ignore.
+        "--reject-unknown-dynamic-fields",
+        # When a listener is replaced, connections to the old one end after so many seconds.
+        *("--drain-time-s", "20"),
+    ]
+
+
+if __name__ == "__main__":
+    write_all(Path(sys.argv[1]), {name: os.environ[name] for name in DEFAULTS if name in os.environ})

@@ -1,0 +1,24 @@
+"""Changes the split of user in `make run`: the weights in the routes that Envoy watches. Used by ../split.sh."""
+
+import re
+import sys
+from pathlib import Path
+
+from deploy.local import proxy
+
+ROUTES = Path("data/envoy/user-routes.yaml")
+
+
+def main(v1: str, v2: str) -> None:
+    """Give each version its share, in percent, in every route that has weights. Exits with 1 if there is none."""
+    routes, changed = ROUTES.read_text(encoding="utf-8"), 0
+    for version, weight in (("v1", v1), ("v2", v2)):
+        routes, times = re.subn(rf"(name: user-{version}, weight:) \d+", rf"\1 {weight}", routes)
+        changed += times
+    if not changed:
+        sys.exit(f"{ROUTES} has no weights for user-v1 and user-v2")
+    proxy.replace(ROUTES, routes)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,295 @@
+"""What the ingress does for the services behind it: an Envoy as `make run` starts it, before a scripted gateway."""
+
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.local import proxy
+from tests.support import Envoy, running_envoy, wait_until
+
+# What clusters.yaml allows the gateway to have under way, and to have waiting, of lists.
+UNDER_WAY, WAITING = 64, 512
+POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n"
+
+
+class Gateway(ThreadingHTTPServer):
+    """Answers 200, but for /busy (503), /dead (closes the connection) and /api/rule (answers when it is told to)."""
+
+    request_queue_size = 128
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answering)
+        self.seen: list[tuple[str, str]] = []
+        self.headers = Message()
+        self.told = threading.Event()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of connections that the ingress closes."""
+
+
+class Answering(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Headers and body in one packet: else the second waits for 40 ms.
+    wbufsize = -1
+    server: Gateway
+
+    def answer(self) -> None:
+        self.server.seen.append((self.command, self.path))
+        self.server.headers = self.headers
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.path == "/dead":
+            self.close_connection = True
+            return
+        if self.path == "/api/rule":
+            self.server.told.wait(30)
+        self.send_response(503 if self.path == "/busy" else 200)
+        if self.path == "/busy":
+            self.send_header("retry-after", "7")
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving() -> Iterator[Gateway]:
+    with Gateway() as gateway:
+        threading.Thread(target=gateway.serve_forever, args=(0.01,), daemon=True).start()
+        yield gateway
+        gateway.told.set()
+        gateway.shutdown()
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Gateway]:
+    with serving() as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def envoy(shared: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Envoy]:
+    ports = dict.fromkeys(proxy.SERVICES, shared.server_port)
+    with running_envoy(tmp_path_factory.mktemp("ingress"), **ports) as envoy:
+        yield envoy
+
+
+@pytest.fixture
+def gateway(shared: Gateway) -> Gateway:
+    shared.seen.clear()
+    return shared
+
+
+@pytest.fixture
+def client(envoy: Envoy) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=envoy.url, trust_env=False, timeout=30) as client:
+        yield client
+
+
+def is_problem(answer: httpx.Response, status: int) -> bool:
+    media_type = answer.headers["content-type"]
+    return (answer.status_code, media_type, answer.json()["status"]) == (status, "application/problem+json", status)
+
+
+# What is passed on
+
+
+def test_nobody_outside_speaks_for_the_proxy(client: httpx.Client, gateway: Gateway) -> None:
+    forged = (
+        "x-user-id", "x-user-name", "x-known-device", "end-user", "x-forwarded-host", "x-envoy-retry-on",
+        "x-envoy-upstream-rq-timeout-ms", "x-envoy-original-path", "x-envoy-decorator-operation",
+    )  # fmt: skip
+    lies = {"x-forwarded-for": "8.8.8.8", "x-forwarded-proto": "https", "x-kept": "1"}
+    assert client.get("/", headers={**dict.fromkeys(forged, "1"), **lies}).status_code == 200
+    seen = gateway.headers
+    assert [name for name in forged if name in seen] == []
+    assert (seen["x-forwarded-proto"], seen["x-kept"]) == ("http", "1")
+    assert "8.8.8.8" not in seen["x-forwarded-for"]
+
+
+def test_a_trace_goes_on(client: httpx.Client, gateway: Gateway) -> None:
+    trace = {
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "vendor=1",
+        "baggage": "shop=3", "x-request-id": "4711", "b3": "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1",
+    }  # fmt: skip
+    client.get("/", headers=trace)
+    assert {name: gateway.headers[name] for name in trace} == trace
+    client.get("/")
+    assert len(gateway.headers["x-request-id"]) == 36
+    assert "traceparent" not in gateway.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "passed_on"),
+    [("/api/a/../b", "/api/b"), ("//api///b", "/api/b"), ("/%61pi/%2e%2e/b", "/b"), ("/api/b?x=a%2Fb//c", None)],
+)
+def test_a_path_is_written_in_one_way(client: httpx.Client, gateway: Gateway, path: str, passed_on: str | None) -> None:
+    client.get(httpx.URL(client.base_url, raw_path=path.encode()))
+    assert gateway.seen == [("GET", passed_on or path)]
+
+
+@pytest.mark.parametrize("path", ["/api%2Fb", "/api%5Cb"])
+def test_an_escaped_slash_is_redirected_to_a_slash(client: httpx.Client, gateway: Gateway, path: str) -> None:
+    answer = client.get(httpx.URL(client.base_url, raw_path=path.encode()))
+    assert (answer.status_code, answer.headers["location"]) == (307, "/api/b")
+    assert not gateway.seen
+
+
+# What is refused
+
+
+def test_headers_of_more_than_16_kib_are_431(client: httpx.Client, gateway: Gateway) -> None:
+    assert client.get("/", headers={"x-long": "x" * 15_000}).status_code == 200
+    assert is_problem(client.get("/", headers={"x-long": "x" * 17_000}), 431)
+    assert is_problem(client.get("/", headers=[("x-many", "x")] * 101), 431)
+    assert len(gateway.seen) == 1
+
+
+def test_a_body_of_more_than_64_kib_is_413(client: httpx.Client, gateway: Gateway) -> None:
+    assert client.post("/", content=b"x" * 65_536).status_code == 200
+    assert is_problem(client.post("/", content=b"x" * 65_537), 413)
+    assert is_problem(client.post("/", content=(b"x" * 10_000 for _ in range(7))), 413)
+    assert len(gateway.seen) == 1
+
+
+def test_a_header_with_an_underscore_is_400(client: httpx.Client, gateway: Gateway) -> None:
+    assert is_problem(client.get("/", headers={"x_user_id": "1"}), 400)
+    assert not gateway.seen
+
+
+def test_too_many_requests_are_503_at_once(client: httpx.Client, envoy: Envoy, gateway: Gateway) -> None:
+    with ExitStack() as connections:
+        held = []
+        for _ in range(UNDER_WAY + WAITING):
+            connection = socket.create_connection(("127.0.0.1", envoy.ports["PORT"]), timeout=30)
+            held.append(connections.enter_context(connection))
+            connection.sendall(b"GET /api/rule HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        wait_until(lambda: len(gateway.seen) == UNDER_WAY, "as many under way as may be")
+        wait_until(lambda: envoy.counter("cluster.todolist.upstream_rq_pending_active") == WAITING, "the others wait")
+        started = time.monotonic()
+        for method in ("GET", "POST"):
+            refused = client.request(method, "/api/rule")
+            assert is_problem(refused, 503)
+            assert refused.headers["retry-after"] == "1"
+        # Whatever needs no list goes on.
+        assert client.get("/").status_code == 200
+        assert time.monotonic() - started < 2
+        gateway.told.set()
+        # All who waited are served.
+        assert Counter(connection.recv(12) for connection in held) == {b"HTTP/1.1 200": len(held)}
+    gateway.told.clear()
+
+
+def test_what_never_arrives_is_408_and_what_is_idle_is_closed(gateway: Gateway, tmp_path: Path) -> None:
+    sooner = {"request_timeout: 10s": "request_timeout: 1s", "  idle_timeout: 60s": "  idle_timeout: 1s"}
+
+    def last_words(data: bytes) -> bytes:
+        """Send this, then a byte now and then, and return what comes until the connection is closed."""
+        received = b""
+        with socket.create_connection(("127.0.0.1", envoy.ports["PORT"]), timeout=0.1) as connection:
+            connection.sendall(data)
+            end = time.monotonic() + 10
+            while time.monotonic() < end:
+                try:
+                    if not (more := connection.recv(4096)):
+                        return received
+                    received += more
+                except TimeoutError:
+                    if data and not received:
+                        connection.sendall(b"x")
+                except ConnectionError:
+                    return received
+        raise AssertionError("not closed")
+
+    with running_envoy(tmp_path, sooner, TODOLIST_V1_PORT=gateway.server_port) as envoy:
+        data = (b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ", POST, b"")
+        with ThreadPoolExecutor() as threads:
+            headers, body, nothing = threads.map(last_words, data)
+    for answer in (headers, body):
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"application/problem+json" in answer
+    assert nothing == b""
+    # Nor has any of it taken a place at the gateway.
+    assert gateway.seen == []
+
+
+# What is tried again
+
+
+@pytest.mark.parametrize("at", ["url", "user_url", "rule_url"])
+def test_a_read_is_tried_again_when_a_service_dies_and_a_write_is_not(envoy: Envoy, gateway: Gateway, at: str) -> None:
+    for method, times in (("GET", 3), ("HEAD", 3), ("POST", 1), ("PUT", 1), ("DELETE", 1)):
+        gateway.seen.clear()
+        answer = httpx.request(method, f"{getattr(envoy, at)}/dead", trust_env=False)
+        assert answer.status_code == 503
+        assert gateway.seen == [(method, "/dead")] * times
+    assert at != "url" or is_problem(answer, 503)
+
+
+def test_a_503_of_the_gateway_is_an_answer(client: httpx.Client, gateway: Gateway) -> None:
+    answer = client.get("/busy")
+    assert (answer.status_code, answer.text, answer.headers["retry-after"]) == (503, "{}", "7")
+    assert gateway.seen == [("GET", "/busy")]
+    # However often: it is the only one, and so is never left out.
+    assert [client.get("/busy").text for _ in range(10)] == ["{}"] * 10
+    assert client.get("/").status_code == 200
+
+
+def test_a_gateway_that_is_away_is_503_and_may_be_tried_again(tmp_path: Path) -> None:
+    with running_envoy(tmp_path) as envoy:
+        answer = httpx.get(envoy.url, trust_env=False)
+    assert is_problem(answer, 503)
+    assert answer.headers["retry-after"] == "1"
+
+
+# What changes while it runs
+
+
+def test_a_file_that_is_replaced_is_in_force_at_once_and_no_request_fails(gateway: Gateway, tmp_path: Path) -> None:
+    changes = (
+        ("ingress-routes.yaml", "virtual_hosts:", "response_headers_to_add: [{ header: { key: x-on, value: y } }]\n    "
+         "virtual_hosts:"),
+        ("clusters.yaml", "connect_timeout: 2s", "connect_timeout: 3s"),
+        ("listeners.yaml", "request_timeout: 10s", "request_timeout: 9s"),
+    )  # fmt: skip
+    statuses: Counter[int] = Counter()
+    ended = threading.Event()
+
+    with running_envoy(tmp_path, TODOLIST_V1_PORT=gateway.server_port) as envoy:
+
+        def ask() -> None:
+            with httpx.Client(base_url=envoy.url, trust_env=False) as client:
+                while not ended.is_set():
+                    statuses[client.get("/").status_code] += 1
+
+        def dump() -> str:
+            return httpx.get(f"{envoy.admin_url}/config_dump", trust_env=False).text
+
+        with ThreadPoolExecutor(4) as threads:
+            asking = [threads.submit(ask) for _ in range(4)]
+            for name, text, other in changes:
+                path = envoy.folder / name
+                before, shipped, seen = dump(), path.read_text(), statuses[200]
+                for version in (shipped.replace(text, other), shipped):
+                    proxy.replace(path, version)
+                    wait_until(lambda version=before: dump() != version, f"{name} is in force", 5)
+                    before = dump()
+                wait_until(lambda seen=seen: statuses[200] > seen + 50, "requests")
+            ended.set()
+        for each in asking:
+            each.result()
+    assert set(statuses) == {200}
