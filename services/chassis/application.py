@@ -4,14 +4,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.types import ASGIApp
 
 from services.chassis import problems
-from services.chassis.guard import Guard
 from services.chassis.metrics import Metrics
 from services.chassis.middleware import AddHeaders, Observe
 from services.chassis.settings import Settings
@@ -32,16 +31,15 @@ def create_app(
     router: APIRouter,
     settings: Settings,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
-    ready: Callable[[], Awaitable[str | None]] | None = None,
+    check: Callable[[], Awaitable[Any]] | None = None,
     layers: Sequence[Callable[[ASGIApp], ASGIApp]] = (),
     content_security_policy: str = API_CONTENT_SECURITY_POLICY,
     **options: Any,
 ) -> FastAPI:
     """Return an application with these routes, and with health, metrics, problem answers and headers.
 
-    ready: returns why the service cannot serve now, other than shutting down, or None; layers: plain ASGI
-    middleware, the innermost first; options: FastAPI's own.
-    The server sets `app.state.stopping` when it is told to stop.
+    check: raises a Problem when the service cannot serve now; layers: plain ASGI middleware, the innermost first;
+    options: FastAPI's own. The server sets `app.state.stopping` when it is told to stop.
     """
     app = FastAPI(
         title=service,
@@ -72,9 +70,8 @@ def create_app(
     # The last one added is the first to see a request.
     for layer in layers:
         app.add_middleware(layer)
-    app.add_middleware(Guard)
     app.add_middleware(AddHeaders, headers=headers)
-    app.add_middleware(Observe, metrics=metrics, log_access=settings.access_log)
+    app.add_middleware(Observe, metrics=metrics)
     problems.add_handlers(app)
     # Not included as a router: that would match each request twice.
     app.router.routes.extend(router.routes)
@@ -87,9 +84,10 @@ def create_app(
     @app.get("/readyz", tags=["health"])
     async def readyz() -> Health:
         """The service can take requests: its database answers and it is not shutting down."""
-        reason = "The service is shutting down." if app.state.stopping else await ready() if ready else None
-        if reason:
-            raise problems.Problem(503, reason)
+        if app.state.stopping:
+            raise problems.Problem(503, "The service is shutting down.")
+        if check:
+            await check()
         return Health()
 
     @app.get("/metrics", tags=["health"], response_class=PlainTextResponse)
@@ -98,3 +96,12 @@ def create_app(
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+def from_state(name: str) -> Callable[[Request], Awaitable[Any]]:
+    """Return a dependency: what `create_app` of the service put into `app.state` by this name."""
+
+    async def read(request: Request) -> Any:
+        return getattr(request.app.state, name)
+
+    return read

@@ -11,14 +11,13 @@ from services.chassis.problems import Problem, problem_response
 from services.chassis.tracing import request_headers
 
 log = logging.getLogger("application")
-access_log = logging.getLogger("access")
 
 
 class Observe:
-    """Counts, times and logs each request, and answers 500 when its route failed."""
+    """Counts and times each request, and answers 500 when its route failed."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, log_access: bool) -> None:
-        self._app, self._metrics, self._log_access = app, metrics, log_access
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,11 +40,8 @@ class Observe:
                 problem = Problem(500, "The service failed; the log has the reason.")
                 await problem_response(problem)(scope, receive, note_status)
         finally:
-            seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "other")
-            self._metrics.observe(scope["method"], route, status, seconds)
-            if self._log_access:
-                access_log.info("%s %s %d %.1f ms", scope["method"], scope["path"], status, seconds * 1000)
+            self._metrics.observe(scope["method"], route, status, time.perf_counter() - started)
             request_headers.reset(token)
 
 

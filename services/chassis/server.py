@@ -66,7 +66,7 @@ def run(service: str) -> NoReturn:
         app,
         ws="none",
         log_config=None,
-        access_log=False,
+        access_log=settings.access_log,
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE,

@@ -65,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
         router=router,
         settings=settings,
         lifespan=lambda _: database.running(),
-        ready=database.ready,
+        check=database.check,
     )
     app.state.database = database
     return app

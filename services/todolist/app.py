@@ -13,6 +13,7 @@ from services.chassis.application import create_app as create_chassis_app
 from services.chassis.problems import PROBLEMS
 from services.todolist import openapi, session, upstream
 from services.todolist.gateway import ROUTES, Shortcut
+from services.todolist.guard import Guard
 from services.todolist.schemas import LoggedIn, NewSession
 from services.todolist.session import Sessions
 from services.todolist.settings import Settings
@@ -94,7 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         lifespan=lifespan,
         # From the inside to the outside.
-        layers=[Shortcut, ui.before],
+        layers=[Shortcut, Guard, ui.before],
         content_security_policy=CONTENT_SECURITY_POLICY,
         # The gateway's document is completed by its upstreams.
         openapi_url=None,

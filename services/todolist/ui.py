@@ -3,10 +3,8 @@
 import gzip
 import hashlib
 import mimetypes
-from functools import partial
 from pathlib import Path
 
-import brotli
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,67 +12,50 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.chassis.problems import Problem
 
 # Everything comes from our own files, and nothing may be written into the page as text that runs.
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "connect-src 'self'",
-        "font-src 'self'",
-        "manifest-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-    )
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'"
 )
-TEXT_TYPES = ("text/", "application/json", "application/manifest+json", "image/svg+xml")
-# RFC 7932 and RFC 1952, the better one first.
-ENCODINGS = {"br": partial(brotli.compress, quality=9), "gzip": partial(gzip.compress, mtime=0)}
+TEXT_TYPES = ("text/", "application/manifest+json", "image/svg+xml")
 mimetypes.add_type("text/javascript", ".js")
 mimetypes.add_type("application/manifest+json", ".webmanifest")
 
 
 class File:
-    """One file and its answers: each is made when it is first asked for, and kept."""
+    """One file and its answers: each is created when it is first asked for, and kept."""
 
     def __init__(self, path: Path) -> None:
         self._content = path.read_bytes()
+        self._tag = hashlib.sha256(self._content).hexdigest()[:16]
         media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        self._encodings = ENCODINGS if media_type.startswith(TEXT_TYPES) else {}
+        self._is_text = media_type.startswith(TEXT_TYPES)
         self._headers = {
             "content-type": f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type,
             # Kept by the browser and asked about each time: a new version shows at the next load.
             "cache-control": "no-cache",
             "vary": "accept-encoding",
         }
-        self._tag = hashlib.sha256(self._content).hexdigest()[:16]
-        self._answers: dict[tuple[str, bool], Response] = {}
+        self._answers: dict[tuple[bool, bool], Response] = {}
 
     def response(self, headers: Headers) -> Response:
-        """Return the file in the best form the request takes, or 304 when its copy is current."""
-        encoding = self._best_encoding(headers.get("accept-encoding", ""))
-        is_current = self._tag_of(encoding) in headers.get("if-none-match", "")
-        answer = self._answers.get((encoding, is_current))
-        if answer is None:
-            answer = self._answers[encoding, is_current] = self._make(encoding, is_current)
-        return answer
+        """Return the file, compressed if the request takes that, or 304 when its copy is current."""
+        compressed = self._is_text and "gzip" in headers.get("accept-encoding", "")
+        is_current = self._tag_of(compressed) in headers.get("if-none-match", "")
+        if (compressed, is_current) not in self._answers:
+            self._answers[compressed, is_current] = self._create(compressed, is_current)
+        return self._answers[compressed, is_current]
 
-    def _best_encoding(self, accepted: str) -> str:
-        names = [part.strip() for part in accepted.split(",")]
-        return next((name for name in self._encodings if name in names), "")
+    def _tag_of(self, compressed: bool) -> str:
+        return f'"{self._tag}-gzip"' if compressed else f'"{self._tag}"'
 
-    def _tag_of(self, encoding: str) -> str:
-        return f'"{self._tag}-{encoding}"' if encoding else f'"{self._tag}"'
-
-    def _make(self, encoding: str, is_current: bool) -> Response:
-        headers = {**self._headers, "etag": self._tag_of(encoding)}
+    def _create(self, compressed: bool, is_current: bool) -> Response:
+        headers = {**self._headers, "etag": self._tag_of(compressed)}
         if is_current:
             return Response(None, 304, headers)
-        if not encoding:
-            return Response(self._content, 200, headers)
-        return Response(self._encodings[encoding](self._content), 200, {**headers, "content-encoding": encoding})
+        if compressed:
+            return Response(gzip.compress(self._content, mtime=0), 200, {**headers, "content-encoding": "gzip"})
+        return Response(self._content, 200, headers)
 
 
 class Ui:

@@ -17,19 +17,8 @@ from services.chassis.problems import MEDIA_TYPE, Problem
 # The headers that go on from a request to the requests it causes: W3C Trace Context and Baggage, Zipkin B3, and
 # Envoy's request id.
 PASSED_ON = frozenset(
-    (
-        b"traceparent",
-        b"tracestate",
-        b"baggage",
-        b"x-request-id",
-        b"b3",
-        b"x-b3-traceid",
-        b"x-b3-spanid",
-        b"x-b3-parentspanid",
-        b"x-b3-sampled",
-        b"x-b3-flags",
-        b"x-ot-span-context",
-    )
+    b"traceparent tracestate baggage b3 x-b3-traceid x-b3-spanid x-b3-parentspanid x-b3-sampled x-b3-flags "
+    b"x-ot-span-context x-request-id".split()
 )
 JSON_TYPES = ("application/json", MEDIA_TYPE)
 RETRY_LATER = {"Retry-After": "1"}

@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Request
+from fastapi import APIRouter, Depends, FastAPI, Header
 from pydantic import ValidationError
 
 from services.chassis.application import create_app as create_chassis_app
+from services.chassis.application import from_state
 from services.chassis.caller import GUEST, CallerDep
 from services.chassis.database import Database, DatabaseDep
 from services.chassis.problems import PROBLEMS, Problem, documented
@@ -21,24 +22,9 @@ from services.user.tokens import Tokens
 ADMIN: Authority = "admin"
 
 
-async def _settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
-
-
-async def _passwords(request: Request) -> Passwords:
-    passwords: Passwords = request.app.state.passwords
-    return passwords
-
-
-async def _tokens(request: Request) -> Tokens:
-    tokens: Tokens = request.app.state.tokens
-    return tokens
-
-
-SettingsDep = Annotated[Settings, Depends(_settings)]
-PasswordsDep = Annotated[Passwords, Depends(_passwords)]
-TokensDep = Annotated[Tokens, Depends(_tokens)]
+SettingsDep = Annotated[Settings, Depends(from_state("settings"))]
+PasswordsDep = Annotated[Passwords, Depends(from_state("passwords"))]
+TokensDep = Annotated[Tokens, Depends(from_state("tokens"))]
 
 router = APIRouter(tags=["user"], responses=PROBLEMS)
 
@@ -136,7 +122,7 @@ def create_app(settings: Settings) -> FastAPI:
         router=router,
         settings=settings,
         lifespan=lambda _: database.running(prepare=create_admin),
-        ready=database.ready,
+        check=database.check,
     )
     app.state.settings, app.state.database = settings, database
     app.state.passwords, app.state.tokens = passwords, Tokens(settings)

@@ -12,10 +12,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from sqlalchemy import Engine, Executable, text
 from sqlalchemy.exc import DBAPIError
 
+from services.chassis.application import from_state
 from services.chassis.database.engine import DatabaseSettings, create_engine
 from services.chassis.database.schema import migrate
 from services.chassis.database.writes import GroupedWrites, Rows, execute
@@ -51,15 +52,11 @@ class Database:
         """Return the rows of one INSERT, UPDATE or DELETE … RETURNING, once its commit is durable."""
         return await self._in_time(self._writes.add(statement, parameters))
 
-    async def ready(self) -> str | None:
-        """Return why the database cannot be used now, or None when it can."""
+    async def check(self) -> None:
+        """Raise a Problem when the database cannot be used now."""
         if not self._is_migrated:
-            return "The database is not prepared yet."
-        try:
-            await self.read(text("SELECT 1"))
-        except Problem as problem:
-            return problem.detail
-        return None
+            raise Problem(503, "The database is not prepared yet.")
+        await self.read(text("SELECT 1"))
 
     @asynccontextmanager
     async def running(self, prepare: Callable[[], Awaitable[None]] | None = None) -> AsyncIterator[None]:
@@ -121,10 +118,5 @@ def _cause(error: Exception) -> object:
     return getattr(error, "orig", None) or str(error) or type(error).__name__
 
 
-async def _database(request: Request) -> Database:
-    database: Database = request.app.state.database
-    return database
-
-
 # What a route asks for to use the database.
-DatabaseDep = Annotated[Database, Depends(_database)]
+DatabaseDep = Annotated[Database, Depends(from_state("database"))]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.exc import DBAPIError
 
 from services.chassis.database.writes import transaction
@@ -41,3 +41,12 @@ def _revision(connection: Connection) -> str | None:
         return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     except DBAPIError:
         return None
+
+
+def run_migrations(metadata: MetaData) -> None:
+    """Do what Alembic asks of a service's `migrations/env.py`: run its revisions on the connection opened above."""
+    from alembic import context
+
+    connection = context.config.attributes["connection"]
+    context.configure(connection=connection, target_metadata=metadata, transactional_ddl=False)
+    context.run_migrations()

@@ -1,6 +1,6 @@
 """Alembic's entry point."""
 
-from services.chassis.database.alembic_env import run
+from services.chassis.database.schema import run_migrations
 from services.rule.models import metadata
 
-run(metadata)
+run_migrations(metadata)

@@ -1,4 +1,4 @@
-"""What is refused before any route sees it. Plain ASGI, because it runs for every request."""
+"""What the gateway refuses before any route sees it: it is the only service that browsers talk to."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -8,7 +8,7 @@ MAX_BODY = 64 * 1024  # bytes
 
 
 class Guard:
-    """Refuses a change that another site asks for, and a body that is not JSON or too large."""
+    """Refuses a change that another site asks for, and a body that is not JSON or too large. Plain ASGI."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
