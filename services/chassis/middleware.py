@@ -1,4 +1,4 @@
-"""What happens around every request, whichever route answers it. Plain ASGI, because it runs for each of them."""
+"""What happens around every request, whichever route answers it."""
 
 import logging
 import time
@@ -6,18 +6,22 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.chassis.metrics import Metrics
+from services.chassis import metrics
 from services.chassis.problems import Problem, problem_response
 from services.chassis.tracing import request_headers
 
 log = logging.getLogger("application")
 
 
-class Observe:
-    """Counts and times each request, and answers 500 when its route failed."""
+class Edge:
+    """Gives every answer the same headers, counts and times it, and answers 500 where a route failed.
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    Plain ASGI, because it runs for each request.
+    """
+
+    def __init__(self, app: ASGIApp, *, headers: Mapping[str, str]) -> None:
+        self._app = app
+        self._headers = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -26,39 +30,25 @@ class Observe:
         started = time.perf_counter()
         status = 0
 
-        async def note_status(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        token = request_headers.set(scope["headers"])
-        try:
-            await self._app(scope, receive, note_status)
-        except Exception:
-            log.exception("%s %s failed", scope["method"], scope["path"])
-            if not status:
-                problem = Problem(500, "The service failed; the log has the reason.")
-                await problem_response(problem)(scope, receive, note_status)
-        finally:
-            route = getattr(scope.get("route"), "path", "other")
-            self._metrics.observe(scope["method"], route, status, time.perf_counter() - started)
-            request_headers.reset(token)
-
-
-class AddHeaders:
-    """Gives every answer the same headers, and forbids to keep one that does not say how long it may be kept."""
-
-    def __init__(self, app: ASGIApp, *, headers: Mapping[str, str]) -> None:
-        self._app = app
-        self._headers = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 # A new list: a response object may be sent more than once.
                 message["headers"] = [*message["headers"], *self._headers]
                 if all(name != b"cache-control" for name, _ in message["headers"]):
                     message["headers"].append((b"cache-control", b"no-store"))
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        token = request_headers.set(scope["headers"])
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception:
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            if not status:
+                problem = Problem(500, "The service failed; the log has the reason.")
+                await problem_response(problem)(scope, receive, send_with_headers)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            metrics.observe(scope["method"], route, status, time.perf_counter() - started)
+            request_headers.reset(token)

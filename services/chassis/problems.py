@@ -1,9 +1,9 @@
 """Errors as problem details (RFC 9457): one exception, one body, one media type."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,13 +27,6 @@ class Problem(HTTPException):
         self.members = members
 
 
-class FieldError(BaseModel):
-    """What is wrong with one field of a request."""
-
-    field: str
-    message: str
-
-
 class ProblemDetails(Wire):
     """The body of every error, as the OpenAPI documents show it."""
 
@@ -44,7 +37,7 @@ class ProblemDetails(Wire):
     status: int
     detail: str
     trace_id: str | None = None
-    errors: list[FieldError] | None = None
+    errors: list[dict[Literal["field", "message"], str]] | None = None
 
 
 def documented(*statuses: int | str, model: type[BaseModel] = ProblemDetails) -> dict[int | str, dict[str, Any]]:
@@ -66,28 +59,28 @@ def problem_response(error: HTTPException) -> JSONResponse:
     return JSONResponse(body, status, error.headers, MEDIA_TYPE)
 
 
-def add_handlers(app: FastAPI) -> None:
-    """Make every error of the application a problem answer."""
+async def _answer_error(request: Request, error: HTTPException) -> JSONResponse:
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # Each method is a route of its own, and the framework names that of the first one only.
+        operations = request.app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", None))
+        headers = {"Allow": ", ".join(operations).upper()} if operations else dict(error.headers or {})
+        error = Problem(405, "This address does not take this method.", headers=headers)
+    elif error.status_code == HTTPStatus.NOT_FOUND and not isinstance(error, Problem):
+        error = Problem(404, "There is nothing at this address.")
+    return problem_response(error)
 
-    @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> JSONResponse:
-        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            # Each method is a route of its own, and the framework names that of the first one only.
-            operations = app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", None))
-            headers = {"Allow": ", ".join(operations).upper()} if operations else dict(error.headers or {})
-            error = Problem(405, "This address does not take this method.", headers=headers)
-        elif error.status_code == HTTPStatus.NOT_FOUND and not isinstance(error, Problem):
-            error = Problem(404, "There is nothing at this address.")
-        return problem_response(error)
 
-    @app.exception_handler(RequestValidationError)
-    async def validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [
-            {
-                # The first part of the place says only that it is the body or the query.
-                "field": ".".join(str(part) for part in each["loc"][1:] if each["type"] != "json_invalid") or "body",
-                "message": each["msg"].removeprefix("Value error, "),
-            }
-            for each in error.errors()
-        ]
-        return problem_response(Problem(422, "Some fields are not valid.", errors=errors))
+async def _answer_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    errors = [
+        {
+            # The first part of the place says only that it is the body or the query.
+            "field": ".".join(str(part) for part in each["loc"][1:] if each["type"] != "json_invalid") or "body",
+            "message": each["msg"].removeprefix("Value error, "),
+        }
+        for each in error.errors()
+    ]
+    return problem_response(Problem(422, "Some fields are not valid.", errors=errors))
+
+
+# The `exception_handlers` of an application whose errors are all problems.
+HANDLERS: dict[Any, Any] = {HTTPException: _answer_error, RequestValidationError: _answer_invalid}

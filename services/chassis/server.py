@@ -50,8 +50,7 @@ def run(service: str) -> NoReturn:
         app: FastAPI = module.create_app(settings)
     except ValidationError as error:
         for fault in error.errors():
-            name = "_".join(str(part) for part in fault["loc"]).upper()
-            print(f"{name}: {fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+            print(f"{str(fault['loc'][0]).upper()}: {fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
         sys.exit(2)
     except ValueError as error:
         print(error, file=sys.stderr)

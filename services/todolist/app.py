@@ -8,6 +8,7 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
+from starlette.middleware import Middleware
 
 from services.chassis.application import create_app as create_chassis_app
 from services.chassis.problems import PROBLEMS
@@ -94,12 +95,12 @@ def create_app(settings: Settings) -> FastAPI:
         router=router,
         settings=settings,
         lifespan=lifespan,
-        # From the inside to the outside.
-        layers=[Shortcut, Guard, ui.before],
         content_security_policy=CONTENT_SECURITY_POLICY,
         # The gateway's document is completed by its upstreams.
         openapi_url=None,
     )
+    # From the outside to the inside.
+    app.user_middleware += [Middleware(ui.before), Middleware(Guard), Middleware(Shortcut)]
     app.router.routes.extend(ROUTES)
     app.router.default = ui.fallback
     return app

@@ -124,6 +124,5 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lambda _: database.running(prepare=create_admin),
         check=database.check,
     )
-    app.state.settings, app.state.database = settings, database
-    app.state.passwords, app.state.tokens = passwords, Tokens(settings)
+    app.state.database, app.state.passwords, app.state.tokens = database, passwords, Tokens(settings)
     return app

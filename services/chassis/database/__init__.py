@@ -83,7 +83,8 @@ class Database:
                     await prepare()
                 self._is_migrated = True
             except Exception as error:
-                log.warning("The database cannot be prepared, trying again in %.1f s: %s", pause, _cause(error))
+                cause = getattr(error, "orig", error)
+                log.warning("The database cannot be prepared, trying again in %.1f s: %r", pause, cause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5)
 
@@ -92,8 +93,8 @@ class Database:
             async with asyncio.timeout(self._timeout):
                 return await rows
         except Exception as error:
-            cause = _cause(error)
-            log.error("The database failed: %s", cause)  # noqa: TRY400 - where in our code says nothing
+            cause = getattr(error, "orig", error)
+            log.error("The database failed: %r", cause)  # noqa: TRY400 - where in our code says nothing
             if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or getattr(cause, "sqlstate", "") == "53100":
                 raise Problem(507, "The disk of the database is full; nothing was changed.") from error
             is_late = isinstance(error, TimeoutError)
@@ -111,11 +112,6 @@ def _read(engine: Engine, statement: Executable, parameters: Mapping[str, Any] |
     # The connection had died since it was last used, as all do when the database restarts. A new one may work.
     with engine.connect() as connection:
         return execute(connection, statement, parameters)
-
-
-def _cause(error: Exception) -> object:
-    """Return the driver's own error, or at least one that says something."""
-    return getattr(error, "orig", None) or str(error) or type(error).__name__
 
 
 # What a route asks for to use the database.

@@ -1,11 +1,12 @@
 """The engine: which database, and how its connections are made."""
 
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any
 
+import sqlalchemy
 from pydantic import AfterValidator, Field
 from sqlalchemy import URL, Engine, event, make_url
-from sqlalchemy import create_engine as create_sqlalchemy_engine
 
 from services.chassis.settings import Seconds, Settings
 
@@ -30,9 +31,11 @@ class DatabaseSettings(Settings):
 
 def create_engine(settings: DatabaseSettings) -> Engine:
     """Return an engine with a connection for each thread that reads and for the one that writes."""
-    url = _driver_url(settings.database_url)
+    url, timeout = _driver_url(settings.database_url), settings.database_timeout
     is_sqlite = url.get_backend_name() == "sqlite"
-    engine = create_sqlalchemy_engine(
+    # libpq takes whole seconds. Text is UTF-8 even in a database that was created without an encoding.
+    postgresql = {"connect_timeout": ceil(timeout), "client_encoding": "utf8", "options": "-ctimezone=UTC"}
+    engine = sqlalchemy.create_engine(
         url,
         # A read is one statement, and a write begins its transaction itself.
         isolation_level="AUTOCOMMIT",
@@ -42,16 +45,16 @@ def create_engine(settings: DatabaseSettings) -> Engine:
         max_overflow=0,
         # Values are people's, and belong in no log.
         hide_parameters=True,
-        connect_args={"timeout": settings.database_timeout} if is_sqlite else {},
+        connect_args={"timeout": timeout} if is_sqlite else {**postgresql, "deadline": timeout},
     )
     if is_sqlite:
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _configure_sqlite)
     else:
         # Imported here: it takes a while, and SQLite does without.
-        from services.chassis.database.postgresql import connect_within
+        from services.chassis.database.postgresql import connect
 
-        event.listen(engine, "do_connect", connect_within(settings.database_timeout))
+        event.listen(engine, "do_connect", connect)
     return engine
 
 

@@ -1,7 +1,5 @@
 """Connections with PostgreSQL that end by themselves when the server no longer answers."""
 
-from collections.abc import Callable
-from math import ceil
 from traceback import clear_frames
 from typing import Any
 
@@ -26,20 +24,15 @@ class Connection(psycopg.Connection[Any]):
             raise
 
 
-def connect_within(seconds: float) -> Callable[..., Connection]:
-    """Return a listener for SQLAlchemy's `do_connect` event: its connections wait so long for each answer."""
-
-    def connect(_: Any, __: Any, arguments: list[Any], options: dict[str, Any]) -> Connection:
-        # libpq takes whole seconds. Text is UTF-8 even in a database that was created without an encoding.
-        options |= {"connect_timeout": ceil(seconds), "client_encoding": "utf8", "options": "-c timezone=UTC"}
-        try:
-            connection = Connection.connect(*arguments, **options)
-        except psycopg.Error as error:
-            # The frames of a failed attempt hold its socket and refer to each other. Not cleared, it would stay open
-            # until the garbage is collected, and a frozen server that goes on would open a session for each.
-            clear_frames(error.__traceback__)
-            raise
-        connection.deadline = seconds
-        return connection
-
-    return connect
+def connect(_: Any, __: Any, arguments: list[Any], options: dict[str, Any]) -> Connection:
+    """Open a connection, as a listener of SQLAlchemy's `do_connect` event does. options: psycopg's, and `deadline`."""
+    deadline = options.pop("deadline")
+    try:
+        connection = Connection.connect(*arguments, **options)
+    except psycopg.Error as error:
+        # The frames of a failed attempt hold its socket and refer to each other. Not cleared, it would stay open until
+        # the garbage is collected, and a frozen server that goes on would open a session for each.
+        clear_frames(error.__traceback__)
+        raise
+    connection.deadline = deadline
+    return connection

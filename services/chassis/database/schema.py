@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, MetaData
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from services.chassis.database.writes import transaction
@@ -16,7 +16,12 @@ def migrate(engine: Engine, migrations: Path) -> None:
     """Bring the schema to the newest revision in the migrations folder."""
     newest = max(path.name.split("_")[0] for path in (migrations / "versions").glob("[0-9]*.py"))
     with engine.connect() as connection:
-        if _revision(connection) == newest:
+        try:
+            revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        except DBAPIError:
+            # There is no schema yet.
+            revision = None
+        if revision == newest:
             return
         # Imported here: a service whose schema is up to date starts without Alembic.
         from alembic import command
@@ -33,20 +38,3 @@ def migrate(engine: Engine, migrations: Path) -> None:
             config.set_main_option("script_location", str(migrations))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-
-
-def _revision(connection: Connection) -> str | None:
-    """Return the recorded revision of the schema, or None where there is none yet."""
-    try:
-        return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    except DBAPIError:
-        return None
-
-
-def run_migrations(metadata: MetaData) -> None:
-    """Do what Alembic asks of a service's `migrations/env.py`: run its revisions on the connection opened above."""
-    from alembic import context
-
-    connection = context.config.attributes["connection"]
-    context.configure(connection=connection, target_metadata=metadata, transactional_ddl=False)
-    context.run_migrations()

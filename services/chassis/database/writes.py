@@ -10,12 +10,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Executable
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, IntegrityError
 
 # Each row by the names of its columns.
 Rows = list[dict[str, Any]]
-# Bounds what one commit holds.
-GROUP_SIZE = 64
 
 
 class Write(NamedTuple):
@@ -45,7 +43,7 @@ class GroupedWrites:
         loop = asyncio.get_running_loop()
         while True:
             group = [await self._waiting.get()]
-            while len(group) < GROUP_SIZE and not self._waiting.empty():
+            while not self._waiting.empty():
                 group.append(self._waiting.get_nowait())
             # Without those whose callers have given up.
             group = [write for write in group if not write.rows.done()]
@@ -60,14 +58,14 @@ class GroupedWrites:
 
 
 def _commit(engine: Engine, group: Sequence[Write]) -> Sequence[Rows | Exception]:
-    """Run the writes in one transaction; if it fails, each in its own, so that one cannot fail the others."""
+    """Run the writes in one transaction; if one is refused, each in its own, for the others' sake."""
     try:
         with engine.connect() as connection, transaction(connection):
             return [execute(connection, write.statement, write.parameters) for write in group]
+    except (DataError, IntegrityError) as error:
+        return [error] if len(group) == 1 else [result for write in group for result in _commit(engine, [write])]
     except Exception as error:
-        if len(group) <= 1 or (isinstance(error, DBAPIError) and error.connection_invalidated):
-            return [error] * len(group)
-    return [result for write in group for result in _commit(engine, [write])]
+        return [error] * len(group)
 
 
 def execute(connection: Connection, statement: Executable, parameters: Mapping[str, Any] | None) -> Rows:

@@ -1,6 +1,9 @@
-"""Alembic's entry point."""
+"""Alembic's entry point: run the revisions on the connection that the service opened."""
 
-from services.chassis.database.schema import run_migrations
+from alembic import context
+
 from services.rule.models import metadata
 
-run_migrations(metadata)
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=metadata, transactional_ddl=False)
+context.run_migrations()
