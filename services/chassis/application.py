@@ -12,18 +12,15 @@ from services.chassis import problems
 from services.chassis.middleware import Edge
 from services.chassis.settings import Settings
 
-API_CONTENT_SECURITY_POLICY = "default-src 'none'; frame-ancestors 'none'"
-
 
 def create_app(
     *,
     service: str,
-    description: str,
     router: APIRouter,
     settings: Settings,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
     check: Callable[[], Awaitable[Any]] | None = None,
-    content_security_policy: str = API_CONTENT_SECURITY_POLICY,
+    content_security_policy: str = "default-src 'none'; frame-ancestors 'none'",
     **options: Any,
 ) -> FastAPI:
     """Return an application with these routes, and with health, metrics, problem answers and headers.
@@ -33,7 +30,6 @@ def create_app(
     """
     app = FastAPI(
         title=service,
-        description=description,
         version=settings.version,
         lifespan=lifespan,
         responses=problems.PROBLEMS,
@@ -48,16 +44,17 @@ def create_app(
         **options,
     )
     app.state.settings, app.state.stopping = settings, False
-    headers = {
-        "x-served-by": f"{service}/{settings.version}@{settings.instance}",
-        "content-security-policy": content_security_policy,
-        "x-content-type-options": "nosniff",
-        "x-frame-options": "DENY",
-        "referrer-policy": "no-referrer",
-        "cross-origin-opener-policy": "same-origin",
-        "cross-origin-resource-policy": "same-origin",
-    }
-    app.add_middleware(Edge, headers=headers)
+    app.add_middleware(
+        Edge,
+        headers={
+            "x-served-by": f"{service}/{settings.version}@{settings.instance_name}",
+            "content-security-policy": content_security_policy,
+            "x-content-type-options": "nosniff",
+            "referrer-policy": "no-referrer",
+            "cross-origin-opener-policy": "same-origin",
+            "cross-origin-resource-policy": "same-origin",
+        },
+    )
     # Not included as a router: that would match each request twice.
     app.router.routes.extend(router.routes)
 

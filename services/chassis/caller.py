@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from fastapi import Depends, Request
 
 GUEST = "guest"
+# Names are percent-encoded (RFC 3986) as UTF-8.
 USER_ID, USER_NAME = "x-user-id", "x-user-name"
 
 
@@ -16,10 +17,6 @@ class Caller:
 
     id: str = GUEST
     name: str = GUEST
-
-    def headers(self) -> dict[str, str]:
-        """Return the headers that tell a service who calls; names are percent-encoded (RFC 3986) as UTF-8."""
-        return {USER_ID: self.id, USER_NAME: quote(self.name)}
 
 
 async def _caller(request: Request) -> Caller:

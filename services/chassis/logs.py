@@ -14,7 +14,6 @@ class TracedJsonFormatter(JsonFormatter):
     """One JSON object a line, with the trace id of the current request."""
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        """Complete the fields of a line."""
         return {**log_data, "level": log_data["level"].lower(), "traceId": trace_id()}
 
 

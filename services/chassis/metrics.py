@@ -5,11 +5,8 @@ from http import HTTPMethod
 
 from prometheus_client import Counter, Gauge, Histogram
 
-# Seconds.
-BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-
 _requests = Counter("http_requests", "Requests answered.", ("method", "route", "status"))
-_seconds = Histogram("http_request_duration_seconds", "Time to answer.", ("method", "route"), buckets=BUCKETS)
+_seconds = Histogram("http_request_duration_seconds", "Time to answer.", ("method", "route"))
 _tasks = Gauge("asyncio_tasks", "Tasks of the event loop that have not ended.")
 _tasks.set_function(lambda: len(asyncio.all_tasks()))
 

@@ -14,10 +14,7 @@ log = logging.getLogger("application")
 
 
 class Edge:
-    """Gives every answer the same headers, counts and times it, and answers 500 where a route failed.
-
-    Plain ASGI, because it runs for each request.
-    """
+    """Gives every answer the same headers, counts and times it, and answers 500 where a route failed. Plain ASGI."""
 
     def __init__(self, app: ASGIApp, *, headers: Mapping[str, str]) -> None:
         self._app = app

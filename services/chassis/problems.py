@@ -65,8 +65,6 @@ async def _answer_error(request: Request, error: HTTPException) -> JSONResponse:
         operations = request.app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", None))
         headers = {"Allow": ", ".join(operations).upper()} if operations else dict(error.headers or {})
         error = Problem(405, "This address does not take this method.", headers=headers)
-    elif error.status_code == HTTPStatus.NOT_FOUND and not isinstance(error, Problem):
-        error = Problem(404, "There is nothing at this address.")
     return problem_response(error)
 
 

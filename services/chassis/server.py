@@ -3,11 +3,10 @@
 import asyncio
 import gc
 import importlib
-import logging
 import socket
 import sys
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,29 +15,21 @@ from pydantic import ValidationError
 from services.chassis import logs
 from services.chassis.settings import Settings
 
-# Seconds. Longer than the proxies' and the gateway's own (60 s): the side that sends requests closes an idle
-# connection first, so that no request meets a closed one.
-KEEP_ALIVE = 75
-
 
 class Server(uvicorn.Server):
     """Stops in steps: on SIGTERM readiness fails, requests finish, the exit code is 0; a second signal hurries."""
-
-    def __init__(self, config: uvicorn.Config, app: FastAPI, delay: float) -> None:
-        """delay: seconds from the first signal, when readiness fails, until no new request is taken."""
-        super().__init__(config)
-        self._app, self._delay = app, delay
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Take a step towards the end.
 
         uvicorn's own handler would raise the signal again at the end, and so spoil the exit code.
         """
-        if self._app.state.stopping:
+        state = cast("FastAPI", self.config.app).state
+        if state.stopping:
             self.should_exit = self.force_exit = True
         else:
-            self._app.state.stopping = True
-            asyncio.get_running_loop().call_later(self._delay, setattr, self, "should_exit", True)
+            state.stopping = True
+            asyncio.get_running_loop().call_later(state.settings.shutdown_delay, setattr, self, "should_exit", True)
 
 
 def run(service: str) -> NoReturn:
@@ -68,14 +59,14 @@ def run(service: str) -> NoReturn:
         access_log=settings.access_log,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE,
+        # Longer than the callers' (60 s): who sends requests closes an idle connection, and so none meets a closed one.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=int(settings.shutdown_timeout),
     )
-    server = Server(config, app, settings.shutdown_delay)
+    server = Server(config)
     # What exists now stays: the garbage collector need not look at it again.
     gc.collect()
     gc.freeze()
     gc.enable()
     server.run(sockets=[listener])
-    logging.getLogger("server").info("Stopped")
     sys.exit(0 if server.started else 1)

@@ -2,18 +2,13 @@
 
 import os
 import socket
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-def _instance(settings: dict[str, Any]) -> str:
-    in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ
-    return socket.gethostname() if in_cluster else f"{settings.get('host')}:{settings.get('port')}"
 
 
 class Settings(BaseSettings):
@@ -24,10 +19,15 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Port
     version: Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,40}$")] = "v1"
-    # The name of this process in `x-served-by`: the pod's in a cluster, host:port elsewhere.
-    instance: str = Field(default_factory=_instance)
+    instance: str = ""
     log_format: Literal["auto", "json", "text"] = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     access_log: bool = False
     shutdown_delay: Annotated[float, Field(ge=0)] = 0
     shutdown_timeout: Seconds = 15
+
+    @property
+    def instance_name(self) -> str:
+        """The name of this process in `x-served-by`: the pod's in a cluster, host:port elsewhere."""
+        in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ
+        return self.instance or (socket.gethostname() if in_cluster else f"{self.host}:{self.port}")

@@ -8,7 +8,8 @@ from pydantic import TypeAdapter
 
 from services.chassis.application import create_app as create_chassis_app
 from services.chassis.caller import Caller, CallerDep
-from services.chassis.database import Database, DatabaseDep, Rows
+from services.chassis.database import Database, DatabaseDep
+from services.chassis.database.writes import Rows
 from services.chassis.problems import PROBLEMS, Problem
 from services.rule import store
 from services.rule.schemas import AfterDelete, Item, ItemCreate, ItemDelete, ItemUpdate, Page, PageQuery, Pagination
@@ -61,7 +62,6 @@ def create_app(settings: Settings) -> FastAPI:
     database = Database(settings, Path(__file__).parent / "migrations")
     app = create_chassis_app(
         service="rule",
-        description="The todo items.",
         router=router,
         settings=settings,
         lifespan=lambda _: database.running(),

@@ -1,6 +1,6 @@
 """Settings of the rule service."""
 
-from services.chassis.database import DatabaseSettings
+from services.chassis.database.engine import DatabaseSettings, DatabaseUrl
 from services.chassis.settings import Port
 
 
@@ -8,4 +8,4 @@ class Settings(DatabaseSettings):
     """Settings of the rule service."""
 
     port: Port = 3000
-    database_url: str = "sqlite:///data/rule.db"
+    database_url: DatabaseUrl = "sqlite:///data/rule.db"

@@ -10,7 +10,8 @@ from cachetools import TTLCache
 from pydantic.alias_generators import to_snake
 from sqlalchemy import Select, bindparam, delete, func, insert, literal_column, select, union_all, update
 
-from services.chassis.database import Database, Rows
+from services.chassis.database import Database
+from services.chassis.database.writes import Rows
 from services.rule.models import items
 from services.rule.schemas import WINDOW, ItemCreate, ItemUpdate, PageQuery, Status
 

@@ -72,7 +72,7 @@ async def _start_session(request: Request, response: Response, path: str) -> Log
         begun = NewSession.model_validate_json(answer.body)
     except ValidationError:
         raise answer.invalid() from None
-    response.headers["server-timing"] = answer.timing
+    response.headers.update(answer.headers)
     session.start(request, response, begun)
     return LoggedIn(type=begun.type, current_authority=begun.current_authority)
 
@@ -91,7 +91,6 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = create_chassis_app(
         service="todolist",
-        description="The gateway and the user interface.",
         router=router,
         settings=settings,
         lifespan=lifespan,

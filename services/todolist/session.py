@@ -1,6 +1,5 @@
 """The session: a signed token in a cookie, checked with the keys that the user service publishes."""
 
-import asyncio
 import re
 import time
 from typing import Any
@@ -14,16 +13,14 @@ from services.todolist.settings import Settings
 from services.todolist.upstream import Upstream
 
 COOKIE, DEVICE_COOKIE = "jwtToken", "knownDevice"
-DEVICE_LIFETIME = 365 * 24 * 3600
 TOKEN = re.compile(r"[A-Za-z0-9_.-]{1,2000}")
-KEYS_PATH = "/.well-known/jwks.json"
+DEVICE_LIFETIME = 365 * 24 * 3600
 # Unknown keys are looked up again at most this often (seconds): forged tokens must not flood the user service.
 REFRESH_PAUSE = 10
 # The clocks of two machines may differ by so many seconds.
 LEEWAY = 10
 # Checking a signature costs as much as half a request: its result is remembered for so many tokens and seconds.
 REMEMBERED, REMEMBERED_FOR = 10_000, 600
-GUEST_CALLER = Caller()
 
 
 class Sessions:
@@ -34,7 +31,6 @@ class Sessions:
         self._keys: dict[str, Any] = {}
         self._checked: TTLCache[str, dict[str, Any]] = TTLCache(REMEMBERED, REMEMBERED_FOR)
         self._fetched_at = -float("inf")
-        self._fetching = asyncio.Lock()
 
     async def caller(self, request: Request) -> Caller:
         """Return the account of a valid token, else the guest.
@@ -43,11 +39,11 @@ class Sessions:
         """
         token = request.cookies.get(COOKIE)
         if not token:
-            return GUEST_CALLER
+            return Caller()
         claims = self._checked.get(token) or await self._check(request, token)
         # A token that was checked before may have ended since.
         if claims is None or time.time() >= claims["exp"] + LEEWAY:
-            return GUEST_CALLER
+            return Caller()
         return Caller(str(claims["sub"]), str(claims.get("name", "")))
 
     async def _check(self, request: Request, token: str) -> dict[str, Any] | None:
@@ -78,17 +74,16 @@ class Sessions:
         """Get the keys, unless that was done a moment ago."""
         import jwt
 
-        async with self._fetching:
-            if time.monotonic() - self._fetched_at < REFRESH_PAUSE:
-                return
-            answer = await self._user.call(request, "GET", KEYS_PATH)
-            try:
-                key_set = jwt.PyJWKSet.from_dict(answer.json())
-            except (jwt.PyJWTError, ValueError, AttributeError):
-                raise answer.invalid() from None
-            self._keys = {key.key_id: key for key in key_set.keys if key.key_id}
-            self._checked.clear()
-            self._fetched_at = time.monotonic()
+        if time.monotonic() - self._fetched_at < REFRESH_PAUSE:
+            return
+        answer = await self._user.call(request, "GET", "/.well-known/jwks.json")
+        try:
+            key_set = jwt.PyJWKSet.from_dict(answer.json())
+        except (jwt.PyJWTError, ValueError, AttributeError):
+            raise answer.invalid() from None
+        self._keys = {key.key_id: key for key in key_set.keys if key.key_id}
+        self._checked.clear()
+        self._fetched_at = time.monotonic()
 
 
 def start(request: Request, response: Response, begun: NewSession) -> None:

@@ -11,7 +11,7 @@ import aiohttp
 from fastapi import Request, Response
 from yarl import URL
 
-from services.chassis.caller import GUEST, Caller
+from services.chassis.caller import GUEST, USER_ID, USER_NAME, Caller
 from services.chassis.problems import MEDIA_TYPE, Problem
 
 # The headers that go on from a request to the requests it causes: W3C Trace Context and Baggage, Zipkin B3, and
@@ -21,21 +21,21 @@ PASSED_ON = frozenset(
     b"x-ot-span-context x-request-id".split()
 )
 JSON_TYPES = ("application/json", MEDIA_TYPE)
-RETRY_LATER = {"Retry-After": "1"}
+# What a call that brought no usable answer is told to the caller as.
+FAILURES = {502: "returned an invalid response", 503: "cannot be reached", 504: "did not answer in time"}
 
 log = logging.getLogger("upstream")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an upstream answered. upstream: its name; timing: its entry for the `Server-Timing` header."""
+    """What an upstream answered. headers: those that go on to the caller."""
 
-    upstream: str
+    upstream: "Upstream"
     status: int
     body: bytes
-    content_type: str
-    retry_after: str | None
-    timing: str
+    media_type: str
+    headers: dict[str, str]
 
     @property
     def is_error(self) -> bool:
@@ -51,22 +51,15 @@ class Answer:
 
     def invalid(self) -> Problem:
         """Return the problem of a response that is not what it should be."""
-        return Problem(502, f"{self.upstream} returned an invalid response.", headers={"server-timing": self.timing})
+        return self.upstream.problem(502, self.headers)
 
     def response(self) -> Response:
         """Return the answer for the caller."""
-        headers = {"server-timing": self.timing}
-        if self.retry_after:
-            headers["retry-after"] = self.retry_after
-        return Response(self.body, self.status, headers, self.content_type)
+        return Response(self.body, self.status, self.headers, self.media_type)
 
 
 class Upstream:
-    """One service behind the gateway.
-
-    A call that brings no usable answer raises a Problem: 503 when the service cannot be reached, 504 when it does not
-    answer in time, 502 when its response is invalid.
-    """
+    """One service behind the gateway."""
 
     def __init__(self, name: str, url: object, client: aiohttp.ClientSession) -> None:
         self._name, self._base, self._client = name, str(url).rstrip("/"), client
@@ -84,6 +77,8 @@ class Upstream:
         """Make the call that a request causes, with its trace headers.
 
         target: path and query as they go on the wire; caller, device: told to the service if given.
+        Raises a Problem: 503 when the service cannot be reached, 504 when it is too slow, 502 when its response is
+        invalid. The call is never repeated; that is for the proxy to do, where it does no harm.
         """
         headers = {
             name.decode("latin-1"): value.decode("latin-1")
@@ -91,50 +86,44 @@ class Upstream:
             if name in PASSED_ON
         }
         if caller:
-            headers |= caller.headers()
+            headers |= {USER_ID: caller.id, USER_NAME: quote(caller.name)}
             if caller.id != GUEST:
                 headers["end-user"] = quote(caller.name)
         if device:
             headers["x-known-device"] = device
         if body:
             headers["content-type"] = "application/json"
+        url = URL(self._base + target, encoded=True)
         started = time.perf_counter()
         try:
-            return await self._exchange(method, target, headers, body, started)
-        except Problem as problem:
-            problem.headers = {**(problem.headers or {}), "server-timing": self._timing(started)}
-            raise
-
-    async def _exchange(
-        self, method: str, target: str, headers: dict[str, str], body: bytes | None, started: float
-    ) -> Answer:
-        name = self._name
-        try:
-            url = URL(self._base + target, encoded=True)
             async with self._client.request(method, url, headers=headers, data=body, allow_redirects=False) as response:
                 content = await response.read()
         except TimeoutError:
-            raise Problem(504, f"{name} did not answer in time.") from None
+            raise self.problem(504, self._timing(started)) from None
         except aiohttp.ClientConnectorError as error:
-            log.warning("%s cannot be reached: %s", name, error)
-            raise Problem(503, f"{name} cannot be reached.", headers=RETRY_LATER) from None
+            log.warning("%s cannot be reached: %s", self._name, error)
+            raise self.problem(503, self._timing(started)) from None
         except (aiohttp.ClientError, ValueError) as error:
-            log.warning("%s returned an invalid response: %r", name, error)
-            raise Problem(502, f"{name} returned an invalid response.") from None
+            log.warning("%s returned an invalid response: %r", self._name, error)
+            raise self.problem(502, self._timing(started)) from None
+        passed_back = self._timing(started, response.headers.get("x-served-by", ""))
         if response.content_type not in JSON_TYPES:
             # A proxy on the way answers in plain text when it cannot reach the service.
-            if response.status in (502, 503, 504):
-                raise Problem(response.status, f"{name} cannot be reached.", headers=RETRY_LATER)
-            raise Problem(502, f"{name} returned an invalid response.")
-        timing = self._timing(started, response.headers.get("x-served-by"))
-        retry_after = response.headers.get("retry-after")
-        return Answer(name, response.status, content, response.content_type, retry_after, timing)
+            raise self.problem(response.status if response.status in FAILURES else 502, passed_back)
+        if retry_after := response.headers.get("retry-after"):
+            passed_back["retry-after"] = retry_after
+        return Answer(self, response.status, content, response.content_type, passed_back)
 
-    def _timing(self, started: float, served_by: str | None = None) -> str:
-        """Return an entry of the `Server-Timing` header (W3C Server Timing), in milliseconds."""
+    def problem(self, status: int, headers: dict[str, str]) -> Problem:
+        """Return the problem of a call that brought no usable answer. status: one of FAILURES."""
+        retry = {"Retry-After": "1"} if status == 503 else {}  # noqa: PLR2004
+        return Problem(status, f"{self._name} {FAILURES[status]}.", headers={**headers, **retry})
+
+    def _timing(self, started: float, served_by: str = "") -> dict[str, str]:
+        """Return the `Server-Timing` header of a call (W3C Server Timing), in milliseconds."""
         milliseconds = (time.perf_counter() - started) * 1000
         described = f';desc="{served_by}"' if served_by and '"' not in served_by else ""
-        return f"{self._name};dur={milliseconds:.1f}{described}"
+        return {"server-timing": f"{self._name};dur={milliseconds:.1f}{described}"}
 
 
 def client(timeout: float) -> aiohttp.ClientSession:

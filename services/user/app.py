@@ -118,7 +118,6 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = create_chassis_app(
         service="user",
-        description="Accounts, profiles and session tokens.",
         router=router,
         settings=settings,
         lifespan=lambda _: database.running(prepare=create_admin),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from services.chassis.database import DatabaseSettings
+from services.chassis.database.engine import DatabaseSettings, DatabaseUrl
 from services.chassis.settings import Port, Seconds
 
 
@@ -14,7 +14,7 @@ class Settings(DatabaseSettings):
 
     port: Port = 3002
     version: Literal["v1", "v2"] = "v1"
-    database_url: str = "sqlite:///data/user.db"
+    database_url: DatabaseUrl = "sqlite:///data/user.db"
     # Unset, a key is generated once and kept in data/token-key.pem.
     token_key_file: Path | None = None
     token_lifetime: Seconds = 12 * 3600

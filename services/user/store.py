@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from services.chassis.database import Database, Rows
+from services.chassis.database import Database
+from services.chassis.database.writes import Rows
 from services.user.models import accounts, login_attempts
 from services.user.schemas import Authority
 

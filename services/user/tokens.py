@@ -8,14 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
 
 from services.user.schemas import LoggedIn
 from services.user.settings import Settings
@@ -32,14 +26,14 @@ class Tokens:
         """Raises ValueError, naming the setting, when the key cannot be used."""
         path = settings.token_key_file or _generated_key()
         try:
-            key = load_pem_private_key(path.read_bytes(), password=None)
+            key = serialization.load_pem_private_key(path.read_bytes(), password=None)
         except (OSError, ValueError, TypeError) as error:
             raise ValueError(f"TOKEN_KEY_FILE: cannot read a private key from {path}: {error}") from None
         if not isinstance(key, Ed25519PrivateKey):
             raise ValueError(f"TOKEN_KEY_FILE: {path} holds no Ed25519 private key")
         self._settings = settings
         self._key = key
-        x = _base64url(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+        x = _base64url(key.public_key().public_bytes_raw())
         # The key's id is its thumbprint (RFC 7638, RFC 8037 appendix A.3): the same for all replicas.
         thumbprint = hashlib.sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode()).digest()
         self._key_id = _base64url(thumbprint)
@@ -93,7 +87,9 @@ class Tokens:
 def _generated_key() -> Path:
     """Return the file of the local key, created when it is first needed; of two processes the first wins."""
     if not GENERATED_KEY.exists():
-        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        pem = Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
         GENERATED_KEY.parent.mkdir(parents=True, exist_ok=True)
         draft = GENERATED_KEY.with_suffix(f".{os.getpid()}")
         draft.touch(0o600, exist_ok=False)

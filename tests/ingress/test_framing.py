@@ -68,7 +68,7 @@ SHAPES: dict[str, tuple[bytes, list[int]]] = {
     "bare LF everywhere": (PLAIN.replace(b"\r\n", b"\n"), TWO_REQUESTS),
     "a bare LF": (post(b"x-a: b\n" + LENGTH, BODY + HIDDEN), TWO_REQUESTS),
     # All of it is one header's value: the request has no body, and what follows is no request.
-    "a bare CR": (post(b"x-a: b\r" + LENGTH, BODY + HIDDEN), [415, 400]),
+    "a bare CR": (post(b"x-a: b\r" + LENGTH, BODY + HIDDEN), [422, 400]),
     "a NUL": (post(b"x-a: b\0c\r\n" + LENGTH, BODY + HIDDEN), REFUSED),
     "chunks with bare LF": (chunked(CHUNKED.replace(b"\r\n", b"\n")), REFUSED),
     "a chunk's size with a bare LF": (chunked(CHUNKED.replace(b"\r\n", b"\n", 1)), REFUSED),
@@ -93,7 +93,6 @@ SHAPES: dict[str, tuple[bytes, list[int]]] = {
     "two hosts": (HIDDEN.replace(b"host: x", b"host: x\r\nHOST: y") + HIDDEN, REFUSED),
     "the same host twice": (HIDDEN.replace(b"host: x", b"host: x\r\nhost: x") + HIDDEN, REFUSED),
     "a host with a path": (HIDDEN.replace(b"host: x", b"host: x/y") + HIDDEN, REFUSED),
-    "a host with a user": (HIDDEN.replace(b"host: x", b"host: x@y") + HIDDEN, REFUSED),
     "two hosts in one line": (HIDDEN.replace(b"host: x", b"host: x y") + HIDDEN, REFUSED),
     "an empty host": (HIDDEN.replace(b"host: x", b"host:"), [404]),
     "a host with a port": (HIDDEN.replace(b"host: x", b"host: [::1]:3001"), [404]),

@@ -174,11 +174,16 @@ def test_a_header_with_an_underscore_is_400(client: httpx.Client, gateway: Gatew
 def test_too_many_requests_are_503_at_once(client: httpx.Client, envoy: Envoy, gateway: Gateway) -> None:
     with ExitStack() as connections:
         held = []
-        for _ in range(UNDER_WAY + WAITING):
-            connection = socket.create_connection(("127.0.0.1", envoy.ports["PORT"]), timeout=30)
-            held.append(connections.enter_context(connection))
-            connection.sendall(b"GET /api/rule HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+
+        def ask(times: int) -> None:
+            for _ in range(times):
+                connection = socket.create_connection(("127.0.0.1", envoy.ports["PORT"]), timeout=30)
+                held.append(connections.enter_context(connection))
+                connection.sendall(b"GET /api/rule HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+
+        ask(UNDER_WAY)
         wait_until(lambda: len(gateway.seen) == UNDER_WAY, "as many under way as may be")
+        ask(WAITING)
         wait_until(lambda: envoy.counter("cluster.todolist.upstream_rq_pending_active") == WAITING, "the others wait")
         started = time.monotonic()
         for method in ("GET", "POST"):

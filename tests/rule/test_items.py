@@ -183,6 +183,14 @@ def test_a_body_nested_too_deeply_is_400(rule: Service) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
 
 
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_a_form_of_another_site_adds_nothing(rule: Service, owner: dict[str, str], content_type: str) -> None:
+    """On a laptop a browser reaches the service, and sends such a body for any site without asking."""
+    headers = {**owner, "content-type": content_type}
+    assert rule.client.post("/api/rule", content=b'{"name": "x"}', headers=headers).status_code == 422
+    assert names(rule, owner) == []
+
+
 def test_an_empty_parameter_counts_as_absent(rule: Service, owner: dict[str, str]) -> None:
     create(rule, owner)
     page = rule.client.get("/api/rule?current=1&pageSize=10&sorter=&status=&name=", headers=owner).json()

@@ -31,7 +31,7 @@ def test_the_page_and_its_parts(visitor: httpx.Client) -> None:
     assert visitor.head("/app.js").headers["etag"] == script.headers["etag"]
 
 
-@pytest.mark.parametrize("encoding", ["br", "gzip", "identity"])
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
 def test_files_are_compressed_and_kept_by_the_browser(visitor: httpx.Client, encoding: str) -> None:
     answer = visitor.get("/app.js", headers={"accept-encoding": encoding})
     assert answer.headers.get("content-encoding", "identity") == encoding
@@ -133,6 +133,28 @@ def test_who_calls_cannot_be_said_from_outside(member: httpx.Client, rule: Servi
     stranger = as_caller("somebody", "else") | {"end-user": "somebody"}
     assert [item["name"] for item in member.get("/api/rule", headers=stranger).json()["data"]] == ["mine"]
     assert rule.client.get("/api/rule", headers=stranger).json()["data"] == []
+
+
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data", ""])
+def test_a_body_that_is_not_json_is_refused(gateway: Service, content_type: str) -> None:
+    form = gateway.client.post("/api/rule", content=b'{"name": "x"}', headers={"content-type": content_type})
+    assert (form.status_code, form.json()["status"]) == (415, 415)
+
+
+def test_a_body_that_is_too_large_is_refused(gateway: Service) -> None:
+    chunks = (b"x" * 10_000 for _ in range(10))
+    chunked = gateway.client.post("/api/rule", content=chunks, headers={"content-type": "application/json"})
+    for answer in (gateway.client.post("/api/rule", json={"name": "x" * 70_000}), chunked):
+        assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_another_site_may_not_change_anything(gateway: Service, method: str) -> None:
+    for origin in ("https://evil.example", "null", f"http://127.0.0.1:{gateway.port}.evil.example"):
+        answer = gateway.client.request(method, "/api/rule", json={}, headers={"origin": origin})
+        assert answer.status_code == 403
+    own = gateway.client.request(method, "/api/rule", json={}, headers={"origin": gateway.url})
+    assert own.status_code == 422
 
 
 # Tokens

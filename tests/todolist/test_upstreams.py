@@ -141,26 +141,6 @@ def test_an_upstream_that_is_away_is_503_and_welcome_back(tmp_path: Path, users:
 
 
 @ON_SQLITE
-def test_too_many_calls_to_one_upstream_leave_room_for_the_other(tmp_path: Path, rule: Service) -> None:
-    with upstream(_silent) as url, gateway(tmp_path, url, rule.url, UPSTREAM_CONCURRENCY="3") as service:
-        held = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(3)]
-        for connection in held:
-            connection.sendall(b"GET /api/currentUser HTTP/1.1\r\nhost: x\r\n\r\n")
-        end = time.monotonic() + 10
-        while True:
-            with httpx.Client(base_url=service.url, timeout=0.5, trust_env=False) as client:
-                try:
-                    refused = client.get("/api/currentUser")
-                    break
-                except httpx.ReadTimeout:
-                    assert time.monotonic() < end
-        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-        assert service.client.get("/api/rule").status_code == 200
-        for connection in held:
-            connection.close()
-
-
-@ON_SQLITE
 def test_a_session_that_cannot_be_checked_is_no_guest(tmp_path: Path, rule: Service, member: httpx.Client) -> None:
     """A gateway that has no keys yet must not show the guest's list as one's own."""
     away = f"http://127.0.0.1:{free_port()}"

@@ -22,8 +22,6 @@ from services.chassis.database.schema import migrate
 from services.chassis.database.writes import GroupedWrites, Rows, execute
 from services.chassis.problems import Problem
 
-__all__ = ["Database", "DatabaseDep", "DatabaseSettings", "Rows"]
-
 log = logging.getLogger("database")
 
 
@@ -97,9 +95,8 @@ class Database:
             log.error("The database failed: %r", cause)  # noqa: TRY400 - where in our code says nothing
             if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or getattr(cause, "sqlstate", "") == "53100":
                 raise Problem(507, "The disk of the database is full; nothing was changed.") from error
-            is_late = isinstance(error, TimeoutError)
-            detail = "The database did not answer in time." if is_late else "The database cannot be reached."
-            raise Problem(503, detail, headers={"Retry-After": "1"}) from error
+            reason = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
+            raise Problem(503, f"The database {reason}.", headers={"Retry-After": "1"}) from error
 
 
 def _read(engine: Engine, statement: Executable, parameters: Mapping[str, Any] | None) -> Rows:

@@ -21,10 +21,13 @@ def _driver_url(address: str) -> URL:
     return make_url(address).set(drivername=DRIVERS[scheme])
 
 
+DatabaseUrl = Annotated[str, AfterValidator(lambda address: _driver_url(address) and address)]
+
+
 class DatabaseSettings(Settings):
     """Adds the database of a service that keeps state."""
 
-    database_url: Annotated[str, AfterValidator(lambda address: _driver_url(address) and address)]
+    database_url: DatabaseUrl
     database_timeout: Seconds = 5
     database_pool_size: Annotated[int, Field(gt=0)] = 5
 
@@ -40,7 +43,6 @@ def create_engine(settings: DatabaseSettings) -> Engine:
         # A read is one statement, and a write begins its transaction itself.
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
-        pool_reset_on_return=None,
         pool_size=settings.database_pool_size + 1,
         max_overflow=0,
         # Values are people's, and belong in no log.

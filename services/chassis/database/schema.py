@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Engine, inspect, text
 
 from services.chassis.database.writes import transaction
 
@@ -16,12 +15,8 @@ def migrate(engine: Engine, migrations: Path) -> None:
     """Bring the schema to the newest revision in the migrations folder."""
     newest = max(path.name.split("_")[0] for path in (migrations / "versions").glob("[0-9]*.py"))
     with engine.connect() as connection:
-        try:
-            revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-        except DBAPIError:
-            # There is no schema yet.
-            revision = None
-        if revision == newest:
+        has_schema = inspect(connection).has_table("alembic_version")
+        if has_schema and connection.scalar(text("SELECT version_num FROM alembic_version")) == newest:
             return
         # Imported here: a service whose schema is up to date starts without Alembic.
         from alembic import command
@@ -34,7 +29,5 @@ def migrate(engine: Engine, migrations: Path) -> None:
             if connection.dialect.name == "postgresql":
                 driver.deadline = None
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
-            config = Config()
-            config.set_main_option("script_location", str(migrations))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            location = {"script_location": str(migrations)}
+            command.upgrade(Config(config_args=location, attributes={"connection": connection}), "head")
