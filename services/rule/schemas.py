@@ -4,14 +4,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    computed_field,
-    model_validator,
-)
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, computed_field, model_validator
 
 from services.chassis.wire import Wire
 
@@ -40,17 +33,14 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 Desc = Annotated[str, StringConstraints(max_length=2000), PlainText]
 Key = Annotated[str, StringConstraints(max_length=64)]
 # Forms send "2" for 2.
-StatusNumber = Annotated[
-    Annotated[int, Field(strict=True, ge=0, le=3)] | Literal["0", "1", "2", "3"], AfterValidator(int)
-]
+Number = Annotated[int, Field(strict=True, ge=0, le=3)]
+StatusNumber = Annotated[Number | Literal["0", "1", "2", "3"], AfterValidator(int)]
 
 
 class ItemCreate(Wire):
     """A new item."""
 
-    model_config = ConfigDict(
-        strict=True, json_schema_extra={"examples": [{"name": "Buy milk", "desc": "Two bottles"}]}
-    )
+    model_config = ConfigDict(strict=True, json_schema_extra={"examples": [{"name": "Buy milk", "desc": "Two"}]})
 
     name: Name
     desc: Desc = ""
@@ -81,12 +71,8 @@ class PageQuery(Wire):
     current: Annotated[int, Field(ge=1, le=WINDOW)] = 1
     page_size: Annotated[int, Field(ge=1, le=100)] = 20
     sorter: str = Field("createdAt_descend", pattern="^((name|status|createdAt|updatedAt)_(ascend|descend))?$")
-    status: str = Field(
-        "", pattern="^([0-3](,[0-3]){0,9})?$", description="Statuses to keep, with commas", examples=["0,1"]
-    )
-    name: Annotated[str, PlainText] = Field(
-        "", max_length=200, description="Text that the name contains; A to Z in either case"
-    )
+    status: str = Field("", pattern="^([0-3](,[0-3]){0,9})?$", description="Statuses to keep", examples=["0,1"])
+    name: Annotated[str, PlainText] = Field("", max_length=200, description="Text in the name; a to z in either case")
 
     @model_validator(mode="before")
     @classmethod

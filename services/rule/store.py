@@ -16,8 +16,6 @@ from services.rule.models import items
 from services.rule.schemas import WINDOW, ItemCreate, ItemUpdate, PageQuery, Status
 
 CREATE = insert(items).returning(*items.c)
-MINE = items.c.owner == bindparam("caller")
-DELETE = delete(items).where(MINE, items.c.id.in_(bindparam("ids", expanding=True))).returning(items.c.id)
 
 # What fits into a row id of 64 bits.
 MAX_DIGITS = 18
@@ -39,7 +37,7 @@ async def read_page(database: Database, owner: str, query: PageQuery) -> Found:
     """Return the items of a page of the owner's list."""
     statuses, by_name = query.statuses, bool(query.name)
     parameters = {
-        "caller": owner,
+        "owner": owner,
         "pattern": f"%{_escaped(query.name)}%" if by_name else "",
         "limit": query.page_size,
         "offset": query.offset,
@@ -69,21 +67,19 @@ async def create(database: Database, owner: str, item: ItemCreate) -> dict[str, 
 
 async def change(database: Database, owner: str, item: ItemUpdate) -> dict[str, Any] | None:
     """Change the given fields of an item and return it as it then is, or None if the owner has no such item."""
-    ids = _ids([item.key])
-    if not ids:
-        return None
-    fields = item.model_dump(exclude={"key"}, exclude_none=True) | {"updated_at": datetime.now(UTC)}
-    new = {f"new_{name}": value for name, value in fields.items()}
-    rows = await database.write(_update(tuple(fields)), {"caller": owner, "the_id": ids[0], **new})
+    fields = item.model_dump(exclude={"key"}, exclude_none=True)
+    mine = update(items).where(items.c.owner == owner, items.c.id.in_(_ids([item.key])))
+    changed = mine.values(**fields, changes=items.c.changes + 1, updated_at=datetime.now(UTC))
+    rows = await database.write(changed.returning(*items.c))
     long_lists.pop(owner, None)
     return rows[0] if rows else None
 
 
 async def remove(database: Database, owner: str, keys: Sequence[str]) -> None:
     """Delete the owner's items of these keys; keys of nobody or of others are ignored."""
-    if ids := _ids(keys):
-        await database.write(DELETE, {"caller": owner, "ids": ids})
-        long_lists.pop(owner, None)
+    mine = delete(items).where(items.c.owner == owner, items.c.id.in_(_ids(keys)))
+    await database.write(mine.returning(items.c.id))
+    long_lists.pop(owner, None)
 
 
 def _ids(keys: Sequence[str]) -> list[int]:
@@ -99,7 +95,7 @@ def _escaped(text: str) -> str:
 
 def _matching(statuses: tuple[int, ...], by_name: bool) -> list[Any]:
     """Return the conditions of the owner's items that a query asks for."""
-    conditions: list[Any] = [MINE]
+    conditions: list[Any] = [items.c.owner == bindparam("owner")]
     # Literals: with a statement for each selection the planner can use the index of a status.
     if len(statuses) == 1:
         conditions.append(items.c.status == literal_column(str(statuses[0])))
@@ -142,11 +138,3 @@ def _page(sorter: str, statuses: tuple[int, ...], by_name: bool, *, with_total: 
     if with_total:
         page = page.add_columns(_count(statuses, by_name).scalar_subquery().label("total"))
     return page.limit(bindparam("limit")).offset(bindparam("offset"))
-
-
-@lru_cache(maxsize=16)
-def _update(fields: tuple[str, ...]) -> Any:
-    """Return the statement that sets these fields of one item."""
-    values: dict[Any, Any] = {items.c[name]: bindparam(f"new_{name}", type_=items.c[name].type) for name in fields}
-    mine = update(items).where(MINE, items.c.id == bindparam("the_id"))
-    return mine.values({**values, items.c.changes: items.c.changes + 1}).returning(*items.c)

@@ -2,10 +2,10 @@
 
 import secrets
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import delete, select
 
 from services.chassis.database import Database
 from services.chassis.database.writes import Rows
@@ -14,37 +14,33 @@ from services.user.schemas import Authority
 
 AccountRow = dict[str, Any]
 
-BY_ID = select(accounts).where(accounts.c.id == bindparam("the_id"))
-BY_NAME = select(accounts).where(accounts.c.name == bindparam("the_name"))
-ALL = select(accounts.c.id, accounts.c.name, accounts.c.authority).order_by(accounts.c.name).limit(1000)
-
-# Both databases understand the same ON CONFLICT; SQLAlchemy's PostgreSQL construct compiles for PostgreSQL only.
-_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-
 
 async def find_by_id(database: Database, account_id: str) -> AccountRow | None:
     """Return the account with this id, or None."""
     # Ids are hexadecimal: other text is no account's, and PostgreSQL takes no NUL.
-    rows = await database.read(BY_ID, {"the_id": account_id}) if account_id.isalnum() else []
+    if not account_id.isalnum():
+        return None
+    rows = await database.read(select(accounts).where(accounts.c.id == account_id))
     return rows[0] if rows else None
 
 
 async def find_by_name(database: Database, name: str) -> AccountRow | None:
     """Return the account with this name, or None."""
-    rows = await database.read(BY_NAME, {"the_name": name})
+    rows = await database.read(select(accounts).where(accounts.c.name == name))
     return rows[0] if rows else None
 
 
 async def all_accounts(database: Database) -> Rows:
     """Return id, name and authority of the first 1,000 accounts by name."""
-    return await database.read(ALL)
+    columns = select(accounts.c.id, accounts.c.name, accounts.c.authority)
+    return await database.read(columns.order_by(accounts.c.name).limit(1000))
 
 
 async def create(database: Database, name: str, password_hash: str, authority: Authority) -> AccountRow | None:
     """Create an account and return it, or None when the name is taken."""
-    statement = _INSERT[database.dialect](accounts).on_conflict_do_nothing().returning(*accounts.c)
     values = {"id": secrets.token_hex(16), "name": name, "password_hash": password_hash, "authority": authority}
-    rows = await database.write(statement, {**values, "created_at": datetime.now(UTC)})
+    statement = _insert(database)(accounts).values(**values, created_at=datetime.now(UTC))
+    rows = await database.write(statement.on_conflict_do_nothing().returning(*accounts.c))
     return rows[0] if rows else None
 
 
@@ -53,19 +49,20 @@ async def count_login_attempt(database: Database, name: str, window: timedelta) 
 
     Counted before the password is looked at: attempts made at the same time cannot all pass.
     """
-    now = datetime.now(UTC)
-    ended = delete(login_attempts).where(login_attempts.c.window_ends_at < bindparam("now"))
-    await database.write(ended.returning(login_attempts.c.name), {"now": now})
-    statement = _INSERT[database.dialect](login_attempts)
-    statement = statement.on_conflict_do_update(
-        index_elements=[login_attempts.c.name], set_={"count": login_attempts.c.count + 1}
-    ).returning(login_attempts.c.count.label("attempts"), login_attempts.c.window_ends_at)
-    rows = await database.write(statement, {"name": name, "count": 1, "window_ends_at": now + window})
+    table, now = login_attempts, datetime.now(UTC)
+    await database.write(delete(table).where(table.c.window_ends_at < now).returning(table.c.name))
+    first = _insert(database)(table).values(name=name, count=1, window_ends_at=now + window)
+    counted = first.on_conflict_do_update(index_elements=[table.c.name], set_={"count": table.c.count + 1})
+    rows = await database.write(counted.returning(table.c.count, table.c.window_ends_at))
     # SQLite keeps times without their zone.
-    return rows[0]["attempts"], rows[0]["window_ends_at"].replace(tzinfo=UTC)
+    return rows[0]["count"], rows[0]["window_ends_at"].replace(tzinfo=UTC)
 
 
 async def forget_login_attempts(database: Database, name: str) -> None:
     """Start counting from zero after a right password."""
-    statement = delete(login_attempts).where(login_attempts.c.name == bindparam("the_name"))
-    await database.write(statement.returning(login_attempts.c.name), {"the_name": name})
+    await database.write(delete(login_attempts).where(login_attempts.c.name == name).returning(login_attempts.c.name))
+
+
+def _insert(database: Database) -> Any:
+    """Return the INSERT that knows ON CONFLICT: both databases understand the same, each by its own construct."""
+    return import_module(f"sqlalchemy.dialects.{database.dialect}").insert

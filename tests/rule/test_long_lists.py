@@ -77,7 +77,7 @@ def test_every_page_is_read_from_an_index(full_rule: Service, tmp_path: Path, so
     )
     path = full_rule._environment["DATABASE_URL"].removeprefix("sqlite:///")
     with sqlite3.connect(path) as connection:
-        parameters = {"caller": "collector", "limit": 20, "offset": 0, "end": 20, "param_1": 10_001}
+        parameters = {"owner": "collector", "limit": 20, "offset": 0, "end": 20, "param_1": 10_001}
         values = [parameters.get(name, 10_001) for name in compiled.positiontup]
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {compiled}", values)]
     connection.close()

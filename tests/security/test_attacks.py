@@ -88,8 +88,6 @@ def test_who_answered_cannot_be_said_from_outside(visitor: httpx.Client, gateway
 BODIES = {
     "no UTF-8": b'{"name": "\xff"}',
     "overlong UTF-8": b'{"name": "\xc0\xaf"}',
-    "UTF-16": '{"name": "x"}'.encode("utf-16"),
-    "a byte order mark": b'\xef\xbb\xbf{"name": "x"}',
     "a raw NUL": b'{"name": "a\0b"}',
     "two documents": b'{"name": "x"}{"name": "y"}',
     "a comment": b'/* */{"name": "x"}',

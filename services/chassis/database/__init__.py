@@ -46,7 +46,7 @@ class Database:
         loop = asyncio.get_running_loop()
         return await self._in_time(loop.run_in_executor(self._readers, _read, self._engine, statement, parameters))
 
-    async def write(self, statement: Executable, parameters: Mapping[str, Any]) -> Rows:
+    async def write(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Rows:
         """Return the rows of one INSERT, UPDATE or DELETE … RETURNING, once its commit is durable."""
         return await self._in_time(self._writes.add(statement, parameters))
 

@@ -20,7 +20,7 @@ class Write(NamedTuple):
     """A statement that waits for its commit, and its rows to come."""
 
     statement: Executable
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any] | None
     rows: asyncio.Future[Rows]
 
 
@@ -32,7 +32,7 @@ class GroupedWrites:
         self._thread = ThreadPoolExecutor(1, "writer")
         self._waiting: asyncio.Queue[Write] = asyncio.Queue()
 
-    def add(self, statement: Executable, parameters: Mapping[str, Any]) -> asyncio.Future[Rows]:
+    def add(self, statement: Executable, parameters: Mapping[str, Any] | None) -> asyncio.Future[Rows]:
         """Return the statement's rows to come: they are there when its commit is durable."""
         rows: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
         self._waiting.put_nowait(Write(statement, parameters, rows))
