@@ -60,7 +60,6 @@ def create_app(
 
     @app.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:
-        """The process lives."""
         return {"status": "ok"}
 
     @app.get("/readyz", tags=["health"])
@@ -74,7 +73,6 @@ def create_app(
 
     @app.get("/metrics", tags=["health"], response_class=PlainTextResponse)
     async def metrics() -> Response:
-        """Metrics in the Prometheus text format."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return app

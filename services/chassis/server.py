@@ -33,25 +33,22 @@ class Server(uvicorn.Server):
 
 
 def run(service: str) -> NoReturn:
-    """Run a service until it is told to stop. Exits with 0 after that, 1 if it cannot serve, 2 on a wrong setting."""
+    """Run a service until it is told to stop. Exits with 0 then, and with 1 if it cannot serve."""
     module = importlib.import_module(f"services.{service}.app")
     try:
         settings: Settings = module.Settings()
         logs.configure(settings, service)
         app: FastAPI = module.create_app(settings)
     except ValidationError as error:
-        for fault in error.errors():
-            print(f"{str(fault['loc'][0]).upper()}: {fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
-        sys.exit(2)
+        faults = (f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors())
+        sys.exit("\n".join(faults).replace("Value error, ", ""))
     except ValueError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+        sys.exit(str(error))
     try:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        print(f"PORT: cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"PORT: cannot listen on {settings.host}:{settings.port}: {error.strerror}")
     config = uvicorn.Config(
         app,
         ws="none",

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from services.chassis.application import create_app as create_chassis_app
 from services.chassis.caller import Caller, CallerDep
 from services.chassis.database import Database, DatabaseDep
-from services.chassis.database.writes import Rows
+from services.chassis.database.groups import Rows
 from services.chassis.problems import PROBLEMS, Problem
 from services.rule import store
 from services.rule.schemas import AfterDelete, Item, ItemCreate, ItemDelete, ItemUpdate, Page, PageQuery, Pagination

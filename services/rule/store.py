@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_snake
 from sqlalchemy import Select, bindparam, delete, func, insert, literal_column, select, union_all, update
 
 from services.chassis.database import Database
-from services.chassis.database.writes import Rows
+from services.chassis.database.groups import Rows
 from services.rule.models import items
 from services.rule.schemas import WINDOW, ItemCreate, ItemUpdate, PageQuery, Status
 

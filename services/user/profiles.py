@@ -1,5 +1,6 @@
 """Profiles: what is shown of the guest and of an account, in each variant."""
 
+from functools import cache
 from typing import Literal
 
 from services.user.schemas import Authority, Geographic, Label, Profile
@@ -13,6 +14,7 @@ TITLES = {"guest": "访客", "user": "用户", "admin": "管理员"}
 HANGZHOU = Geographic(province=Label(key="330000", label="浙江省"), city=Label(key="330100", label="杭州市"))
 
 
+@cache
 def guest_profile(variant: Variant) -> Profile:
     """Return the profile of the guest, as this variant shows it."""
     return _profile(variant, "guest", GUEST_NAMES[variant], "guest", avatar="guest")

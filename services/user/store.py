@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from services.chassis.database import Database
-from services.chassis.database.writes import Rows
+from services.chassis.database.groups import Rows
 from services.user.models import accounts, login_attempts
 from services.user.schemas import Authority
 

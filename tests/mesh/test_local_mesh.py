@@ -206,7 +206,7 @@ def test_a_process_that_dies_stops_the_rest_and_shows_its_last_words(tmp_path: P
 def test_a_process_that_cannot_start_shows_why(tmp_path: Path) -> None:
     mesh = Mesh(tmp_path, RULE_DATABASE_URL="mysql://x")
     assert mesh.process.wait(20) == 1
-    assert "rule ended with exit code 2" in mesh.text()
+    assert "rule ended with exit code 1" in mesh.text()
     assert "DATABASE_URL: is neither" in mesh.text()
 
 

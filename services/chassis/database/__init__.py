@@ -7,19 +7,19 @@ commits. A read is one statement; a write is one statement too.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends
-from sqlalchemy import Engine, Executable, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Executable, text
 
 from services.chassis.application import from_state
+from services.chassis.database import statements
 from services.chassis.database.engine import DatabaseSettings, create_engine
+from services.chassis.database.groups import Groups, Rows
 from services.chassis.database.schema import migrate
-from services.chassis.database.writes import GroupedWrites, Rows, execute
 from services.chassis.problems import Problem
 
 log = logging.getLogger("database")
@@ -37,14 +37,13 @@ class Database:
         self.dialect = self._engine.dialect.name
         self._timeout = settings.database_timeout
         self._migrations = migrations
-        self._readers = ThreadPoolExecutor(settings.database_pool_size, "reader")
-        self._writes = GroupedWrites(self._engine)
+        self._reads = Groups(partial(statements.read, self._engine), settings.database_pool_size)
+        self._writes = Groups(partial(statements.commit, self._engine), 1)
         self._is_migrated = False
 
     async def read(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Rows:
         """Return the rows of one statement."""
-        loop = asyncio.get_running_loop()
-        return await self._in_time(loop.run_in_executor(self._readers, _read, self._engine, statement, parameters))
+        return await self._in_time(self._reads.add(statement, parameters))
 
     async def write(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Rows:
         """Return the rows of one INSERT, UPDATE or DELETE … RETURNING, once its commit is durable."""
@@ -62,18 +61,16 @@ class Database:
 
         prepare: run once after that, before the service is ready.
         """
-        tasks = [asyncio.create_task(self._migrate(prepare)), asyncio.create_task(self._writes.commit_for_ever())]
+        tasks = [asyncio.create_task(self._migrate(prepare)), *self._reads.start(), *self._writes.start()]
         # The usual case takes a few milliseconds; a database that is away must not keep the service from answering.
         await asyncio.wait(tasks[:1], timeout=1)
         yield
-        # No write waits any more: the server stops when its requests are answered.
+        # Nothing waits any more: the server stops when its requests are answered.
         for task in tasks:
             task.cancel()
-        self._readers.shutdown(wait=False, cancel_futures=True)
         self._engine.dispose()
 
     async def _migrate(self, prepare: Callable[[], Awaitable[None]] | None) -> None:
-        pause = 0.1
         while not self._is_migrated:
             try:
                 await asyncio.to_thread(migrate, self._engine, self._migrations)
@@ -81,10 +78,8 @@ class Database:
                     await prepare()
                 self._is_migrated = True
             except Exception as error:
-                cause = getattr(error, "orig", error)
-                log.warning("The database cannot be prepared, trying again in %.1f s: %r", pause, cause)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 5)
+                log.warning("The database cannot be prepared yet: %r", getattr(error, "orig", error))
+                await asyncio.sleep(1)
 
     async def _in_time(self, rows: Awaitable[Rows]) -> Rows:
         try:
@@ -97,18 +92,6 @@ class Database:
                 raise Problem(507, "The disk of the database is full; nothing was changed.") from error
             reason = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
             raise Problem(503, f"The database {reason}.", headers={"Retry-After": "1"}) from error
-
-
-def _read(engine: Engine, statement: Executable, parameters: Mapping[str, Any] | None) -> Rows:
-    try:
-        with engine.connect() as connection:
-            return execute(connection, statement, parameters)
-    except DBAPIError as error:
-        if not error.connection_invalidated:
-            raise
-    # The connection had died since it was last used, as all do when the database restarts. A new one may work.
-    with engine.connect() as connection:
-        return execute(connection, statement, parameters)
 
 
 # What a route asks for to use the database.

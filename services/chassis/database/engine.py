@@ -29,7 +29,7 @@ class DatabaseSettings(Settings):
 
     database_url: DatabaseUrl
     database_timeout: Seconds = 5
-    database_pool_size: Annotated[int, Field(gt=0)] = 5
+    database_pool_size: Annotated[int, Field(gt=0)] = 2
 
 
 def create_engine(settings: DatabaseSettings) -> Engine:
@@ -43,8 +43,8 @@ def create_engine(settings: DatabaseSettings) -> Engine:
         # A read is one statement, and a write begins its transaction itself.
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
-        pool_size=settings.database_pool_size + 1,
-        max_overflow=0,
+        # As many connections as there are threads.
+        pool_size=0,
         # Values are people's, and belong in no log.
         hide_parameters=True,
         connect_args={"timeout": timeout} if is_sqlite else {**postgresql, "deadline": timeout},

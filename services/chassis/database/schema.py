@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, inspect, text
 
-from services.chassis.database.writes import transaction
+from services.chassis.database.statements import transaction
 
 # Any number, the same for all replicas: the key of PostgreSQL's advisory lock around a migration.
 MIGRATION_LOCK = 7_305_801

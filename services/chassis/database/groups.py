@@ -1,0 +1,57 @@
+"""Statements in groups: those that wait while a thread is busy go to it together.
+
+A commit to a disk takes as long for fifty rows as for one, and waking a thread takes as long as a short read.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from sqlalchemy import Executable
+
+# Each row by the names of its columns.
+Rows = list[dict[str, Any]]
+
+
+class Statement(NamedTuple):
+    """A statement that waits for its turn, and its rows to come."""
+
+    executable: Executable
+    parameters: Mapping[str, Any] | None
+    rows: asyncio.Future[Rows]
+
+
+class Groups:
+    """The statements that wait, and the threads that run them."""
+
+    def __init__(self, run: Callable[[Sequence[Statement]], Sequence[Rows | Exception]], threads: int) -> None:
+        """run: runs a group, and returns the rows of each of its statements, or why there are none."""
+        self._run, self._number, self._threads = run, threads, ThreadPoolExecutor(threads)
+        self._waiting: asyncio.Queue[Statement] = asyncio.Queue()
+
+    def start(self) -> list[asyncio.Task[None]]:
+        """Return the tasks that serve what waits, one for each thread."""
+        return [asyncio.create_task(self._serve()) for _ in range(self._number)]
+
+    def add(self, executable: Executable, parameters: Mapping[str, Any] | None) -> asyncio.Future[Rows]:
+        """Return the rows to come of a statement."""
+        rows: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
+        self._waiting.put_nowait(Statement(executable, parameters, rows))
+        return rows
+
+    async def _serve(self) -> None:
+        while True:
+            group = [await self._waiting.get()]
+            while not self._waiting.empty():
+                group.append(self._waiting.get_nowait())
+            # Without those whose callers have given up.
+            group = [statement for statement in group if not statement.rows.done()]
+            results = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, group)
+            for statement, result in zip(group, results, strict=True):
+                if statement.rows.done():
+                    continue
+                if isinstance(result, Exception):
+                    statement.rows.set_exception(result)
+                else:
+                    statement.rows.set_result(result)
