@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -78,10 +78,10 @@ def create_app(
     return app
 
 
-def from_state(name: str) -> Callable[[Request], Awaitable[Any]]:
-    """Return a dependency: what stands in `app.state` by this name."""
+def from_state(name: str) -> Any:
+    """Return a dependency on what stands in `app.state` by this name."""
 
     async def read(request: Request) -> Any:
         return getattr(request.app.state, name)
 
-    return read
+    return Depends(read)

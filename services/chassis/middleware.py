@@ -10,8 +10,6 @@ from services.chassis import metrics
 from services.chassis.problems import Problem, problem_response
 from services.chassis.tracing import request_headers
 
-log = logging.getLogger("application")
-
 
 class Edge:
     """Gives every answer the same headers, counts and times it, and answers 500 where a route failed. Plain ASGI."""
@@ -41,7 +39,7 @@ class Edge:
         try:
             await self._app(scope, receive, send_with_headers)
         except Exception:
-            log.exception("%s %s failed", scope["method"], scope["path"])
+            logging.getLogger("application").exception("%s %s failed", scope["method"], scope["path"])
             if not status:
                 problem = Problem(500, "The service failed; the log has the reason.")
                 await problem_response(problem)(scope, receive, send_with_headers)

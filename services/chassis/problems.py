@@ -6,7 +6,7 @@ from typing import Any, Literal
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from services.chassis.tracing import trace_id
@@ -27,10 +27,8 @@ class Problem(HTTPException):
         self.members = members
 
 
-class ProblemDetails(Wire):
+class ProblemDetails(Wire, extra="allow"):
     """The body of every error, as the OpenAPI documents show it."""
-
-    model_config = ConfigDict(extra="allow")
 
     type: str = Field(examples=["about:blank"])
     title: str

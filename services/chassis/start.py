@@ -3,7 +3,6 @@
 import gc
 import signal
 import sys
-import warnings
 from typing import NoReturn
 
 
@@ -15,12 +14,9 @@ def run(service: str) -> NoReturn:
     # Collecting while modules are imported finds nothing and takes a tenth of the start.
     gc.disable()
     from pydantic import BaseModel
-    from pydantic.warnings import UnsupportedFieldAttributeWarning
 
     # Most models, those of the OpenAPI format among them, are never used to validate: each is built when it first is.
     BaseModel.model_config["defer_build"] = True
-    # FastAPI silences this one where it builds them itself.
-    warnings.simplefilter("ignore", UnsupportedFieldAttributeWarning)
     from services.chassis import server
 
     server.run(service)

@@ -1,10 +1,8 @@
 """The one rule for names: snake_case in Python, camelCase on the wire."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 
-class Wire(BaseModel):
+class Wire(BaseModel, alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True, defer_build=False):
     """A body as it is sent or received."""
-
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True)

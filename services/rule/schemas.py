@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, computed_field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, computed_field, model_validator
 
 from services.chassis.wire import Wire
 
@@ -37,19 +37,15 @@ Number = Annotated[int, Field(strict=True, ge=0, le=3)]
 StatusNumber = Annotated[Number | Literal["0", "1", "2", "3"], AfterValidator(int)]
 
 
-class ItemCreate(Wire):
+class ItemCreate(Wire, strict=True, json_schema_extra={"examples": [{"name": "Buy milk", "desc": "Two"}]}):
     """A new item."""
-
-    model_config = ConfigDict(strict=True, json_schema_extra={"examples": [{"name": "Buy milk", "desc": "Two"}]})
 
     name: Name
     desc: Desc = ""
 
 
-class ItemUpdate(Wire):
+class ItemUpdate(Wire, strict=True, json_schema_extra={"examples": [{"key": "1", "status": 2}]}):
     """The fields of an item that change; the others stay."""
-
-    model_config = ConfigDict(strict=True, json_schema_extra={"examples": [{"key": "1", "status": 2}]})
 
     key: Key
     name: Name | None = None
@@ -57,10 +53,8 @@ class ItemUpdate(Wire):
     status: StatusNumber | None = None
 
 
-class ItemDelete(Wire):
+class ItemDelete(Wire, strict=True, json_schema_extra={"examples": [{"key": ["1", "2"]}]}):
     """The key, or up to 100 keys, of the items to delete."""
-
-    model_config = ConfigDict(strict=True, json_schema_extra={"examples": [{"key": ["1", "2"]}]})
 
     key: Key | Annotated[list[Key], Field(min_length=1, max_length=100)]
 
@@ -98,10 +92,8 @@ class PageQuery(Wire):
         return () if len(chosen) == len(Status) else tuple(chosen)
 
 
-class Item(Wire):
+class Item(Wire, coerce_numbers_to_str=True):
     """A todo item, made from its row in the table and the name of its owner."""
-
-    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     key: str = Field(validation_alias="id", examples=["1"])
     name: str = Field(examples=["Buy milk"])

@@ -17,9 +17,6 @@ from services.rule.schemas import WINDOW, ItemCreate, ItemUpdate, PageQuery, Sta
 
 CREATE = insert(items).returning(*items.c)
 
-# What fits into a row id of 64 bits.
-MAX_DIGITS = 18
-
 # Owners, and those selections of their items that had more than WINDOW of them. Counting is the most expensive part
 # of such a page, so it is not repeated for five seconds: so long can a deletion by another replica go unnoticed.
 long_lists: TTLCache[str, set[tuple[int, ...]]] = TTLCache(maxsize=1000, ttl=5)
@@ -84,7 +81,8 @@ async def remove(database: Database, owner: str, keys: Sequence[str]) -> None:
 
 def _ids(keys: Sequence[str]) -> list[int]:
     """Return the row ids that the keys stand for, without the keys that no item can have."""
-    return [int(key) for key in dict.fromkeys(keys) if re.fullmatch(f"[1-9][0-9]{{0,{MAX_DIGITS - 1}}}", key)]
+    # 18 digits fit into a row id of 64 bits.
+    return [int(key) for key in dict.fromkeys(keys) if re.fullmatch("[1-9][0-9]{0,17}", key)]
 
 
 def _escaped(text: str) -> str:

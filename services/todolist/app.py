@@ -52,7 +52,7 @@ async def document(request: Request) -> Response:
     for answer in answers:
         if answer.is_error:
             return answer.response()
-    calls = [(method, route.path) for route in ROUTES for method in route.methods or ()]
+    calls = [(method, route.path) for route in ROUTES for method in route.methods or () if method != "HEAD"]
     calls += [("POST", LOGIN), ("POST", REGISTRATION)]
     try:
         document = openapi.completed(request.app.openapi(), [answer.json() for answer in answers], calls)

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.chassis.caller import GUEST
 from services.chassis.problems import problem_response
-from services.todolist.session import Sessions
+from services.todolist.session import find_caller
 from services.todolist.upstream import Upstream
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -18,7 +18,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 async def read_profile(request: Request) -> Response:
     """Return the profile of the logged-in user, or of the guest."""
     user: Upstream = request.app.state.user
-    caller = await _sessions(request).caller(request)
+    caller = await find_caller(request)
     answer = await user.call(request, "GET", f"/user/{caller.id}", caller)
     if answer.status == 404:  # noqa: PLR2004
         # The token outlived its account.
@@ -31,7 +31,7 @@ def pass_on_to(service: str) -> Handler:
 
     async def pass_on(request: Request) -> Response:
         upstream: Upstream = getattr(request.app.state, service)
-        caller = await _sessions(request).caller(request)
+        caller = await find_caller(request)
         body = None if request.method in ("GET", "HEAD") else await request.body()
         query = request.scope["query_string"].decode("latin-1")
         target = f"{request.scope['path']}?{query}" if query else request.scope["path"]
@@ -68,8 +68,3 @@ class Shortcut:
         except HTTPException as error:
             response = problem_response(error)
         await response(scope, receive, send)
-
-
-def _sessions(request: Request) -> Sessions:
-    sessions: Sessions = request.app.state.sessions
-    return sessions

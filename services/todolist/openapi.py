@@ -19,9 +19,7 @@ def completed(own: Document, upstreams: Iterable[Document], calls: Iterable[tupl
     document = deepcopy(own)
     paths = {path: operations for upstream in upstreams for path, operations in upstream["paths"].items()}
     for method, path in calls:
-        theirs = paths[UPSTREAM_PATHS.get(path, path)].get(method.lower())
-        if theirs is None:
-            continue
+        theirs = paths[UPSTREAM_PATHS.get(path, path)][method.lower()]
         operation = document["paths"].setdefault(path, {}).setdefault(method.lower(), {})
         parameters = [each for each in theirs.get("parameters", ()) if each["in"] == "query"]
         operation.update({**theirs, "tags": ["todolist"], "parameters": parameters})

@@ -2,8 +2,6 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict
-
 from services.chassis.wire import Wire
 
 
@@ -15,10 +13,8 @@ class LoggedIn(Wire):
     current_authority: Literal["admin", "user"]
 
 
-class NewSession(LoggedIn):
+class NewSession(LoggedIn, strict=True):
     """What the user service answers to it: the rest is for the gateway."""
-
-    model_config = ConfigDict(strict=True)
 
     token: str
     expires_in: int

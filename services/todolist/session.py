@@ -86,6 +86,12 @@ class Sessions:
         self._fetched_at = time.monotonic()
 
 
+async def find_caller(request: Request) -> Caller:
+    """Return who a request comes from; see Sessions.caller."""
+    sessions: Sessions = request.app.state.sessions
+    return await sessions.caller(request)
+
+
 def start(request: Request, response: Response, begun: NewSession) -> None:
     """Put the session's token into a cookie, and into another one that somebody logged in with this browser."""
     _set_cookie(request, response, COOKIE, begun.token, begun.expires_in, "/")

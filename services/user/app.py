@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header
+from fastapi import APIRouter, FastAPI, Header
 from pydantic import ValidationError
 
 from services.chassis.application import create_app as create_chassis_app
@@ -14,7 +14,7 @@ from services.chassis.database import Database, DatabaseDep
 from services.chassis.problems import PROBLEMS, Problem, documented
 from services.user import store
 from services.user.passwords import Passwords
-from services.user.profiles import account_profile, guest_profile
+from services.user.profiles import profile
 from services.user.schemas import Account, Authority, Credentials, LoggedIn, LoginRefused, Profile, Registration
 from services.user.settings import Settings
 from services.user.tokens import Tokens
@@ -22,9 +22,9 @@ from services.user.tokens import Tokens
 ADMIN: Authority = "admin"
 
 
-SettingsDep = Annotated[Settings, Depends(from_state("settings"))]
-PasswordsDep = Annotated[Passwords, Depends(from_state("passwords"))]
-TokensDep = Annotated[Tokens, Depends(from_state("tokens"))]
+SettingsDep = Annotated[Settings, from_state("settings")]
+PasswordsDep = Annotated[Passwords, from_state("passwords")]
+TokensDep = Annotated[Tokens, from_state("tokens")]
 
 router = APIRouter(tags=["user"], responses=PROBLEMS)
 
@@ -50,11 +50,11 @@ async def register(
 async def read_profile(id: str, settings: SettingsDep, database: DatabaseDep) -> Profile:
     """Return the profile of an account, or of the guest."""
     if id == GUEST:
-        return guest_profile(settings.version)
+        return profile(settings.version)
     account = await store.find_by_id(database, id)
     if account is None:
         raise Problem(404, "There is no such account.")
-    return account_profile(settings.version, account["id"], account["name"], account["authority"])
+    return profile(settings.version, account["id"], account["name"], account["authority"])
 
 
 @router.get("/api/users")

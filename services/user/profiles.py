@@ -1,9 +1,10 @@
 """Profiles: what is shown of the guest and of an account, in each variant."""
 
-from functools import cache
+from functools import lru_cache
 from typing import Literal
 
-from services.user.schemas import Authority, Geographic, Label, Profile
+from services.chassis.caller import GUEST
+from services.user.schemas import Geographic, Label, Profile
 
 Variant = Literal["v1", "v2"]
 
@@ -14,24 +15,16 @@ TITLES = {"guest": "访客", "user": "用户", "admin": "管理员"}
 HANGZHOU = Geographic(province=Label(key="330000", label="浙江省"), city=Label(key="330100", label="杭州市"))
 
 
-@cache
-def guest_profile(variant: Variant) -> Profile:
-    """Return the profile of the guest, as this variant shows it."""
-    return _profile(variant, "guest", GUEST_NAMES[variant], "guest", avatar="guest")
-
-
-def account_profile(variant: Variant, user_id: str, name: str, authority: Authority) -> Profile:
-    """Return the profile of an account, as this variant shows it."""
-    return _profile(variant, user_id, name, authority, avatar="user")
-
-
-def _profile(
-    variant: Variant, user_id: str, name: str, access: Literal["guest", "user", "admin"], avatar: str
+@lru_cache
+def profile(
+    variant: Variant, user_id: str = GUEST, name: str = "", access: Literal["guest", "user", "admin"] = "guest"
 ) -> Profile:
+    """Return the profile of an account, or of the guest, as this variant shows it."""
+    is_guest = access == GUEST
     return Profile(
         userid=user_id,
-        name=name,
-        avatar=f"/avatars/{avatar}-{variant}.svg",
+        name=GUEST_NAMES[variant] if is_guest else name,
+        avatar=f"/avatars/{'guest' if is_guest else 'user'}-{variant}.svg",
         signature=SIGNATURES[variant],
         title=TITLES[access],
         tags=[Label(key=variant, label=f"user {variant}")],

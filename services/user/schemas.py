@@ -3,7 +3,7 @@
 import unicodedata
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from services.chassis.wire import Wire
@@ -25,19 +25,15 @@ UserName = Annotated[
 ]
 
 
-class Registration(Wire):
+class Registration(Wire, strict=True, json_schema_extra={"examples": [EXAMPLE]}):
     """The name and the password of a new account."""
-
-    model_config = ConfigDict(strict=True, json_schema_extra={"examples": [EXAMPLE]})
 
     user_name: UserName
     password: Annotated[str, Field(min_length=8, max_length=128)]
 
 
-class Credentials(Wire):
+class Credentials(Wire, strict=True, json_schema_extra={"examples": [EXAMPLE]}):
     """A name and a password that may be right."""
-
-    model_config = ConfigDict(strict=True, json_schema_extra={"examples": [EXAMPLE]})
 
     user_name: Annotated[str, Field(max_length=200)]
     password: Annotated[str, Field(max_length=200)]

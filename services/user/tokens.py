@@ -5,6 +5,7 @@ import hashlib
 import os
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +95,9 @@ def _generated_key() -> Path:
         draft = GENERATED_KEY.with_suffix(f".{os.getpid()}")
         draft.touch(0o600, exist_ok=False)
         draft.write_bytes(pem)
-        try:
+        with suppress(FileExistsError):
             os.link(draft, GENERATED_KEY)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+        draft.unlink()
     return GENERATED_KEY
 
 

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends
 from sqlalchemy import Executable, text
 
 from services.chassis.application import from_state
@@ -95,4 +94,4 @@ class Database:
 
 
 # What a route asks for to use the database.
-DatabaseDep = Annotated[Database, Depends(from_state("database"))]
+DatabaseDep = Annotated[Database, from_state("database")]

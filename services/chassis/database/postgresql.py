@@ -14,7 +14,6 @@ class Connection(psycopg.Connection[Any]):
     deadline: float | None = None
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait for the server: every statement passes here."""
         try:
             return super().wait(gen, interval, timeout or self.deadline)
         except psycopg.OperationalError:

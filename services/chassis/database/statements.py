@@ -4,27 +4,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from services.chassis.database.groups import Rows, Statement
 
 
 def read(engine: Engine, group: Sequence[Statement], *, is_repeated: bool = False) -> Sequence[Rows | Exception]:
-    """Run each statement by itself; all of them once more if the connection had died since it was last used."""
-    results: list[Rows | Exception] = []
+    """Run the statements; all of them once more, on a new connection, if theirs had died since it was last used."""
     try:
         with engine.connect() as connection:
-            for statement in group:
-                try:
-                    results.append(_execute(connection, statement))
-                except DBAPIError as error:
-                    if error.connection_invalidated:
-                        raise
-                    results.append(error)
-    except DBAPIError as error:
-        # As all connections do when the database restarts: a new one may work.
-        return [error] * len(group) if is_repeated else read(engine, group, is_repeated=True)
-    return results
+            return [_execute(connection, statement) for statement in group]
+    except DataError as error:
+        return [error] if len(group) == 1 else [result for each in group for result in read(engine, [each])]
+    except Exception as error:
+        # As all connections do when the database restarts.
+        has_died = getattr(error, "connection_invalidated", False)
+        return read(engine, group, is_repeated=True) if has_died and not is_repeated else [error] * len(group)
 
 
 def commit(engine: Engine, group: Sequence[Statement]) -> Sequence[Rows | Exception]:

@@ -27,18 +27,7 @@ def upgrade() -> None:
         sa.column("updated_at", sa.DateTime(timezone=True)),
     )
     now = datetime.now(UTC)
-    op.bulk_insert(
-        items,
-        [
-            {
-                "owner": "guest",
-                "name": name,
-                "desc": desc,
-                "status": status,
-                "changes": 0,
-                "created_at": now + timedelta(milliseconds=place),
-                "updated_at": now + timedelta(milliseconds=place),
-            }
-            for place, (name, desc, status) in enumerate(reversed(ITEMS))
-        ],
-    )
+    for place, (name, desc, status) in enumerate(reversed(ITEMS)):
+        time = now + timedelta(milliseconds=place)
+        item = {"owner": "guest", "name": name, "desc": desc, "status": status, "changes": 0}
+        op.execute(items.insert().values(**item, created_at=time, updated_at=time))
