@@ -13,7 +13,7 @@ WINDOW = 10_000
 
 
 class Status(IntEnum):
-    """How far an item is."""
+    """How far an item is: 0 closed, 1 in progress, 2 done, 3 paused."""
 
     CLOSED = 0
     IN_PROGRESS = 1
@@ -98,7 +98,7 @@ class Item(Wire, coerce_numbers_to_str=True):
     key: str = Field(validation_alias="id", examples=["1"])
     name: str = Field(examples=["Buy milk"])
     desc: str = Field(examples=["Two bottles"])
-    status: Literal[0, 1, 2, 3] = Field(description="0 closed, 1 in progress, 2 done, 3 paused")
+    status: Status
     owner: str = Field(description="The name of the list's owner", examples=["guest"])
     avatar: str = "/avatars/item.svg"
     call_no: int = Field(validation_alias="changes", description="How often the item was changed")
@@ -113,12 +113,12 @@ class Item(Wire, coerce_numbers_to_str=True):
     @computed_field
     def progress(self) -> int:
         """Percent."""
-        return 100 if self.status == Status.DONE.value else 0
+        return 100 if self.status is Status.DONE else 0
 
     @computed_field
     def disabled(self) -> bool:
         """Whether the item is closed."""
-        return self.status == Status.CLOSED.value
+        return self.status is Status.CLOSED
 
 
 class Pagination(Wire):

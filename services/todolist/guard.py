@@ -5,6 +5,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.chassis.problems import Problem, problem_response
 
 MAX_BODY = 64 * 1024  # bytes
+TOO_LARGE = f"The body is larger than {MAX_BODY // 1024} KiB."
 
 
 class Guard:
@@ -27,7 +28,7 @@ class Guard:
             message = await receive()
             size += len(message.get("body", b""))
             if size > MAX_BODY:
-                raise _too_large()
+                raise Problem(413, TOO_LARGE)
             return message
 
         await self._app(scope, receive_within_limit, send)
@@ -44,8 +45,4 @@ def _refusal(headers: dict[bytes, bytes]) -> Problem | None:
     has_body = length != b"0" or b"transfer-encoding" in headers
     if (has_body or media_type) and media_type != b"application/json":
         return Problem(415, "The body must be application/json.", headers={"Accept": "application/json"})
-    return _too_large() if int(length) > MAX_BODY else None
-
-
-def _too_large() -> Problem:
-    return Problem(413, f"The body is larger than {MAX_BODY // 1024} KiB.")
+    return Problem(413, TOO_LARGE) if int(length) > MAX_BODY else None

@@ -27,7 +27,6 @@ class File:
 
     def __init__(self, path: Path) -> None:
         self._content = path.read_bytes()
-        self._tag = hashlib.sha256(self._content).hexdigest()[:16]
         media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         self._is_text = media_type.startswith(TEXT_TYPES)
         self._headers = {
@@ -35,27 +34,25 @@ class File:
             # Kept by the browser and asked about each time: a new version shows at the next load.
             "cache-control": "no-cache",
             "vary": "accept-encoding",
+            # Weak (RFC 9110, 8.8.1), as it is the same with and without compression.
+            "etag": f'W/"{hashlib.sha256(self._content).hexdigest()[:16]}"',
         }
         self._answers: dict[tuple[bool, bool], Response] = {}
 
     def response(self, headers: Headers) -> Response:
         """Return the file, compressed if the request takes that, or 304 when its copy is current."""
-        compressed = self._is_text and "gzip" in headers.get("accept-encoding", "")
-        is_current = self._tag_of(compressed) in headers.get("if-none-match", "")
+        compressed = self._is_text and "gzip" in headers.get("accept-encoding", "").replace(" ", "").split(",")
+        is_current = self._headers["etag"] in headers.get("if-none-match", "")
         if (compressed, is_current) not in self._answers:
             self._answers[compressed, is_current] = self._create(compressed, is_current)
         return self._answers[compressed, is_current]
 
-    def _tag_of(self, compressed: bool) -> str:
-        return f'"{self._tag}-gzip"' if compressed else f'"{self._tag}"'
-
     def _create(self, compressed: bool, is_current: bool) -> Response:
-        headers = {**self._headers, "etag": self._tag_of(compressed)}
         if is_current:
-            return Response(None, 304, headers)
+            return Response(None, 304, self._headers)
         if compressed:
-            return Response(gzip.compress(self._content, mtime=0), 200, {**headers, "content-encoding": "gzip"})
-        return Response(self._content, 200, headers)
+            return Response(gzip.compress(self._content, mtime=0), 200, {**self._headers, "content-encoding": "gzip"})
+        return Response(self._content, 200, self._headers)
 
 
 class Ui:

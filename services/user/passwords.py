@@ -12,8 +12,7 @@ from services.chassis.problems import Problem
 
 # OWASP Password Storage Cheat Sheet, argon2id: 19 MiB, 2 passes, 1 lane.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-# What an unknown name is checked against, so that its answer takes as long as a known one's:
-# the parameters above, and a salt and a digest that belong to no password.
+# An unknown name is checked against this, so that its answer takes as long: a salt and a digest of no password.
 NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$" + "A" * 22 + "$" + "A" * 43
 # Each hash takes a core for tens of milliseconds: few at once, and few that wait.
 WORKERS = 2
@@ -45,11 +44,7 @@ class Passwords:
     async def matches(self, password_hash: str | None, password: str) -> bool:
         """Say whether the password is that of the hash; False, after the same time, when there is no hash."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _verify, password_hash or NOBODY, password)
-
-
-def _verify(password_hash: str, password: str) -> bool:
-    try:
-        return HASHER.verify(password_hash, password)
-    except VerifyMismatchError:
-        return False
+        try:
+            return await loop.run_in_executor(self._threads, HASHER.verify, password_hash or NOBODY, password)
+        except VerifyMismatchError:
+            return False
