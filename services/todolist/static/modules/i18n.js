@@ -110,7 +110,8 @@ function makeFormats() {
     plural: new Intl.PluralRules(tag),
     number: new Intl.NumberFormat(tag, { maximumFractionDigits: 0 }),
     tenths: new Intl.NumberFormat(tag, { minimumFractionDigits: 1, maximumFractionDigits: 1 }),
-    percent: new Intl.NumberFormat(tag, { style: 'percent', maximumFractionDigits: 0 }),
+    // Of 37.5 and 62.5 one is rounded up and the other down, so that both make 100.
+    percent: new Intl.NumberFormat(tag, { style: 'percent', maximumFractionDigits: 0, roundingMode: 'halfEven' }),
     seconds: unit('second'),
     minutes: unit('minute'),
     time: new Intl.DateTimeFormat(tag, { dateStyle: 'full', timeStyle: 'medium' }),
