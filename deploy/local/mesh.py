@@ -183,7 +183,7 @@ def _stop_with(make: int) -> None:
 
 
 def _catches_sigint(process: int) -> bool:
-    """Ask ps, which knows this on Linux and on macOS; no where there is none."""
+    """Say whether a process handles SIGINT, as ps reports it on Linux and macOS; False where ps is missing."""
     if not (ps := shutil.which("ps")):
         return False
     command = (ps, "-o", "caught=", "-p", str(process))

@@ -1,8 +1,8 @@
 """What the one Envoy of the local mesh is told: files made from the templates in `envoy/`, and replaced while it runs.
 
-Envoy is started with bootstrap.yaml and watches all others, so whatever replaces one of them is in force at once:
-`make split` replaces the weights, a lesson a whole file. The templates are plain Envoy configuration but for
-`$PORT` and the like: the folder, and the addresses of DEFAULTS.
+Envoy is started with bootstrap.yaml and watches all others: a file that replaces one of them is in force at once.
+`make split` replaces the weights in one. The templates are plain Envoy configuration, except for placeholders such as
+`$PORT`: the folder, and the addresses in DEFAULTS.
 
 `python -m deploy.local.proxy FOLDER` makes the files, with what the environment says of those addresses.
 """
@@ -30,7 +30,7 @@ def template(name: str, folder: Path, settings: Mapping[str, str | int]) -> str:
 
 
 def write_all(folder: Path, settings: Mapping[str, str | int]) -> None:
-    """Make all files anew, so that nothing is left of the last run."""
+    """Write all files again, so that nothing is left of the last run."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in TEMPLATES.glob("*.yaml"):
         replace(folder / path.name, template(path.name, folder, settings))

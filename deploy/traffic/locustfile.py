@@ -55,7 +55,7 @@ class Member(Person):
         elif not self.item:
             answer = self.client.post("/api/rule", json={"name": "milk"})
             self.item = answer.json() if answer.ok else None
-        elif self.item["status"] != 2:  # noqa: PLR2004
+        elif self.item["status"] != 2:
             answer = self.client.put("/api/rule", json={"key": self.item["key"], "status": 2})
             self.item = answer.json() if answer.ok else None
         else:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.types import ASGIApp
 
 from services.chassis import problems
 from services.chassis.middleware import Edge
@@ -20,13 +21,14 @@ def create_app(
     settings: Settings,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
     check: Callable[[], Awaitable[Any]] | None = None,
+    layers: Callable[[ASGIApp], ASGIApp] = lambda app: app,
     content_security_policy: str = "default-src 'none'; frame-ancestors 'none'",
     **options: Any,
 ) -> FastAPI:
     """Return an application with these routes, and with health, metrics, problem answers and headers.
 
-    check: raises a Problem when the service cannot serve now; options: FastAPI's own.
-    The server sets `app.state.stopping` when it is told to stop.
+    check: raises a Problem when the service cannot serve now; layers: puts plain ASGI middleware around it;
+    options: FastAPI's own. The server sets `app.state.stopping` when it is told to stop.
     """
     app = FastAPI(
         title=service,
@@ -44,8 +46,9 @@ def create_app(
         **options,
     )
     app.state.settings, app.state.stopping = settings, False
-    app.add_middleware(
-        Edge,
+    # Outside of the framework's own layers, which then do not run for what one of these answers.
+    app.middleware_stack = Edge(
+        layers(app.build_middleware_stack()),
         headers={
             "x-served-by": f"{service}/{settings.version}@{settings.instance_name}",
             "content-security-policy": content_security_policy,

@@ -8,14 +8,14 @@ from typing import NoReturn
 
 def run(service: str) -> NoReturn:
     """Import and run a service until it is told to stop. Exit codes: see server.run."""
-    # Process 1 of a container does not hear a SIGTERM that it has no handler for: a pod that is taken back while it
-    # starts would stay for its whole grace period.
+    # Process 1 of a container ignores a SIGTERM for which it has no handler: a pod that is deleted while it starts
+    # would stay for its whole grace period.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # Collecting while modules are imported finds nothing and takes a tenth of the start.
+    # Garbage collection during imports finds nothing and takes a tenth of the start.
     gc.disable()
     from pydantic import BaseModel
 
-    # Most models, those of the OpenAPI format among them, are never used to validate: each is built when it first is.
+    # Most models, such as those of the OpenAPI format, never validate anything: build each when it is first needed.
     BaseModel.model_config["defer_build"] = True
     from services.chassis import server
 

@@ -8,10 +8,7 @@ request_headers: ContextVar[Iterable[tuple[bytes, bytes]]] = ContextVar("request
 
 
 def trace_id() -> str | None:
-    """Return the trace id of the current request (32 or 16 hex digits), else its request id, else None.
-
-    Sources: W3C Trace Context (`traceparent`), Zipkin B3 (`x-b3-traceid`, `b3`).
-    """
+    """Return the trace id (W3C Trace Context, Zipkin B3; 32 or 16 hex digits) of the request, else its request id."""
     headers = dict(request_headers.get())
     for name, part in ((b"traceparent", 1), (b"x-b3-traceid", 0), (b"b3", 0)):
         parts = headers.get(name, b"").split(b"-")

@@ -72,5 +72,5 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _items(rows: Rows, caller: Caller) -> list[Item]:
-    """Return rows as they are on the wire; their owner is the caller, for nobody else sees them."""
+    """Return rows as items. Only their owner reads them, so the owner's name is the caller's."""
     return ITEMS.validate_python([{**row, "owner": caller.name} for row in rows])

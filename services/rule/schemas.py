@@ -22,8 +22,8 @@ class Status(IntEnum):
 
 
 def _plain_text(value: str) -> str:
-    # PostgreSQL cannot store it.
     if "\0" in value:
+        # PostgreSQL cannot store it.
         raise ValueError("must not contain the NUL character")
     return value
 
@@ -32,9 +32,9 @@ PlainText = AfterValidator(_plain_text)
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), PlainText]
 Desc = Annotated[str, StringConstraints(max_length=2000), PlainText]
 Key = Annotated[str, StringConstraints(max_length=64)]
-# Forms send "2" for 2.
-Number = Annotated[int, Field(strict=True, ge=0, le=3)]
-StatusNumber = Annotated[Number | Literal["0", "1", "2", "3"], AfterValidator(int)]
+# The React front end of the course sends "2" for 2.
+Digit = Annotated[int, Field(strict=True, ge=0, le=3)]
+StatusNumber = Annotated[Digit | Literal["0", "1", "2", "3"], AfterValidator(int)]
 
 
 class ItemCreate(Wire, strict=True, json_schema_extra={"examples": [{"name": "Buy milk", "desc": "Two"}]}):
@@ -71,7 +71,7 @@ class PageQuery(Wire):
     @model_validator(mode="before")
     @classmethod
     def _without_empty_ones(cls, query: dict[str, Any]) -> dict[str, Any]:
-        # The course's front end ends each address with "&sorter=".
+        # The React front end of the course ends each address with "&sorter=".
         return {name: value for name, value in query.items() if value != ""}
 
     @model_validator(mode="after")

@@ -17,8 +17,8 @@ from services.rule.schemas import WINDOW, ItemCreate, ItemUpdate, PageQuery, Sta
 
 CREATE = insert(items).returning(*items.c)
 
-# Owners, and those selections of their items that had more than WINDOW of them. Counting is the most expensive part
-# of such a page, so it is not repeated for five seconds: so long can a deletion by another replica go unnoticed.
+# For each owner, the status filters that matched more than WINDOW items: counting is the most expensive part of their
+# pages. Entries expire after 5 s; until then a deletion by another replica may go unnoticed.
 long_lists: TTLCache[str, set[tuple[int, ...]]] = TTLCache(maxsize=1000, ttl=5)
 
 
@@ -87,12 +87,12 @@ def _ids(keys: Sequence[str]) -> list[int]:
 
 def _escaped(text: str) -> str:
     r"""Return a LIKE pattern, with \ as its escape character, that matches exactly this text, A to Z in lower case."""
-    # As the databases' lower() does to a name; PostgreSQL's own would take other letters too from a text of no column.
+    # bytes.lower() changes only A to Z, as lower() does in SQLite and in the column's collation in PostgreSQL.
     return re.sub(r"([%_\\])", r"\\\1", text.strip()).encode().lower().decode()
 
 
 def _matching(statuses: tuple[int, ...], by_name: bool) -> list[Any]:
-    """Return the conditions of the owner's items that a query asks for."""
+    """Return the conditions of WHERE."""
     conditions: list[Any] = [items.c.owner == bindparam("owner")]
     # Literals: with a statement for each selection the planner can use the index of a status.
     if len(statuses) == 1:
@@ -117,8 +117,8 @@ def _count(statuses: tuple[int, ...], by_name: bool) -> Select[Any]:
 def _page(sorter: str, statuses: tuple[int, ...], by_name: bool, *, with_total: bool) -> Select[Any]:
     """Return the statement of a page: its items, each with the total if that is asked for.
 
-    With several statuses the first rows of each are read in order and merged: the index gives every
-    order within one status only, and picking them out of the whole list would read all of it.
+    With several statuses the first rows of each are read in order and merged. An index has the rows of one status in
+    each order; without the merge the database would read and sort the whole list.
     """
     field, direction = sorter.split("_")
     names = ["status", "created_at", "id"] if field == "status" else [to_snake(field), "id"]

@@ -1,4 +1,4 @@
-"""The gateway: the only public service. It passes calls on, owns the session and serves the UI."""
+"""The gateway: the service behind the ingress. It passes calls on, owns the session and serves the UI."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,12 +8,11 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
-from starlette.middleware import Middleware
 
 from services.chassis.application import create_app as create_chassis_app
 from services.chassis.problems import PROBLEMS
 from services.todolist import openapi, session, upstream
-from services.todolist.gateway import ROUTES, Shortcut
+from services.todolist.gateway import ROUTES, FastPath
 from services.todolist.guard import Guard
 from services.todolist.schemas import LoggedIn, NewSession
 from services.todolist.session import Sessions
@@ -50,7 +49,7 @@ async def document(request: Request) -> Response:
     services: list[Upstream] = [request.app.state.user, request.app.state.rule]
     answers = await asyncio.gather(*(service.call(request, "GET", "/openapi.json") for service in services))
     for answer in answers:
-        if answer.is_error:
+        if answer.status >= 400:
             return answer.response()
     calls = [(method, route.path) for route in ROUTES for method in route.methods or () if method != "HEAD"]
     calls += [("POST", LOGIN), ("POST", REGISTRATION)]
@@ -66,7 +65,7 @@ async def _start_session(request: Request, response: Response, path: str) -> Log
     user: Upstream = request.app.state.user
     body, device = await request.body(), session.known_device(request)
     answer = await user.call(request, "POST", path, body=body, device=device)
-    if answer.is_error:
+    if answer.status >= 400:
         return answer.response()
     try:
         begun = NewSession.model_validate_json(answer.body)
@@ -94,12 +93,11 @@ def create_app(settings: Settings) -> FastAPI:
         router=router,
         settings=settings,
         lifespan=lifespan,
+        layers=lambda app: ui.before(Guard(FastPath(app))),
         content_security_policy=CONTENT_SECURITY_POLICY,
         # The gateway's document is completed by its upstreams.
         openapi_url=None,
     )
-    # From the outside to the inside.
-    app.user_middleware += [Middleware(ui.before), Middleware(Guard), Middleware(Shortcut)]
     app.router.routes.extend(ROUTES)
     app.router.default = ui.fallback
     return app

@@ -1,4 +1,4 @@
-"""What the gateway refuses before any route sees it: it is the only service that browsers talk to."""
+"""What the gateway refuses before any route sees it: it is the only service that the ingress lets browsers reach."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,7 +9,7 @@ TOO_LARGE = f"The body is larger than {MAX_BODY // 1024} KiB."
 
 
 class Guard:
-    """Refuses a change that another site asks for, and a body that is not JSON or too large. Plain ASGI."""
+    """Refuses cross-site requests other than GET and HEAD, and bodies that are not JSON or too large. Plain ASGI."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -35,12 +35,13 @@ class Guard:
 
 
 def _refusal(headers: dict[bytes, bytes]) -> Problem | None:
-    """Return the problem of a request that must not reach a route."""
+    """Return the problem of a request that must not reach a route, or None. headers: lower-case names."""
     origin = headers.get(b"origin")
-    # Browsers say which site a request comes from, and forms of other sites cannot send JSON.
+    # Browsers name the site that a request comes from.
     if origin is not None and origin.partition(b"://")[2] != headers.get(b"host"):
         return Problem(403, "Another site may not change anything here.")
     length = headers.get(b"content-length", b"0")
+    # A form, which any site may submit without asking, cannot send JSON.
     media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     has_body = length != b"0" or b"transfer-encoding" in headers
     if (has_body or media_type) and media_type != b"application/json":

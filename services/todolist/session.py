@@ -17,10 +17,10 @@ TOKEN = re.compile(r"[A-Za-z0-9_.-]{1,2000}")
 DEVICE_LIFETIME = 365 * 24 * 3600
 # Unknown keys are looked up again at most this often (seconds): forged tokens must not flood the user service.
 REFRESH_PAUSE = 10
-# The clocks of two machines may differ by so many seconds.
+# Seconds by which the clocks of two machines may differ.
 LEEWAY = 10
-# Checking a signature costs as much as half a request: its result is remembered for so many tokens and seconds.
-REMEMBERED, REMEMBERED_FOR = 10_000, 600
+# Checking a signature costs as much as half a request, so results are cached: how many, and for how many seconds.
+CACHE_SIZE, CACHE_SECONDS = 10_000, 600
 
 
 class Sessions:
@@ -29,7 +29,7 @@ class Sessions:
     def __init__(self, settings: Settings, user: Upstream) -> None:
         self._settings, self._user = settings, user
         self._keys: dict[str, Any] = {}
-        self._checked: TTLCache[str, dict[str, Any]] = TTLCache(REMEMBERED, REMEMBERED_FOR)
+        self._checked: TTLCache[str, dict[str, Any]] = TTLCache(CACHE_SIZE, CACHE_SECONDS)
         self._fetched_at = -float("inf")
 
     async def caller(self, request: Request) -> Caller:
@@ -48,7 +48,7 @@ class Sessions:
 
     async def _check(self, request: Request, token: str) -> dict[str, Any] | None:
         """Return the claims of a valid token, None for any other."""
-        # Imported here: the gateway is ready before, and guests never need it.
+        # Imported here: it delays the start, and guests do not need it.
         import jwt
 
         try:
@@ -71,7 +71,7 @@ class Sessions:
         return claims
 
     async def _fetch(self, request: Request) -> None:
-        """Get the keys, unless that was done a moment ago."""
+        """Get the keys, unless that was done a moment ago. Raises a Problem when user does not return them."""
         import jwt
 
         if time.monotonic() - self._fetched_at < REFRESH_PAUSE:
@@ -93,7 +93,7 @@ async def find_caller(request: Request) -> Caller:
 
 
 def start(request: Request, response: Response, begun: NewSession) -> None:
-    """Put the session's token into a cookie, and into another one that somebody logged in with this browser."""
+    """Set two cookies: the session's token, and a token that lets user recognise this browser at later logins."""
     _set_cookie(request, response, COOKIE, begun.token, begun.expires_in, "/")
     _set_cookie(request, response, DEVICE_COOKIE, begun.device, DEVICE_LIFETIME, "/api/login")
 
@@ -110,7 +110,7 @@ def end(request: Request, response: Response) -> None:
 
 
 def _set_cookie(request: Request, response: Response, name: str, value: str, lifetime: int, path: str) -> None:
-    """Set a cookie that no script can read and no other site can send with a change. lifetime: seconds."""
+    """Set a cookie that scripts cannot read and that is not sent with another site's POST. lifetime: seconds."""
     # TLS ends before us, and the ingress says whether the browser speaks it.
     is_https = request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
     response.set_cookie(name, value, max_age=lifetime, path=path, httponly=True, samesite="lax", secure=is_https)

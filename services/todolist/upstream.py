@@ -21,7 +21,7 @@ PASSED_ON = frozenset(
     b"x-ot-span-context x-request-id".split()
 )
 JSON_TYPES = ("application/json", MEDIA_TYPE)
-# What a call that brought no usable answer is told to the caller as.
+# The details of a problem, by its status.
 FAILURES = {502: "returned an invalid response", 503: "cannot be reached", 504: "did not answer in time"}
 
 log = logging.getLogger("upstream")
@@ -36,11 +36,6 @@ class Answer:
     body: bytes
     media_type: str
     headers: dict[str, str]
-
-    @property
-    def is_error(self) -> bool:
-        """Whether the status says so."""
-        return self.status >= 400  # noqa: PLR2004
 
     def json(self) -> Any:
         """Return the parsed body. Raises a Problem when it is no JSON."""
@@ -76,9 +71,9 @@ class Upstream:
     ) -> Answer:
         """Make the call that a request causes, with its trace headers.
 
-        target: path and query as they go on the wire; caller, device: told to the service if given.
+        target: path and query as they go on the wire; caller, device (a token): sent in headers; body: JSON.
         Raises a Problem: 503 when the service cannot be reached, 504 when it is too slow, 502 when its response is
-        invalid. The call is never repeated; that is for the proxy to do, where it does no harm.
+        invalid. The call is never repeated here: the proxy repeats reads (deploy/local/envoy, deploy/istio).
         """
         headers = {
             name.decode("latin-1"): value.decode("latin-1")
@@ -116,7 +111,7 @@ class Upstream:
 
     def problem(self, status: int, headers: dict[str, str]) -> Problem:
         """Return the problem of a call that brought no usable answer. status: one of FAILURES."""
-        retry = {"Retry-After": "1"} if status == 503 else {}  # noqa: PLR2004
+        retry = {"Retry-After": "1"} if status == 503 else {}
         return Problem(status, f"{self._name} {FAILURES[status]}.", headers={**headers, **retry})
 
     def _timing(self, started: float, served_by: str = "") -> dict[str, str]:
@@ -128,11 +123,14 @@ class Upstream:
 
 def client(timeout: float) -> aiohttp.ClientSession:
     """Return the connection pool that all upstreams share. timeout: seconds for a whole call."""
-    return aiohttp.ClientSession(
-        # How many connections an upstream takes is the proxy's to say. An idle one is closed here before it is there.
+    session = aiohttp.ClientSession(
+        # The proxy limits connections. We close an idle one before the server does (75 s).
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("User-Agent", "Accept-Encoding"),
         timeout=aiohttp.ClientTimeout(total=timeout),
         auto_decompress=False,
     )
+    # aiohttp would repeat a PUT or DELETE whose connection broke: a change is sent once.
+    session._retry_connection = False  # noqa: SLF001 - there is no public name
+    return session

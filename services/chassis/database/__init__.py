@@ -61,10 +61,10 @@ class Database:
         prepare: run once after that, before the service is ready.
         """
         tasks = [asyncio.create_task(self._migrate(prepare)), *self._reads.start(), *self._writes.start()]
-        # The usual case takes a few milliseconds; a database that is away must not keep the service from answering.
+        # This usually takes milliseconds. Without a database the service still starts, and says that it is not ready.
         await asyncio.wait(tasks[:1], timeout=1)
         yield
-        # Nothing waits any more: the server stops when its requests are answered.
+        # Nothing is queued now: the server has answered all requests.
         for task in tasks:
             task.cancel()
         self._engine.dispose()
@@ -89,6 +89,7 @@ class Database:
             log.error("The database failed: %r", cause)  # noqa: TRY400 - where in our code says nothing
             if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or getattr(cause, "sqlstate", "") == "53100":
                 raise Problem(507, "The disk of the database is full; nothing was changed.") from error
+            # A write that timed out may have been committed.
             reason = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
             raise Problem(503, f"The database {reason}.", headers={"Retry-After": "1"}) from error
 

@@ -15,7 +15,7 @@ Rows = list[dict[str, Any]]
 
 
 class Statement(NamedTuple):
-    """A statement that waits for its turn, and its rows to come."""
+    """A queued statement, and the future of its rows."""
 
     executable: Executable
     parameters: Mapping[str, Any] | None
@@ -35,7 +35,7 @@ class Groups:
         return [asyncio.create_task(self._serve()) for _ in range(self._number)]
 
     def add(self, executable: Executable, parameters: Mapping[str, Any] | None) -> asyncio.Future[Rows]:
-        """Return the rows to come of a statement."""
+        """Queue a statement and return a future of its rows."""
         rows: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
         self._waiting.put_nowait(Statement(executable, parameters, rows))
         return rows
@@ -45,9 +45,10 @@ class Groups:
             group = [await self._waiting.get()]
             while not self._waiting.empty():
                 group.append(self._waiting.get_nowait())
-            # Without those whose callers have given up.
+            # Drop those whose callers have given up.
             group = [statement for statement in group if not statement.rows.done()]
-            results = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, group)
+            loop = asyncio.get_running_loop()
+            results = await loop.run_in_executor(self._threads, self._run, group) if group else ()
             for statement, result in zip(group, results, strict=True):
                 if statement.rows.done():
                     continue

@@ -10,7 +10,7 @@ from psycopg.pq import TransactionStatus
 class Connection(psycopg.Connection[Any]):
     """Gives up, and closes itself, when the server takes too long for an answer."""
 
-    # Seconds; None waits for ever.
+    # Seconds for each answer; None waits without limit.
     deadline: float | None = None
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
@@ -18,7 +18,7 @@ class Connection(psycopg.Connection[Any]):
             return super().wait(gen, interval, timeout or self.deadline)
         except psycopg.OperationalError:
             if self.info.transaction_status == TransactionStatus.ACTIVE:
-                # An answer that still comes would be taken for that of the next statement.
+                # A late answer would be taken for the answer to the next statement.
                 self.close()
             raise
 
@@ -29,8 +29,8 @@ def connect(_: Any, __: Any, arguments: list[Any], options: dict[str, Any]) -> C
     try:
         connection = Connection.connect(*arguments, **options)
     except psycopg.Error as error:
-        # The frames of a failed attempt hold its socket and refer to each other. Not cleared, it would stay open until
-        # the garbage is collected, and a frozen server that goes on would open a session for each.
+        # The frames of a failed attempt keep its socket open until the garbage is collected. A frozen server that
+        # continues would open a session for each of these sockets.
         clear_frames(error.__traceback__)
         raise
     connection.deadline = deadline

@@ -10,20 +10,20 @@ from services.chassis.database.groups import Rows, Statement
 
 
 def read(engine: Engine, group: Sequence[Statement], *, is_repeated: bool = False) -> Sequence[Rows | Exception]:
-    """Run the statements; all of them once more, on a new connection, if theirs had died since it was last used."""
+    """Run the statements; if the connection breaks, all once more on a new one. A DataError fails only its own."""
     try:
         with engine.connect() as connection:
             return [_execute(connection, statement) for statement in group]
     except DataError as error:
         return [error] if len(group) == 1 else [result for each in group for result in read(engine, [each])]
     except Exception as error:
-        # As all connections do when the database restarts.
-        has_died = getattr(error, "connection_invalidated", False)
-        return read(engine, group, is_repeated=True) if has_died and not is_repeated else [error] * len(group)
+        # After a restart of the database, all connections in the pool are broken.
+        is_broken = getattr(error, "connection_invalidated", False)
+        return read(engine, group, is_repeated=True) if is_broken and not is_repeated else [error] * len(group)
 
 
 def commit(engine: Engine, group: Sequence[Statement]) -> Sequence[Rows | Exception]:
-    """Run the statements in one transaction; if one is refused, each in its own, for the others' sake."""
+    """Run the statements in one transaction; if the database refuses one of them, each in a transaction of its own."""
     try:
         with engine.connect() as connection, transaction(connection):
             return [_execute(connection, statement) for statement in group]
@@ -42,12 +42,12 @@ def _execute(connection: Connection, statement: Statement) -> Rows:
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
     """Begin a transaction, and commit it at the end."""
-    # SQLite takes its write lock at once: a reader that turns writer could not wait for it.
+    # SQLite takes its write lock at once: a transaction that begins with a read could not wait for it later.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "BEGIN")
     try:
         yield
         connection.exec_driver_sql("COMMIT")
     except BaseException:
-        # Whatever state the transaction is in ends with its connection.
+        # Close the connection: its transaction may be in any state.
         connection.invalidate()
         raise
