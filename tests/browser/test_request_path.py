@@ -16,7 +16,7 @@ from tests.support import ROOT, wait_until
 
 LEAVES = ("user-v1", "user-v2", "rule")
 ENTRY = re.compile(r'(\w+);dur=([\d.]+);desc="(\w+)/(v\d)@([^"]+)"')
-UPSTREAM_TIMEOUT = re.compile(r'UPSTREAM_TIMEOUT[,\s]+value: "(\d+)"')
+UPSTREAM_TIMEOUT = re.compile(r'UPSTREAM_TIMEOUT(?:\s+#[^\n]*)*\s+value: "(\d+)"')
 STORED = "todolist.mesh.1"
 # Counts of the right shape, and a call whose path cannot be shown.
 LEAF: dict[str, Any] = {

@@ -12,7 +12,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from services.todolist.session import COOKIE, KEYS_PATH
+from services.todolist.session import COOKIE
 from services.user.settings import Settings
 from tests.manifests.conftest import DEPLOY, Document, container, kind, name_of, named, of_kind, render
 
@@ -89,7 +89,7 @@ def test_request_authentication_checks_the_tokens_that_user_makes(deploy_sh: Any
     assert rule["issuer"] == Settings.model_fields["token_issuer"].default
     assert rule["audiences"] == [Settings.model_fields["token_audience"].default]
     assert rule["fromCookies"] == [COOKIE]
-    assert rule["jwksUri"] == f"http://user.other.svc.cluster.local{KEYS_PATH}"
+    assert rule["jwksUri"] == "http://user.other.svc.cluster.local/.well-known/jwks.json"
     (port,) = container(named(documents, "Deployment", "todolist"))["ports"]
     (to,) = named(documents, "AuthorizationPolicy", "session")["spec"]["rules"][0]["to"]
     # Without ports istiod would take it for all of TCP.

@@ -224,6 +224,7 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
 
 
 def test_traffic_says_where_it_goes_and_tells_the_split(mesh: Mesh) -> None:
+    assert make(mesh.directory, ".venv/traffic.done").returncode == 0
     started = time.monotonic()
     ended = make(mesh.directory, "traffic", "RATE=20", "DURATION=5s")
     assert ended.returncode == 0, ended.stderr
