@@ -4,5 +4,5 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 
-class Wire(BaseModel, alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True, defer_build=False):
+class Wire(BaseModel, alias_generator=to_camel, validate_by_name=True, defer_build=False):
     """A body as it is sent or received."""
