@@ -25,7 +25,7 @@ traffic-local: .venv/traffic.done
 		--users 4 --spawn-rate 4 --run-time $(or $(DURATION),30s)
 
 .PHONY: clean
-clean: ## Remove what was made: the environment, the databases, all caches
+clean: ## Remove everything that was installed or created: the environment, the databases, all caches
 	@rm -rf .venv data .build test-results .hypothesis .pytest_cache .ruff_cache .mypy_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -59,12 +59,12 @@ format: .venv/dev.done ## Format the Python files
 	@$(VENV)/ruff format .
 
 .PHONY: lock
-lock: .venv/dev.done ## Choose the newest dependencies and pin them, with their hashes
+lock: .venv/dev.done ## Update the dependencies and pin them, with their hashes
 	@$(foreach extra,$(EXTRAS),$(VENV)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--custom-compile-command 'make lock' --extra $(extra) --output-file requirements/$(extra).txt pyproject.toml;)
 
 .PHONY: audit
-audit: .venv/dev.done ## Ask whether anything that is pinned has a known vulnerability
+audit: .venv/dev.done ## Look for known vulnerabilities in everything that is pinned
 	@$(VENV)/python requirements/audit.py
 
 .venv/%.done: requirements/%.txt
