@@ -42,7 +42,7 @@ push: ## Push them to REGISTRY, or load them into a kind or minikube cluster
 test-images: ## Build them and run the whole system as containers
 	@deploy/scripts/images.sh test_them
 
-lint-deploy: ## Let checkov look at the Dockerfiles and at everything that is deployed
+lint-deploy: ## Check the Dockerfiles and all manifests with checkov
 	@deploy/scripts/lint.sh
 
 ##@ A cluster
@@ -72,7 +72,7 @@ undeploy: ## Remove it; asks before the databases go
 status: ## Show what runs, in which versions, and the split
 	@deploy/scripts/status.sh
 
-url: ## Tell how to open it, and forward a port if there is no load balancer (PORT=3001)
+url: ## Show how to open it, and forward a port if there is no load balancer (PORT=3001)
 	@deploy/scripts/url.sh
 
 kiali: ## Open Kiali's graph of it
@@ -81,7 +81,7 @@ kiali: ## Open Kiali's graph of it
 traffic: ## Send requests: to `make run` (RATE=5, DURATION=30s), else from inside the cluster until told to stop (RATE=2)
 	@if url=$$($(or $(PYTHON),false) -m deploy.local.here); then $(MAKE) traffic-local TRAFFIC_URL=$$url; else deploy/scripts/traffic.sh start; fi
 
-traffic-stop: ## Stop those in the cluster
+traffic-stop: ## Stop the requests in the cluster
 	@deploy/scripts/traffic.sh stop
 
 split: ## Change the split between the versions of user, of `make run` or else in the cluster: make split V1=90 V2=10
@@ -91,7 +91,7 @@ logs: need-application ## Follow the logs of the three services
 	@kubectl logs --namespace=$(NAMESPACE) --selector='app in (todolist, user, rule)' \
 		--follow --prefix --tail=20 --max-log-requests=30
 
-verify: need-application .venv/dev.done ## Prove that the deployment does what it should
+verify: need-application .venv/dev.done ## Test the deployment in the cluster
 	@.venv/bin/python -m pytest --numprocesses=0 tests/cluster --no-header -p no:cacheprovider
 
 # Before anything is installed: without a cluster there is nothing to look at.

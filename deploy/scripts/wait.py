@@ -148,7 +148,7 @@ def warnings(names: set[str]) -> list[str]:
     found = {}
     for event in get("events", "--field-selector=type=Warning", "--sort-by=.lastTimestamp").get("items", []):
         about = event["involvedObject"]
-        # An autoscaler without a metrics server complains for ever, and scales nothing wrongly.
+        # An autoscaler without a metrics server complains forever, and scales nothing wrongly.
         if about["kind"] != "HorizontalPodAutoscaler" and (about["kind"] != "Pod" or about["name"] in names):
             found[event["reason"], event["message"]] = f"event {about['kind']}/{about['name']}"
     return [f"{about}: {reason}: {message}" for (reason, message), about in list(found.items())[-8:]]
