@@ -15,9 +15,10 @@ HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 # What an unknown name is checked against, so that its answer takes as long as a known one's:
 # the parameters above, and a salt and a digest that belong to no password.
 NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$" + "A" * 22 + "$" + "A" * 43
-# Each hash takes a core for tens of milliseconds: few at once, and few that wait.
+# Each hash takes a core for tens of milliseconds: few at once, and few that wait. A proxy that lets the gateway work on
+# 64 requests still has room for others while the passwords of both versions of user wait.
 WORKERS = 2
-MAX_WAITING = 64
+MAX_WAITING = 24
 
 
 class Passwords:

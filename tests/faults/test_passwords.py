@@ -18,7 +18,7 @@ from tests.support import Service, running
 PASSWORD = "a good password"
 ROUNDS = 100
 FLOOD = 200
-UPSTREAM_TIMEOUT = 10
+SLOWEST_READ, SLOWEST_REFUSAL = 3, 10
 
 pytestmark = [ON_SQLITE, pytest.mark.alone]
 
@@ -86,7 +86,8 @@ def test_a_flood_of_registrations_leaves_the_others_quick(client: httpx.Client, 
     assert {retry for _, retry in refused} == {"2"}
     usual_read, slowest_refusal = statistics.median(reads), max(seconds for seconds, _ in refused)
     assert usual_read < 0.2
-    assert slowest_refusal < UPSTREAM_TIMEOUT
+    assert max(reads) < SLOWEST_READ
+    assert slowest_refusal < SLOWEST_REFUSAL
     assert post(client, "/user/register", "after", PASSWORD)[1].status_code == 201
     figure(
         f"{FLOOD} registrations at once leave the others quick",
