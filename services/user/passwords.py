@@ -14,9 +14,10 @@ from services.chassis.problems import Problem
 HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 # An unknown name is checked against this, so that its answer takes as long: a salt and a digest of no password.
 NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$" + "A" * 22 + "$" + "A" * 43
-# Each hash takes a core for tens of milliseconds: few at once, and few that wait.
+# Each hash takes a core for tens of milliseconds: few at once, and few that wait. A proxy that lets the gateway work on
+# 64 requests still has room for others while the passwords of both versions of user wait.
 WORKERS = 2
-MAX_WAITING = 64
+MAX_WAITING = 24
 
 
 class Passwords:

