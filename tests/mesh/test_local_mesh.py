@@ -50,6 +50,8 @@ class Mesh:
                 command or DIRECTLY,
                 cwd=directory, stdout=output, stderr=output,
                 env={**inherited, "PYTHONUNBUFFERED": "1", **settings, **environment},
+                # Whoever runs the tests in the background may ignore SIGINT, and children inherit that.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )  # fmt: skip
 
     def text(self) -> str:
