@@ -51,7 +51,7 @@ class Mesh:
                 cwd=directory, stdout=output, stderr=output,
                 env={**inherited, "PYTHONUNBUFFERED": "1", **settings, **environment},
                 # Whoever runs the tests in the background may ignore SIGINT, and children inherit that.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - nothing else runs yet
             )  # fmt: skip
 
     def text(self) -> str:
