@@ -6,7 +6,7 @@
 
 v1=${1:-} v2=${2:-}
 if ! [[ $v1 =~ ^(0|[1-9][0-9]{0,2})$ && $v2 =~ ^(0|[1-9][0-9]{0,2})$ && $((v1 + v2)) = 100 ]]; then
-  die "V1 and V2 are percentages that make 100: make split V1=90 V2=10"
+  die "V1 and V2 are percentages that add up to 100: make split V1=90 V2=10"
 fi
 if url=$("${PYTHON:-false}" -m deploy.local.here); then
   "$PYTHON" -m deploy.local.split "$v1" "$v2"
