@@ -123,7 +123,7 @@ def test_the_split_changes_while_it_runs_and_no_request_fails(mesh: Mesh) -> Non
 def test_a_split_that_makes_no_sense_is_one_line(mesh: Mesh) -> None:
     told = make(mesh.directory, "split", "V1=90", "V2=20")
     assert told.returncode != 0
-    assert told.stderr.startswith("V1 and V2 are percentages that make 100")
+    assert told.stderr.startswith("V1 and V2 are percentages that add up to 100")
 
 
 def test_a_second_run_in_the_same_folder_is_one_line(mesh: Mesh) -> None:
