@@ -1,6 +1,6 @@
 """The application factory: what every service has around its own routes."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -22,13 +22,13 @@ def create_app(
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
     check: Callable[[], Awaitable[Any]] | None = None,
     layers: Callable[[ASGIApp], ASGIApp] = lambda app: app,
-    content_security_policy: str = "default-src 'none'; frame-ancestors 'none'",
+    headers: Mapping[str, str] | None = None,
     **options: Any,
 ) -> FastAPI:
     """Return an application with these routes, and with health, metrics, problem answers and headers.
 
     check: raises a Problem when the service cannot serve now; layers: puts plain ASGI middleware around it;
-    options: FastAPI's own. The server sets `app.state.stopping` when it is told to stop.
+    headers: for every answer; options: FastAPI's own. The server sets `app.state.stopping` when it is told to stop.
     """
     app = FastAPI(
         title=service,
@@ -49,14 +49,7 @@ def create_app(
     # Outside of the framework's own layers, which then do not run for what one of these answers.
     app.middleware_stack = Edge(
         layers(app.build_middleware_stack()),
-        headers={
-            "x-served-by": f"{service}/{settings.version}@{settings.instance_name}",
-            "content-security-policy": content_security_policy,
-            "x-content-type-options": "nosniff",
-            "referrer-policy": "no-referrer",
-            "cross-origin-opener-policy": "same-origin",
-            "cross-origin-resource-policy": "same-origin",
-        },
+        headers={"x-served-by": f"{service}/{settings.version}@{settings.instance_name}", **(headers or {})},
     )
     # Not included as a router: that would match each request twice.
     app.router.routes.extend(router.routes)

@@ -31,7 +31,7 @@ class Edge:
                 status = message["status"]
                 # A new list: a response object may be sent more than once.
                 message["headers"] = [*message["headers"], *self._headers]
-                if all(name != b"cache-control" for name, _ in message["headers"]):
+                if b"cache-control" not in dict(message["headers"]):
                     message["headers"].append((b"cache-control", b"no-store"))
             await send(message)
 

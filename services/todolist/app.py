@@ -17,7 +17,7 @@ from services.todolist.guard import Guard
 from services.todolist.schemas import LoggedIn, NewSession
 from services.todolist.session import Sessions
 from services.todolist.settings import Settings
-from services.todolist.ui import CONTENT_SECURITY_POLICY, Ui
+from services.todolist.ui import BROWSER_HEADERS, Ui
 from services.todolist.upstream import Upstream
 
 LOGIN, REGISTRATION = "/api/login/account", "/user/register"
@@ -94,7 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         lifespan=lifespan,
         layers=lambda app: ui.before(Guard(FastPath(app))),
-        content_security_policy=CONTENT_SECURITY_POLICY,
+        headers=BROWSER_HEADERS,
         # The gateway's document is completed by its upstreams.
         openapi_url=None,
     )

@@ -11,12 +11,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.chassis.problems import Problem
 
-# Everything comes from our own files, and nothing may be written into the page as text that runs.
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self'; "
-    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'"
-)
+# What browsers are told with every answer.
+BROWSER_HEADERS = {
+    # Everything comes from our own files, and nothing may be written into the page as text that runs.
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
 TEXT_TYPES = ("text/", "application/manifest+json", "image/svg+xml")
 mimetypes.add_type("text/javascript", ".js")
 mimetypes.add_type("application/manifest+json", ".webmanifest")

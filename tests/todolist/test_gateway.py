@@ -43,8 +43,12 @@ def test_files_are_compressed_and_kept_by_the_browser(visitor: httpx.Client, enc
     assert answer.text == visitor.get("/app.js", headers={"accept-encoding": "identity"}).text
 
 
-def test_the_policy_is_strict(visitor: httpx.Client) -> None:
-    policy = visitor.get("/").headers["content-security-policy"]
+@pytest.mark.parametrize("path", ["/", "/api/rule", "/api/nothing"])
+def test_browsers_are_told_to_be_strict(visitor: httpx.Client, path: str) -> None:
+    headers = visitor.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "script-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy
