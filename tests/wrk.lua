@@ -10,14 +10,24 @@ end
 
 function request() return request_bytes end
 
--- With PAUSE each connection asks again so many milliseconds after its answer, and refusals are told from errors.
+-- With PAUSE each connection asks again so many milliseconds after its answer, and as Retry-After says after a refusal;
+-- which one of those that were refused at the same time waits for which is all the same.
 -- Without it these do not exist: they would cost wrk time for each answer.
 local pause = os.getenv("PAUSE")
 if pause then
-  function delay() return tonumber(pause) end
+  local to_wait = 0
+
+  function delay()
+    if to_wait == 0 then return tonumber(pause) end
+    to_wait = to_wait - 1
+    return 1000 + math.random(500)
+  end
 
   function response(status, headers)
-    if status == 503 and headers["retry-after"] then refused = refused + 1 end
+    if status == 503 and headers["retry-after"] == "1" then
+      refused = refused + 1
+      to_wait = to_wait + 1
+    end
   end
 end
 

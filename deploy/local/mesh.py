@@ -82,7 +82,7 @@ def main() -> int:
     claimed = here.claim(here.Run(url=at["PORT"], admin=at["ENVOY_ADMIN"]))
     if not claimed:
         running = here.current()
-        print(f"`make run` is on in this folder{f', at {running.url}' if running else ''}: stop it first")
+        print(f"`make run` is already running in this folder{f', at {running.url}' if running else ''}: stop it first")
         return 1
     with claimed:
         for name, port in ports.items():

@@ -1,6 +1,7 @@
-"""Traffic of people who use the todo application: reads mostly, and a few writes that leave nothing behind.
+"""Traffic of people who use the todo application: reads mostly, and a few writes.
 
-Guests and people with an account, so that both databases are asked and both names of the guest are seen.
+Guests and people with an account, so that both databases are asked and both names of the guest are seen. Items are
+deleted again; the accounts, named `traffic-…`, stay.
 Requests that fail are counted and the next one follows: nothing here ends because the application is not
 up yet. At the end it says how the calls to user were split.
 """

@@ -91,7 +91,7 @@ def unreachable(_: PostgresServer, network: Proxy) -> AbstractContextManager[Non
 FAULTS: dict[str, Callable[[PostgresServer, Proxy], AbstractContextManager[None]]] = {
     "stopped": stopped,
     "frozen": frozen,
-    "behind connections that hang for ever": unreachable,
+    "behind connections that hang": unreachable,
 }
 
 

@@ -129,7 +129,7 @@ def test_a_split_that_makes_no_sense_is_one_line(mesh: Mesh) -> None:
 def test_a_second_run_in_the_same_folder_is_one_line(mesh: Mesh) -> None:
     other = Mesh(mesh.directory)
     assert other.process.wait(20) == 1
-    assert mesh.text().splitlines()[-1] == f"`make run` is on in this folder, at {mesh.url}: stop it first"
+    assert mesh.text().splitlines()[-1] == f"`make run` is already running in this folder, at {mesh.url}: stop it first"
 
 
 def test_the_administrator_can_log_in(mesh: Mesh) -> None:
