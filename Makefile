@@ -24,6 +24,21 @@ traffic-local: .venv/traffic.done
 		--locustfile deploy/traffic/locustfile.py --headless --only-summary --loglevel WARNING \
 		--users 4 --spawn-rate 4 --run-time $(or $(DURATION),30s)
 
+##@ Lessons, on this machine and in a cluster
+
+.PHONY: lessons lesson lesson-reset lessons-check
+lessons: .venv/local.done ## List the lessons, and say which one is on
+	@$(VENV)/python -m deploy.lessons list
+
+lesson: .venv/local.done ## Start a lesson, and check it: make lesson N=1
+	@$(VENV)/python -m deploy.lessons start $(N)
+
+lesson-reset: .venv/local.done ## End a lesson: everything is as it was started
+	@$(VENV)/python -m deploy.lessons reset
+
+lessons-check: .venv/local.done ## Run all lessons that can run here, and check each
+	@$(VENV)/python -m deploy.lessons check
+
 .PHONY: clean
 clean: ## Remove everything that was installed or created: the environment, the databases, all caches
 	@rm -rf .venv data .build test-results .hypothesis .pytest_cache .ruff_cache .mypy_cache

@@ -18,10 +18,14 @@ FILE = Path("data/mesh.json")
 
 @dataclass(frozen=True)
 class Run:
-    """A run of the local mesh. url: where the ingress is; admin: where Envoy's administration is."""
+    """A run of the local mesh.
+
+    url: where the ingress is; admin: where Envoy's administration is; ports: of all processes, by their settings.
+    """
 
     url: str
     admin: str
+    ports: dict[str, int]
 
 
 def claim(run: Run) -> TextIO | None:

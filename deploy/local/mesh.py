@@ -79,7 +79,7 @@ def main() -> int:
         print(f"{', '.join(PORTS)} must be port numbers: {error}")
         return 1
     at = {name.removesuffix("_PORT"): f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    claimed = here.claim(here.Run(url=at["PORT"], admin=at["ENVOY_ADMIN"]))
+    claimed = here.claim(here.Run(url=at["PORT"], admin=at["ENVOY_ADMIN"], ports=ports))
     if not claimed:
         running = here.current()
         print(f"`make run` is already running in this folder{f', at {running.url}' if running else ''}: stop it first")

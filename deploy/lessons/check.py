@@ -1,0 +1,201 @@
+"""The vocabulary of the lessons' checks: who asks, who answered, how often, how quickly, and what was expected."""
+
+import math
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import httpx
+
+from deploy.lessons.lesson import Lesson
+from deploy.lessons.place import Place
+from deploy.lessons.waiting import wait_until
+
+PROFILE, LIST = "/api/currentUser", "/api/rule"
+# The password of the people in the lessons; each reader may log in as one of them.
+PASSWORD = "learn-the-mesh"  # noqa: S105
+# How sure a check of chance is: a right system passes 999 times of 1,000.
+CONFIDENCE = 0.999
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer through the ingress. seconds: until it was complete."""
+
+    status: int
+    seconds: float
+    headers: httpx.Headers
+    body: bytes
+
+    def version(self, service: str) -> str | None:
+        """Return the version of a service behind the gateway that answered, None if none did."""
+        found = re.search(rf"\b{service}/([\w.-]+)@", self.headers.get("server-timing", ""))
+        # On Knative a pod's version is its revision, such as user-v1.
+        return found.group(1).removeprefix(f"{service}-") if found else None
+
+
+@dataclass
+class Answers:
+    """Many answers."""
+
+    all: list[Answer] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def by_version(self, service: str = "user") -> Counter[str]:
+        """Return how many of them each version of a service answered."""
+        return Counter(answer.version(service) or "none" for answer in self.all)
+
+    def with_status(self, *statuses: int) -> "Answers":
+        """Return those with one of these statuses."""
+        return Answers([answer for answer in self.all if answer.status in statuses])
+
+    def failed(self) -> "Answers":
+        """Return those with a status of 500 and more."""
+        return Answers([answer for answer in self.all if answer.status >= 500])
+
+    def seconds(self) -> float:
+        """Return the median time until an answer was complete; 0 if there is none."""
+        return median(answer.seconds for answer in self.all) if self.all else 0.0
+
+
+class Person:
+    """Somebody who uses the page: a guest, or a named person who is logged in."""
+
+    def __init__(self, client: httpx.Client, name: str | None) -> None:
+        self.name = name or "a guest"
+        self._client = client
+        if name:
+            account = {"userName": name, "password": PASSWORD}
+            # The first lesson that needs somebody creates the account. A refused registration means that it is there.
+            if client.post("/user/register", json=account).status_code != 201:
+                client.post("/api/login/account", json=account).raise_for_status()
+
+    def get(self, path: str, times: int = 1, *, at_once: int = 1, headers: dict[str, str] | None = None) -> Answers:
+        """Send so many GET requests, so many of them at a time."""
+        return self.send("GET", path, times, at_once=at_once, headers=headers)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        times: int = 1,
+        *,
+        json: Any = None,
+        at_once: int = 1,
+        headers: dict[str, str] | None = None,
+    ) -> Answers:
+        """Send so many requests, so many of them at a time. json: the body of each."""
+
+        def one(_: int) -> Answer:
+            started = perf_counter()
+            answer = self._client.request(method, path, json=json, headers=headers)
+            return Answer(answer.status_code, perf_counter() - started, answer.headers, answer.content)
+
+        if at_once == 1:
+            return Answers([one(number) for number in range(times)])
+        with ThreadPoolExecutor(at_once) as pool:
+            return Answers(list(pool.map(one, range(times))))
+
+
+class Check:
+    """Asks, and prints a line for each thing that was checked, with its figure.
+
+    with_change False: steps change nothing, which shows that a check can fail.
+    """
+
+    def __init__(self, place: Place, lesson: Lesson, *, with_change: bool = True, say: Callable[[str], None] = print) -> None:
+        self.place, self._lesson, self._with_change, self._say = place, lesson, with_change, say
+        self.failures: list[str] = []
+        self._clients = ExitStack()
+
+    def __enter__(self) -> "Check":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clients.close()
+
+    def guest(self) -> Person:
+        """Return somebody who is not logged in."""
+        return Person(self._clients.enter_context(self.place.client()), None)
+
+    def person(self, name: str) -> Person:
+        """Return somebody who is logged in under a name, such as lesson-alice."""
+        return Person(self._clients.enter_context(self.place.client()), name)
+
+    def step(self, name: str, what: str) -> None:
+        """Make the change of a later step, which is in the files whose names end with it. what: a line to print."""
+        self._say(f"  then   {what}")
+        if self._with_change:
+            self.place.apply(self._lesson, name)
+
+    def that(self, holds: object, seen: str, expected: str) -> None:
+        """Print what was seen, and count it as a failure unless it holds. expected: printed beside it."""
+        if holds:
+            self._say(f"  ok     {seen}")
+        else:
+            self.failures.append(seen)
+            self._say(f"  FAILED {seen}\n         expected: {expected}")
+
+    def share(self, seen: int, of: int, share: float, what: str) -> None:
+        """Check that a number is what chance gives it. share: the expected part, 0 to 1; what: said of those counted."""
+        low, high = bounds(of, share)
+        expected = f"{low} to {high}" if low < high else str(low)
+        self.that(low <= seen <= high, f"{seen} of {of} {what} (expected: {expected})", f"{expected} of {of}")
+
+    def eventually(self, condition: Callable[[], object], seconds: float = 30) -> bool:
+        """Wait for something that takes a while, and say whether it came."""
+        if not self._with_change:
+            return bool(condition())
+        try:
+            wait_until(condition, "", seconds, pause=0.1)
+        except TimeoutError:
+            return False
+        return True
+
+    @contextmanager
+    def meanwhile(self, path: str, *, limit: float = 0.01) -> Iterator[Answers]:
+        """Let a guest send requests all the time while something else happens, and collect the answers.
+
+        limit: seconds between two of them.
+        """
+        guest, answers, ended = self.guest(), Answers(), threading.Event()
+
+        def ask() -> None:
+            while not ended.wait(limit):
+                answers.all.extend(guest.get(path).all)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        try:
+            yield answers
+        finally:
+            ended.set()
+            asking.join()
+
+
+def bounds(count: int, share: float, confidence: float = CONFIDENCE) -> tuple[int, int]:
+    """Return the least and the greatest number of hits that chance gives, of so many tries with this share.
+
+    They are those of a binomial distribution: at most half of the rest of the confidence lies beyond each.
+    """
+    chances = [math.comb(count, hits) * share**hits * (1 - share) ** (count - hits) for hits in range(count + 1)]
+    tail = (1 - confidence) / 2
+    return _first_above(chances, tail), count - _first_above(chances[::-1], tail)
+
+
+def _first_above(chances: list[float], tail: float) -> int:
+    total = 0.0
+    for hits, chance in enumerate(chances):
+        total += chance
+        if total > tail:
+            return hits
+    return len(chances) - 1

@@ -1,0 +1,208 @@
+"""The cluster that kubectl points at, and the set of manifests in it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deploy.lessons.laptop import count_requests
+from deploy.lessons.lesson import Lesson, PlaceName
+from deploy.lessons.place import Unsuitable
+from deploy.lessons.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+KNATIVE_SERVICE = "services.serving.knative.dev"
+MARK = "lesson-mark"
+HTTP, ROUTER = "envoy.filters.network.http_connection_manager", "envoy.filters.http.router"
+HEADERS = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
+# What a lesson may add or replace; its objects have the label `lesson`.
+KINDS = (
+    "virtualservices.networking.istio.io,destinationrules.networking.istio.io,envoyfilters.networking.istio.io,"
+    "authorizationpolicies.security.istio.io,requestauthentications.security.istio.io,deployments.apps,services"
+)
+# The parts of a set that lessons may replace, by the API groups of their kinds.
+GROUPS = ("networking.istio.io/", "security.istio.io/", "gateway.networking.k8s.io/")
+# So many answers in a row that name the lesson show that each pod of todolist, and so the mesh, knows it.
+IN_A_ROW = 20
+
+
+def mark(lesson: Lesson) -> Any:
+    """Return the object that names the lesson in each answer of todolist, as lesson-filter.yaml does on the laptop."""
+    header = {"header": {"key": "x-lesson", "value": lesson.name}}
+    return {
+        "apiVersion": "networking.istio.io/v1alpha3",
+        "kind": "EnvoyFilter",
+        "metadata": {"name": MARK, "labels": {"lesson": lesson.name}},
+        "spec": {
+            "workloadSelector": {"labels": {"app": "todolist"}},
+            "configPatches": [
+                {
+                    "applyTo": "HTTP_FILTER",
+                    "match": {
+                        "context": "SIDECAR_INBOUND",
+                        "listener": {"filterChain": {"filter": {"name": HTTP, "subFilter": {"name": ROUTER}}}},
+                    },
+                    "patch": {
+                        "operation": "INSERT_BEFORE",
+                        "value": {
+                            "name": "lesson",
+                            "typed_config": {
+                                "@type": HEADERS,
+                                "mutations": {
+                                    "response_mutations": [
+                                        {"append": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+                                    ]
+                                },
+                            },
+                        },
+                    },
+                }
+            ],
+        },
+    }
+
+
+class Cluster:
+    """The application in a namespace of a cluster."""
+
+    def __init__(self, name: PlaceName, namespace: str) -> None:
+        self.name, self.namespace = name, namespace
+        context = self.kubectl("config", "current-context").strip()
+        self.description = f"TARGET={name} in namespace {namespace} of {context}"
+        self._address = ""
+
+    @classmethod
+    def find(cls) -> "Cluster":
+        """Return the set that the namespace holds. Raises Unsuitable when there is none."""
+        nothing = "Nothing runs here: `make run` starts the application on this machine, `make deploy` in a cluster"
+        if not shutil.which("kubectl"):
+            raise Unsuitable(nothing)
+        namespace = os.environ.get("NAMESPACE") or "todolist"
+        for name, kind in (("knative", KNATIVE_SERVICE), ("istio", "deployment")):
+            command = ["kubectl", "get", f"{kind}/todolist", f"--namespace={namespace}", "--request-timeout=10s"]
+            if subprocess.run(command, capture_output=True, check=False).returncode == 0:  # noqa: S603
+                return cls(name, namespace)  # type: ignore[arg-type]
+        raise Unsuitable(nothing)
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, accept: tuple[int, ...] = (0,)) -> str:
+        """Run kubectl in the namespace and return what it prints. Raises Unsuitable when it fails."""
+        command = ["kubectl", f"--namespace={self.namespace}", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, input=stdin)  # noqa: S603
+        if done.returncode not in accept:
+            raise Unsuitable(f"{' '.join(command)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def current(self) -> str | None:
+        found = self.kubectl("get", f"envoyfilters/{MARK}", "--ignore-not-found", "--output=jsonpath={.metadata.labels.lesson}")
+        return found or None
+
+    def difference(self, lesson: Lesson) -> str:
+        path = lesson.change(self.name)
+        # kubectl diff exits with 1 when there is a difference.
+        return self.kubectl("diff", f"--filename={path}", *self._manner(), accept=(0, 1)) if path.exists() else ""
+
+    def apply(self, lesson: Lesson, step: str = "") -> None:
+        path = lesson.change(self.name, step)
+        if path.exists():
+            self.kubectl("apply", f"--filename={path}", *self._manner())
+        self.kubectl("apply", "--filename=-", stdin=json.dumps(mark(lesson)))
+        self._wait_for(lesson.name)
+
+    def reset(self) -> None:
+        # First what the set has under the same names, so that nothing is ever missing; then what only lessons have.
+        objects = self._set()
+        rules = [item for item in objects if item["apiVersion"].startswith(GROUPS)]
+        self.kubectl("apply", "--filename=-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": rules}))
+        if self.name == "knative":
+            (user,) = (
+                item for item in objects if (item["apiVersion"][:7], item["metadata"]["name"]) == ("serving", "user")
+            )
+            patch = json.dumps({"spec": {"traffic": user["spec"]["traffic"]}})
+            self.kubectl("patch", f"{KNATIVE_SERVICE}/user", "--type=merge", f"--patch={patch}")
+        self.kubectl("delete", KINDS, "--selector=lesson", "--ignore-not-found")
+        self._wait_for(None)
+
+    @contextmanager
+    def client(self) -> Iterator[httpx.Client]:
+        if self.name == "knative":
+            url = self.kubectl("get", f"{KNATIVE_SERVICE}/todolist", "--output=jsonpath={.status.url}")
+            service, namespace, headers = "istio-ingressgateway", "istio-system", {"host": url.removeprefix("http://")}
+        else:
+            service, namespace, headers = "ingress-istio", self.namespace, {}
+        with (
+            forwarded(service, namespace) as address,
+            httpx.Client(base_url=address, headers=headers, timeout=60, trust_env=False) as client,
+        ):
+            yield client
+
+    def requests_served(self, service: str, version: str, method: str = "GET") -> int:
+        script = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:%s/metrics').read().decode())"
+        total = 0
+        for pod in self._pods(f"app={service},version={version}"):
+            (container,) = (item for item in pod["spec"]["containers"] if item["name"] == service)
+            port = container["ports"][0]["containerPort"]
+            name = pod["metadata"]["name"]
+            text = self.kubectl("exec", name, f"--container={service}", "--", "python", "-c", script % port)
+            total += count_requests(text, method)
+        return total
+
+    def proxy_counter(self, service: str, version: str | None, name: str) -> int:
+        pattern = rf"outbound\|\d+\|{version or ''}\|{service}\..*\.{name}$"
+        total = 0
+        for pod in self._pods("app=todolist"):
+            stats = self.kubectl(
+                "exec", pod["metadata"]["name"], "--container=istio-proxy", "--", "pilot-agent", "request", "GET", "stats"
+            )
+            total += sum(int(line.rpartition(": ")[2]) for line in stats.splitlines() if re.search(pattern, line.rpartition(": ")[0]))
+        return total
+
+    def _manner(self) -> tuple[str, ...]:
+        """Return the arguments of kubectl apply and diff for the files of this place.
+
+        A lesson's knative.yaml has only some fields of a Knative Service: applied on the server's side it leaves the
+        others as they are.
+        """
+        if self.name == "knative":
+            return ("--server-side", "--field-manager=lesson", "--force-conflicts")
+        return ()
+
+    def _set(self) -> list[Any]:
+        """Return the objects of the set, as JSON, in this namespace."""
+        text = self.kubectl("apply", f"--kustomize={ROOT / 'deploy' / self.name}", "--namespace=", "--dry-run=client", "--output=json")
+        return [
+            {**item, "metadata": {**item["metadata"], "namespace": self.namespace}} for item in json.loads(text)["items"]
+        ]
+
+    def _pods(self, selector: str) -> list[Any]:
+        pods: list[Any] = json.loads(self.kubectl("get", "pods", f"--selector={selector}", "--output=json"))["items"]
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    def _wait_for(self, lesson: str | None) -> None:
+        """Wait until many answers in a row name this lesson, or none."""
+        with self.client() as client:
+            wait_until(
+                lambda: all(client.get("/healthz").headers.get("x-lesson") == lesson for _ in range(IN_A_ROW)),
+                "the mesh has the change",
+                60,
+            )
+
+
+@contextmanager
+def forwarded(service: str, namespace: str) -> Iterator[str]:
+    """Forward a free port of this machine to port 80 of a Service, and give its address."""
+    command = ["kubectl", f"--namespace={namespace}", "port-forward", f"service/{service}", ":80"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:  # noqa: S603
+        try:
+            line = forward.stdout.readline() if forward.stdout else ""
+            if not (found := re.search(r"127\.0\.0\.1:(\d+)", line)):
+                raise Unsuitable(f"no port can be forwarded to service/{service} in namespace {namespace}")
+            yield f"http://127.0.0.1:{found.group(1)}"
+        finally:
+            forward.terminate()

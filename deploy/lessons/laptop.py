@@ -1,0 +1,172 @@
+"""The laptop: `make run`, whose Envoy watches the files in data/envoy/.
+
+A lesson's envoy.yaml is a list of Envoy's resources. Each takes the place of the one with its kind and name: a route
+configuration or a filter is a file of its own, clusters and listeners share one. So a diff shows what a lesson changes.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from string import Template
+
+import httpx
+
+from deploy.lessons.lesson import Lesson, PlaceName
+from deploy.lessons.place import Unsuitable
+from deploy.lessons.waiting import wait_until
+from deploy.local import here, proxy
+
+FOLDER = Path("data/envoy")
+RESOURCE = re.compile(r'(?=^  - "@type": )', re.MULTILINE)
+# In this order no route ever leads to a cluster that is not there; to put things back, the other way round.
+ORDER = ("clusters.yaml", "listeners.yaml", "-filter.yaml", "-routes.yaml", "lesson-filter.yaml")
+# What Envoy counts when it has read one of the files.
+UPDATES = r"(cds|lds|rds\..+|http_filter\..+)\.update_"
+
+LESSON = """\
+# Each answer of the ingress names the lesson that is on. `make lesson-reset` puts the former file back.
+resources:
+  - "@type": type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig
+    name: lesson
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
+      mutations:
+        response_mutations:
+          - append: { header: { key: x-lesson, value: %s }, append_action: OVERWRITE_IF_EXISTS_OR_ADD }
+"""
+
+
+class Laptop:
+    """The local mesh that is on in this folder."""
+
+    name: PlaceName = "laptop"
+
+    def __init__(self, run: here.Run) -> None:
+        self._run = run
+        self.description = f"`make run` at {run.url}"
+        self._http = httpx.Client(timeout=10, trust_env=False)
+
+    def current(self) -> str | None:
+        return named_in((FOLDER / "lesson-filter.yaml").read_text(encoding="utf-8"))
+
+    def difference(self, lesson: Lesson) -> str:
+        return "".join(
+            line
+            for name, text in self._changed(lesson, "").items()
+            for line in difflib.unified_diff(told(read(name)), told(text), name, f"{name}, lesson {lesson.name}")
+        )
+
+    def apply(self, lesson: Lesson, step: str = "") -> None:
+        changed = {**self._changed(lesson, step), "lesson-filter.yaml": LESSON % lesson.name}
+        for name in sorted(changed, key=order):
+            self._replace(name, changed[name])
+
+    def reset(self) -> None:
+        names = [path.name for path in proxy.TEMPLATES.glob("*.yaml") if path.name != "bootstrap.yaml"]
+        for name in sorted(names, key=order, reverse=True):
+            self._replace(name, proxy.template(name, FOLDER, self._run.ports))
+        for path in FOLDER.glob("*.yaml"):
+            if not (proxy.TEMPLATES / path.name).exists():
+                path.unlink()
+
+    @contextmanager
+    def client(self) -> Iterator[httpx.Client]:
+        with httpx.Client(base_url=self._run.url, timeout=30, trust_env=False) as client:
+            yield client
+
+    def requests_served(self, service: str, version: str, method: str = "GET") -> int:
+        port = self._run.ports[f"{service}_{version}_PORT".upper()]
+        return count_requests(self._http.get(f"http://127.0.0.1:{port}/metrics").text, method)
+
+    def proxy_counter(self, service: str, version: str | None, name: str) -> int:
+        return self._sum(rf"^cluster\.{service}{f'-{version}' if version else ''}\.{name}$")
+
+    def _changed(self, lesson: Lesson, step: str) -> dict[str, str]:
+        """Return the files that a lesson replaces, by their names, with their new texts."""
+        template = Template(lesson.change("laptop", step).read_text(encoding="utf-8"))
+        text = template.substitute({**proxy.DEFAULTS, **self._run.ports, "FOLDER": FOLDER})
+        changed: dict[str, str] = {}
+        head, *resources = RESOURCE.split(text)
+        for resource in resources:
+            kind, name = kind_of(resource), name_of(resource)
+            if kind in ("Cluster", "Listener"):
+                file = f"{kind.lower()}s.yaml"
+                changed[file] = with_resource(changed.get(file) or read(file), resource)
+            else:
+                file = f"{name}-{'routes' if kind == 'RouteConfiguration' else 'filter'}.yaml"
+                changed[file] = head + resource
+        return changed
+
+    def _replace(self, name: str, text: str) -> None:
+        """Replace a file and wait until Envoy has taken it over. Raises Unsuitable when it refuses."""
+        path = FOLDER / name
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            return
+        # A new file is one that a listener of the lesson names; nobody watches it yet.
+        is_watched = path.exists()
+        taken, refused = self._sum(UPDATES + "success$"), self._sum(UPDATES + "rejected$")
+        proxy.replace(path, text)
+        if is_watched:
+            wait_until(
+                lambda: self._sum(UPDATES + "(success|rejected)$") > taken + refused,
+                f"Envoy has read {path}",
+            )
+        if self._sum(UPDATES + "rejected$") > refused:
+            raise Unsuitable(f"Envoy refuses {path}; the terminal of `make run` says why")
+        wait_until(lambda: not self._sum(r"(warming_clusters|total_listeners_warming)$"), f"{path} is in force")
+
+    def _sum(self, pattern: str) -> int:
+        """Return the sum of Envoy's counters whose names match."""
+        stats = self._http.get(f"{self._run.admin}/stats", params={"filter": pattern}).text
+        return sum(int(line.rpartition(": ")[2]) for line in stats.splitlines())
+
+
+def read(name: str) -> str:
+    """Return the text of one of the files, "" if it is new."""
+    path = FOLDER / name
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def told(text: str) -> list[str]:
+    """Return the lines of a file that tell Envoy something: all but comments."""
+    return [line for line in text.splitlines(keepends=True) if line.strip() and not line.lstrip().startswith("#")]
+
+
+def order(name: str) -> int:
+    """Return the place of a file in ORDER."""
+    return max(index for index, end in enumerate(ORDER) if name.endswith(end))
+
+
+def named_in(text: str) -> str | None:
+    """Return the lesson that a text of lesson-filter.yaml names."""
+    match = re.search(r"key: x-lesson, value: (\S+) ", text)
+    return match.group(1) if match else None
+
+
+def kind_of(resource: str) -> str:
+    """Return the last part of a resource's type, such as Cluster."""
+    return re.findall(r'"@type": \S+\.(\w+)$', resource, re.MULTILINE)[0]
+
+
+def name_of(resource: str) -> str:
+    """Return the name of a resource."""
+    return re.findall(r"^    name: (\S+)$", resource, re.MULTILINE)[0]
+
+
+def with_resource(text: str, resource: str) -> str:
+    """Return a file in which this resource takes the place of the one with its name, or stands at the end."""
+    head, *resources = RESOURCE.split(text)
+    names = [name_of(other) for other in resources]
+    if (name := name_of(resource)) in names:
+        resources[names.index(name)] = resource
+    else:
+        resources.append(resource)
+    return head + "\n\n".join(other.rstrip("\n") for other in resources) + "\n"
+
+
+def count_requests(metrics: str, method: str) -> int:
+    """Return how many requests of a method a service has answered, from the text of its metrics."""
+    counted = re.findall(rf'^http_requests_total{{method="{method}",route="(.*?)",.*?}} (\S+)$', metrics, re.MULTILINE)
+    return sum(int(float(count)) for route, count in counted if route not in ("/healthz", "/readyz", "/metrics"))

@@ -1,0 +1,69 @@
+"""A lesson: a folder under `lessons/` with what it changes, its check, and its pages."""
+
+import runpy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from deploy.lessons.check import Check
+
+FOLDER = Path(__file__).parents[2] / "lessons"
+
+PlaceName = Literal["laptop", "istio", "knative"]
+
+
+@dataclass(frozen=True)
+class About:
+    """What a lesson says of itself, at the head of its check.py.
+
+    title, learn: a few words, and what a person learns; look: where to look while it is on; think: a question, which
+    the README answers; places: where it can run; elsewhere: why it cannot run in the other places.
+    """
+
+    title: str
+    learn: str
+    look: str
+    think: str
+    places: tuple[PlaceName, ...]
+    elsewhere: str = ""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A lesson by the name of its folder, such as 01-split. check: proves that the change does what it should."""
+
+    folder: Path
+    about: About
+    check: Callable[["Check"], None]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def number(self) -> int:
+        return int(self.name.partition("-")[0])
+
+    def change(self, place: PlaceName, step: str = "") -> Path:
+        """Return the file with what the lesson changes in a place: its first change, or that of a later step."""
+        kind = {"laptop": "envoy", "istio": "istio", "knative": "knative"}[place]
+        return self.folder / f"{kind}{f'-{step}' if step else ''}.yaml"
+
+
+def every() -> list[Lesson]:
+    """Return all lessons, in their order."""
+    lessons = []
+    for path in sorted(FOLDER.glob("[0-9]*/check.py")):
+        found = runpy.run_path(str(path))
+        lessons.append(Lesson(path.parent, found["ABOUT"], found["check"]))
+    return lessons
+
+
+def find(wanted: str) -> Lesson | None:
+    """Return a lesson by its number or its name, with or without the number."""
+    for lesson in every():
+        if wanted in (lesson.name, lesson.name.partition("-")[2]) or wanted.lstrip("0") == str(lesson.number):
+            return lesson
+    return None

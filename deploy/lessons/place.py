@@ -1,0 +1,49 @@
+"""Where lessons run: what the laptop and a cluster have in common."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import httpx
+
+from deploy.lessons.lesson import Lesson, PlaceName
+
+
+class Unsuitable(Exception):
+    """A command cannot be carried out here; the message says why, in a line."""
+
+
+class Place(Protocol):
+    """A running application whose mesh a lesson can change."""
+
+    name: PlaceName
+    # As people know it, such as "`make run` at http://127.0.0.1:3001".
+    description: str
+
+    def current(self) -> str | None:
+        """Return the name of the lesson that is on."""
+
+    def difference(self, lesson: Lesson) -> str:
+        """Return what the lesson would change, as a diff."""
+
+    def apply(self, lesson: Lesson, step: str = "") -> None:
+        """Make a lesson's change, or that of a later step, and wait until it is in force."""
+
+    def reset(self) -> None:
+        """Put everything back to how the application was started, and wait until that is in force."""
+
+    @contextmanager
+    def client(self) -> Iterator[httpx.Client]:
+        """Give a client that comes through the ingress, as one person with cookies."""
+
+    def requests_served(self, service: str, version: str, method: str = "GET") -> int:
+        """Return how many requests of a method the processes of a version have answered, by their own metrics.
+
+        Those for health and metrics are not counted.
+        """
+
+    def proxy_counter(self, service: str, version: str | None, name: str) -> int:
+        """Return a counter of the proxy that calls a service: Envoy's `cluster.<...>.<name>`.
+
+        version: the one whose pods are called, None where the service has no versions of its own in the mesh.
+        """
