@@ -69,7 +69,7 @@ deploy: ## Deploy it and wait until it is ready (TARGET=istio or knative, NAMESP
 undeploy: ## Remove it; asks before the databases go
 	@deploy/scripts/undeploy.sh
 
-status: ## Show what runs, in which versions, and the split
+status: ## Show what runs, in which versions, the split, and the lesson that is on
 	@deploy/scripts/status.sh
 
 url: ## Show how to open it, and forward a port if there is no load balancer (PORT=3001)

@@ -1,4 +1,4 @@
-"""The lessons: `python -m deploy.lessons list | start N | reset | check | status`, which `make` calls.
+"""The lessons: `python -m deploy.lessons list | start N | reset | check`, which `make` calls.
 
 They run where the application does: `make run` in this folder if it is on, else the cluster that kubectl points at.
 """
@@ -10,7 +10,7 @@ from deploy.lessons.check import Check
 from deploy.lessons.cluster import Cluster
 from deploy.lessons.laptop import Laptop
 from deploy.lessons.lesson import Lesson
-from deploy.lessons.place import Place, Unsuitable
+from deploy.lessons.place import Place, UnsuitableError
 from deploy.local import here
 
 PLACES = {"laptop": "laptop", "istio": "Istio", "knative": "Knative"}
@@ -19,16 +19,16 @@ PLACES = {"laptop": "laptop", "istio": "Istio", "knative": "Knative"}
 def main(command: str, wanted: str = "") -> int:
     """Carry out a command and return the exit code."""
     try:
-        return {"list": show_list, "start": lambda: start(wanted), "reset": reset, "check": check_all, "status": status}[
-            command
-        ]()
-    except Unsuitable as error:
+        if command == "start":
+            return start(wanted)
+        return {"list": show_list, "reset": reset, "check": check_all}[command]()
+    except UnsuitableError as error:
         print(error, file=sys.stderr)
         return 1
 
 
 def find_place() -> Place:
-    """Return where the application runs. Raises Unsuitable when it runs nowhere."""
+    """Return where the application runs. Raises UnsuitableError when it runs nowhere."""
     run = here.current()
     return Laptop(run) if run else Cluster.find()
 
@@ -37,7 +37,7 @@ def show_list() -> int:
     """Print all lessons, where they run, and which one is on."""
     try:
         place: Place | None = find_place()
-    except Unsuitable:
+    except UnsuitableError:
         place = None
     current = place.current() if place else None
     for lesson in lessons.every():
@@ -53,7 +53,9 @@ def start(wanted: str) -> int:
     """Show what a lesson changes, change it, check it, and say what to look at."""
     lesson = lessons.find(wanted)
     if not lesson:
-        raise Unsuitable(f"There is no lesson {wanted or 'without a number'}: `make lessons` lists them; then make lesson N=1")
+        raise UnsuitableError(
+            f"There is no lesson {wanted}: `make lessons` lists them" if wanted else "Which one? make lesson N=1"
+        )
     place = find_place()
     print(f"Lesson {lesson.number}, {lesson.about.title}, on {place.description}\n")
     refuse_elsewhere(lesson, place)
@@ -72,16 +74,16 @@ def start(wanted: str) -> int:
 
 
 def refuse_elsewhere(lesson: Lesson, place: Place) -> None:
-    """Raise Unsuitable when a lesson cannot run in a place."""
+    """Raise UnsuitableError when a lesson cannot run in a place."""
     if place.name not in lesson.about.places:
         where = " and ".join(PLACES[name] for name in lesson.about.places)
-        raise Unsuitable(f"This lesson cannot run here: {lesson.about.elsewhere} It runs on {where}.")
+        raise UnsuitableError(f"This lesson cannot run here: {lesson.about.elsewhere} It runs on {where}.")
 
 
 def passes(place: Place, lesson: Lesson, *, with_change: bool = True) -> bool:
     """Run a lesson's check, which prints its lines, and say whether all of it holds."""
     with Check(place, lesson, with_change=with_change) as check:
-        lesson.check(check)
+        lesson.run(check)
     return not check.failures
 
 
@@ -113,12 +115,6 @@ def check_all() -> int:
     for name, result in results.items():
         print(f"  {name:<24} {result}")
     return 1 if "FAILED" in results.values() else 0
-
-
-def status() -> int:
-    """Print which lesson is on."""
-    print(on(find_place().current()))
-    return 0
 
 
 def on(current: str | None) -> str:

@@ -112,8 +112,8 @@ class Check:
     with_change False: steps change nothing, which shows that a check can fail.
     """
 
-    def __init__(self, place: Place, lesson: Lesson, *, with_change: bool = True, say: Callable[[str], None] = print) -> None:
-        self.place, self._lesson, self._with_change, self._say = place, lesson, with_change, say
+    def __init__(self, place: Place, lesson: Lesson, *, with_change: bool = True) -> None:
+        self.place, self._lesson, self._with_change = place, lesson, with_change
         self.failures: list[str] = []
         self._clients = ExitStack()
 
@@ -133,20 +133,20 @@ class Check:
 
     def step(self, name: str, what: str) -> None:
         """Make the change of a later step, which is in the files whose names end with it. what: a line to print."""
-        self._say(f"  then   {what}")
+        print(f"  then   {what}")
         if self._with_change:
             self.place.apply(self._lesson, name)
 
     def that(self, holds: object, seen: str, expected: str) -> None:
         """Print what was seen, and count it as a failure unless it holds. expected: printed beside it."""
         if holds:
-            self._say(f"  ok     {seen}")
+            print(f"  ok     {seen}")
         else:
             self.failures.append(seen)
-            self._say(f"  FAILED {seen}\n         expected: {expected}")
+            print(f"  FAILED {seen}\n         expected: {expected}")
 
     def share(self, seen: int, of: int, share: float, what: str) -> None:
-        """Check that a number is what chance gives it. share: the expected part, 0 to 1; what: said of those counted."""
+        """Check that a number is within chance. share: the expected part, 0 to 1; what: said of those counted."""
         low, high = bounds(of, share)
         expected = f"{low} to {high}" if low < high else str(low)
         self.that(low <= seen <= high, f"{seen} of {of} {what} (expected: {expected})", f"{expected} of {of}")

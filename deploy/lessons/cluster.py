@@ -14,7 +14,7 @@ import httpx
 
 from deploy.lessons.laptop import count_requests
 from deploy.lessons.lesson import Lesson, PlaceName
-from deploy.lessons.place import Unsuitable
+from deploy.lessons.place import UnsuitableError
 from deploy.lessons.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -80,28 +80,28 @@ class Cluster:
 
     @classmethod
     def find(cls) -> "Cluster":
-        """Return the set that the namespace holds. Raises Unsuitable when there is none."""
+        """Return the set that the namespace holds. Raises UnsuitableError when there is none."""
         nothing = "Nothing runs here: `make run` starts the application on this machine, `make deploy` in a cluster"
         if not shutil.which("kubectl"):
-            raise Unsuitable(nothing)
+            raise UnsuitableError(nothing)
         namespace = os.environ.get("NAMESPACE") or "todolist"
         for name, kind in (("knative", KNATIVE_SERVICE), ("istio", "deployment")):
             command = ["kubectl", "get", f"{kind}/todolist", f"--namespace={namespace}", "--request-timeout=10s"]
             if subprocess.run(command, capture_output=True, check=False).returncode == 0:  # noqa: S603
                 return cls(name, namespace)  # type: ignore[arg-type]
-        raise Unsuitable(nothing)
+        raise UnsuitableError(nothing)
 
     def kubectl(self, *arguments: str, stdin: str | None = None, accept: tuple[int, ...] = (0,)) -> str:
-        """Run kubectl in the namespace and return what it prints. Raises Unsuitable when it fails."""
+        """Run kubectl in the namespace and return what it prints. Raises UnsuitableError when it fails."""
         command = ["kubectl", f"--namespace={self.namespace}", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, input=stdin)  # noqa: S603
         if done.returncode not in accept:
-            raise Unsuitable(f"{' '.join(command)}: {done.stderr.strip()}")
+            raise UnsuitableError(f"{' '.join(command)}: {done.stderr.strip()}")
         return done.stdout
 
     def current(self) -> str | None:
-        found = self.kubectl("get", f"envoyfilters/{MARK}", "--ignore-not-found", "--output=jsonpath={.metadata.labels.lesson}")
-        return found or None
+        label = "--output=jsonpath={.metadata.labels.lesson}"
+        return self.kubectl("get", f"envoyfilters/{MARK}", "--ignore-not-found", label) or None
 
     def difference(self, lesson: Lesson) -> str:
         path = lesson.change(self.name)
@@ -154,14 +154,10 @@ class Cluster:
         return total
 
     def proxy_counter(self, service: str, version: str | None, name: str) -> int:
-        pattern = rf"outbound\|\d+\|{version or ''}\|{service}\..*\.{name}$"
-        total = 0
-        for pod in self._pods("app=todolist"):
-            stats = self.kubectl(
-                "exec", pod["metadata"]["name"], "--container=istio-proxy", "--", "pilot-agent", "request", "GET", "stats"
-            )
-            total += sum(int(line.rpartition(": ")[2]) for line in stats.splitlines() if re.search(pattern, line.rpartition(": ")[0]))
-        return total
+        pattern = rf"outbound\|\d+\|{version or ''}\|{service}\..*\.{name}: (\d+)$"
+        command = ("--container=istio-proxy", "--", "pilot-agent", "request", "GET", "stats")
+        stats = "".join(self.kubectl("exec", pod["metadata"]["name"], *command) for pod in self._pods("app=todolist"))
+        return sum(int(count) for count in re.findall(pattern, stats, re.MULTILINE))
 
     def _manner(self) -> tuple[str, ...]:
         """Return the arguments of kubectl apply and diff for the files of this place.
@@ -175,10 +171,12 @@ class Cluster:
 
     def _set(self) -> list[Any]:
         """Return the objects of the set, as JSON, in this namespace."""
-        text = self.kubectl("apply", f"--kustomize={ROOT / 'deploy' / self.name}", "--namespace=", "--dry-run=client", "--output=json")
-        return [
-            {**item, "metadata": {**item["metadata"], "namespace": self.namespace}} for item in json.loads(text)["items"]
-        ]
+        folder = ROOT / "deploy" / self.name
+        text = self.kubectl("apply", f"--kustomize={folder}", "--namespace=", "--dry-run=client", "--output=json")
+        objects: list[Any] = json.loads(text)["items"]
+        for item in objects:
+            item["metadata"]["namespace"] = self.namespace
+        return objects
 
     def _pods(self, selector: str) -> list[Any]:
         pods: list[Any] = json.loads(self.kubectl("get", "pods", f"--selector={selector}", "--output=json"))["items"]
@@ -202,7 +200,7 @@ def forwarded(service: str, namespace: str) -> Iterator[str]:
         try:
             line = forward.stdout.readline() if forward.stdout else ""
             if not (found := re.search(r"127\.0\.0\.1:(\d+)", line)):
-                raise Unsuitable(f"no port can be forwarded to service/{service} in namespace {namespace}")
+                raise UnsuitableError(f"no port can be forwarded to service/{service} in namespace {namespace}")
             yield f"http://127.0.0.1:{found.group(1)}"
         finally:
             forward.terminate()

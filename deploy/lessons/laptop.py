@@ -14,7 +14,7 @@ from string import Template
 import httpx
 
 from deploy.lessons.lesson import Lesson, PlaceName
-from deploy.lessons.place import Unsuitable
+from deploy.lessons.place import UnsuitableError
 from deploy.lessons.waiting import wait_until
 from deploy.local import here, proxy
 
@@ -49,7 +49,7 @@ class Laptop:
         self._http = httpx.Client(timeout=10, trust_env=False)
 
     def current(self) -> str | None:
-        return named_in((FOLDER / "lesson-filter.yaml").read_text(encoding="utf-8"))
+        return proxy.lesson(FOLDER)
 
     def difference(self, lesson: Lesson) -> str:
         return "".join(
@@ -100,7 +100,7 @@ class Laptop:
         return changed
 
     def _replace(self, name: str, text: str) -> None:
-        """Replace a file and wait until Envoy has taken it over. Raises Unsuitable when it refuses."""
+        """Replace a file and wait until Envoy has taken it over. Raises UnsuitableError when it refuses."""
         path = FOLDER / name
         if path.exists() and path.read_text(encoding="utf-8") == text:
             return
@@ -114,7 +114,7 @@ class Laptop:
                 f"Envoy has read {path}",
             )
         if self._sum(UPDATES + "rejected$") > refused:
-            raise Unsuitable(f"Envoy refuses {path}; the terminal of `make run` says why")
+            raise UnsuitableError(f"Envoy refuses {path}; the terminal of `make run` says why")
         wait_until(lambda: not self._sum(r"(warming_clusters|total_listeners_warming)$"), f"{path} is in force")
 
     def _sum(self, pattern: str) -> int:
@@ -139,20 +139,14 @@ def order(name: str) -> int:
     return max(index for index, end in enumerate(ORDER) if name.endswith(end))
 
 
-def named_in(text: str) -> str | None:
-    """Return the lesson that a text of lesson-filter.yaml names."""
-    match = re.search(r"key: x-lesson, value: (\S+) ", text)
-    return match.group(1) if match else None
-
-
 def kind_of(resource: str) -> str:
     """Return the last part of a resource's type, such as Cluster."""
-    return re.findall(r'"@type": \S+\.(\w+)$', resource, re.MULTILINE)[0]
+    return re.findall(r'"@type": \S+\.(\w+)$', resource, re.MULTILINE)[0]  # type: ignore[no-any-return]
 
 
 def name_of(resource: str) -> str:
     """Return the name of a resource."""
-    return re.findall(r"^    name: (\S+)$", resource, re.MULTILINE)[0]
+    return re.findall(r"^    name: (\S+)$", resource, re.MULTILINE)[0]  # type: ignore[no-any-return]
 
 
 def with_resource(text: str, resource: str) -> str:

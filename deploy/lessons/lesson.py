@@ -32,11 +32,11 @@ class About:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A lesson by the name of its folder, such as 01-split. check: proves that the change does what it should."""
+    """A lesson. folder: by its name it is known, such as 01-split; run: its check, which proves what it changes."""
 
     folder: Path
     about: About
-    check: Callable[["Check"], None]
+    run: Callable[["Check"], None]
 
     @property
     def name(self) -> str:
@@ -57,7 +57,7 @@ def every() -> list[Lesson]:
     lessons = []
     for path in sorted(FOLDER.glob("[0-9]*/check.py")):
         found = runpy.run_path(str(path))
-        lessons.append(Lesson(path.parent, found["ABOUT"], found["check"]))
+        lessons.append(Lesson(path.parent, found["ABOUT"], found["run"]))
     return lessons
 
 

@@ -9,7 +9,7 @@ import httpx
 from deploy.lessons.lesson import Lesson, PlaceName
 
 
-class Unsuitable(Exception):
+class UnsuitableError(Exception):
     """A command cannot be carried out here; the message says why, in a line."""
 
 

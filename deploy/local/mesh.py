@@ -89,6 +89,8 @@ def main() -> int:
             if not _is_free(port):
                 print(f"Port {port} is in use: stop what uses it, or choose another one: {name}={port + 100} make run")
                 return 1
+        if lesson := proxy.lesson(CONFIGURATION):
+            print(f"Lesson {lesson} was still on. It is over: each start begins without one.")
         proxy.write_all(CONFIGURATION, ports)
         return _run(ports, at)
 

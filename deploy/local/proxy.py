@@ -1,13 +1,14 @@
 """What the one Envoy of the local mesh is told: files made from the templates in `envoy/`, and replaced while it runs.
 
 Envoy is started with bootstrap.yaml and watches all others: a file that replaces one of them is in force at once.
-`make split` replaces the weights in one. The templates are plain Envoy configuration, except for placeholders such as
-`$PORT`: the folder, and the addresses in DEFAULTS.
+`make split` replaces the weights in one, a lesson whole files. The templates are plain Envoy configuration, except for
+placeholders such as `$PORT`: the folder, and the addresses in DEFAULTS.
 
 `python -m deploy.local.proxy FOLDER` makes the files, with what the environment says of those addresses.
 """
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,13 @@ def replace(path: Path, text: str) -> None:
     new = path.with_suffix(".new")
     new.write_text(text, encoding="utf-8")
     new.replace(path)
+
+
+def lesson(folder: Path) -> str | None:
+    """Return the name of the lesson that is on, by the header that the ingress adds; None if none is."""
+    path = folder / "lesson-filter.yaml"
+    match = re.search(r"key: x-lesson, value: (\S+) ", path.read_text(encoding="utf-8")) if path.exists() else None
+    return match.group(1) if match else None
 
 
 def arguments(folder: Path) -> list[str]:

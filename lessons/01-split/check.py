@@ -16,7 +16,7 @@ ABOUT = About(
 REQUESTS = 300
 
 
-def check(check: Check) -> None:
+def run(check: Check) -> None:
     guest = check.guest()
     with check.meanwhile(PROFILE) as others:
         check.share(guest.get(PROFILE, REQUESTS).by_version()["v1"], REQUESTS, 0.9, "requests were answered by v1")

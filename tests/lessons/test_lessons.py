@@ -1,0 +1,130 @@
+"""The lessons on the laptop: each check fails without its change and passes with it, and a reset leaves no trace."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.lessons import __main__ as command
+from deploy.lessons import lesson as lessons
+from deploy.lessons.check import bounds
+from deploy.lessons.lesson import Lesson
+from tests.local_mesh import Mesh, make
+from tests.support import wait_until
+
+ON_THE_LAPTOP = [lesson for lesson in lessons.every() if "laptop" in lesson.about.places]
+ELSEWHERE = [lesson for lesson in lessons.every() if "laptop" not in lesson.about.places]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    mesh = Mesh(tmp_path_factory.mktemp("lessons")).wait_ready()
+    yield mesh
+    mesh.interrupt()
+
+
+@pytest.fixture
+def mesh(run: Mesh, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mesh]:
+    """The run, as it was started; commands in this process find it."""
+    monkeypatch.chdir(run.directory)
+    yield run
+    command.reset()
+
+
+def configuration(mesh: Mesh) -> dict[str, str]:
+    """Return what Envoy is told, by file."""
+    return {path.name: path.read_text() for path in (mesh.directory / "data/envoy").iterdir()}
+
+
+@pytest.mark.parametrize("lesson", ON_THE_LAPTOP, ids=lambda lesson: lesson.name)
+def test_a_check_fails_without_the_change_and_passes_with_it(mesh: Mesh, lesson: Lesson) -> None:
+    before = configuration(mesh)
+    assert not command.passes(command.find_place(), lesson, with_change=False)
+    assert command.start(lesson.name) == 0
+    assert configuration(mesh) != before
+    command.reset()
+    assert configuration(mesh) == before
+
+
+def test_what_a_person_types(mesh: Mesh) -> None:
+    lesson = ON_THE_LAPTOP[0]
+    told = make(mesh.directory, "lesson", f"N={lesson.number}").stdout
+    assert told.startswith(f"Lesson 1, Split, on `make run` at {mesh.url}\n")
+    assert "+                  - { name: user-v1, weight: 90 }" in told
+    assert re.search(r"ok +\d+ of 300 requests were answered by v1 \(expected: \d+ to \d+\)", told)
+    assert f"* {lesson.number:>2}  {lesson.about.title}" in make(mesh.directory, "lessons").stdout
+    assert f"the lesson that is on: {lesson.name}" in make(mesh.directory, "status").stdout
+    assert f"Lesson {lesson.name} is over." in make(mesh.directory, "lesson-reset").stdout
+    assert "No lesson was on." in make(mesh.directory, "lesson-reset").stdout
+    assert "the lesson that is on: none" in make(mesh.directory, "status").stdout
+
+
+def test_a_lesson_begins_where_the_former_one_is_over(mesh: Mesh) -> None:
+    first, second = ON_THE_LAPTOP[0], ON_THE_LAPTOP[3]
+    place = command.find_place()
+    place.apply(first)
+    command.start(second.name)
+    place.reset()
+    place.apply(second)
+    alone = configuration(mesh)
+    place.reset()
+    place.apply(first)
+    assert command.start(second.name) == 0
+    assert configuration(mesh) == alone
+
+
+def test_an_interrupted_lesson_leaves_nothing_broken(mesh: Mesh) -> None:
+    before = configuration(mesh)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "deploy.lessons", "start", "1"], cwd=mesh.directory, stdout=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: running.stdout.readline().startswith("It is in force"), "the check begins", 30)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(20) != 0
+    assert set(mesh.versions(20)) <= {"v1", "v2"}
+    command.reset()
+    assert configuration(mesh) == before
+
+
+def test_a_failed_check_says_what_was_expected_and_exits_with_1(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = command.find_place()
+    monkeypatch.setattr(type(place), "apply", lambda *_: None)
+    assert command.start("split") == 1
+    assert re.search(r"FAILED \d+ of 300 requests .*\n +expected: \d+ to \d+ of 300", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("lesson", ELSEWHERE, ids=lambda lesson: lesson.name)
+def test_a_lesson_that_cannot_run_here_says_why(mesh: Mesh, lesson: Lesson, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main("start", str(lesson.number)) == 1
+    assert "It runs on" in capsys.readouterr().err
+
+
+def test_bounds_are_those_of_a_binomial_distribution() -> None:
+    # From tables: 10 tosses of a coin.
+    assert bounds(10, 0.5, 0.99) == (1, 9)
+    assert bounds(10, 1) == (10, 10)
+    assert bounds(10, 0) == (0, 0)
+
+
+def test_every_folder_is_complete() -> None:
+    makefiles = Path("Makefile").read_text() + Path("deploy/cluster.mk").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefiles, re.MULTILINE))
+    for lesson in lessons.every():
+        for path in (lesson.folder / "README.md", lesson.folder / "README.zh-CN.md"):
+            text = path.read_text()
+            assert set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", text, re.MULTILINE)), path
+            commands = {one or two for one, two in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", text, re.MULTILINE)}
+            assert commands <= targets, path
+            assert "<details>" in text, path
+            for link in re.findall(r"\]\(([^)#]+)", text):
+                assert link.startswith("http") or (lesson.folder / link).exists(), (path, link)
+        for path in lesson.folder.glob("istio*.yaml"):
+            labels = re.findall(r"^    lesson: (\S+)$", path.read_text(), re.MULTILINE)
+            assert set(labels) == {lesson.name}, path
+            assert len(labels) == len(re.findall(r"^kind: ", path.read_text(), re.MULTILINE)), path

@@ -1,0 +1,68 @@
+"""A run of the local mesh for tests: `make run` in a folder of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import psutil
+
+from deploy.local import proxy
+from tests.support import ROOT, free_port, wait_until
+
+NAMES = (*proxy.ENVOY, *proxy.SERVICES)
+DIRECTLY = (sys.executable, "-m", "deploy.local.mesh")
+# What `make` needs of the repository, for a run with data of its own.
+PARTS = (".venv", "Makefile", "deploy", "lessons", "requirements", "services")
+
+
+def make(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", *arguments], cwd=directory, capture_output=True, text=True, timeout=60, check=False
+    )  # fmt: skip
+
+
+class Mesh:
+    """A run of the local mesh in a folder of its own."""
+
+    def __init__(self, directory: Path, *command: str, **environment: str) -> None:
+        for part in PARTS:
+            if not (directory / part).exists():
+                (directory / part).symlink_to(ROOT / part)
+        self.directory = directory
+        self.ports = {name: free_port() for name in NAMES}
+        self.url = f"http://127.0.0.1:{self.ports['PORT']}"
+        self.output = directory / "output"
+        settings = {name: str(port) for name, port in self.ports.items()}
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                command or DIRECTLY,
+                cwd=directory, stdout=output, stderr=output,
+                env={**inherited, "PYTHONUNBUFFERED": "1", **settings, **environment},
+                # Whoever runs the tests in the background may ignore SIGINT, and children inherit that.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - nothing else runs yet
+            )  # fmt: skip
+
+    def text(self) -> str:
+        return self.output.read_text()
+
+    def wait_ready(self) -> "Mesh":
+        wait_until(lambda: "Open http" in self.text() or self.process.poll() is not None, "the mesh is ready", 30)
+        assert self.process.poll() is None, self.text()
+        return self
+
+    def processes(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def interrupt(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(15)
+
+    def versions(self, count: int) -> Counter[str]:
+        """Return how many of so many guests were answered by each version of user."""
+        with httpx.Client(base_url=self.url, trust_env=False) as client:
+            return Counter(client.get("/api/currentUser").json()["version"] for _ in range(count))
