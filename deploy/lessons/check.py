@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from deploy.lessons.cluster import Cluster
 from deploy.lessons.lesson import Lesson
 from deploy.lessons.place import Place
 from deploy.lessons.waiting import wait_until
@@ -136,6 +137,18 @@ class Check:
         print(f"  then   {what}")
         if self._with_change:
             self.place.apply(self._lesson, name)
+
+    def back(self, what: str) -> None:
+        """Take all changes of the lesson back. what: a line to print."""
+        print(f"  then   {what}")
+        if self._with_change:
+            self.place.reset()
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster, for a lesson that runs nowhere else."""
+        assert isinstance(self.place, Cluster)  # noqa: S101 - the lesson says where it runs
+        return self.place
 
     def that(self, holds: object, seen: str, expected: str) -> None:
         """Print what was seen, and count it as a failure unless it holds. expected: printed beside it."""

@@ -145,7 +145,7 @@ class Cluster:
     def requests_served(self, service: str, version: str, method: str = "GET") -> int:
         script = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:%s/metrics').read().decode())"
         total = 0
-        for pod in self._pods(f"app={service},version={version}"):
+        for pod in self.pods(f"app={service},version={version}"):
             (container,) = (item for item in pod["spec"]["containers"] if item["name"] == service)
             port = container["ports"][0]["containerPort"]
             name = pod["metadata"]["name"]
@@ -156,8 +156,44 @@ class Cluster:
     def proxy_counter(self, service: str, version: str | None, name: str) -> int:
         pattern = rf"outbound\|\d+\|{version or ''}\|{service}\..*\.{name}: (\d+)$"
         command = ("--container=istio-proxy", "--", "pilot-agent", "request", "GET", "stats")
-        stats = "".join(self.kubectl("exec", pod["metadata"]["name"], *command) for pod in self._pods("app=todolist"))
+        stats = "".join(self.kubectl("exec", pod["metadata"]["name"], *command) for pod in self.pods("app=todolist"))
         return sum(int(count) for count in re.findall(pattern, stats, re.MULTILINE))
+
+    def pods(self, selector: str) -> list[Any]:
+        """Return the pods that are not on their way out, as JSON."""
+        found: list[Any] = json.loads(self.kubectl("get", "pods", f"--selector={selector}", "--output=json"))["items"]
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def has(self, kind: str, name: str) -> bool:
+        """Say whether the cluster has an object."""
+        return bool(self.kubectl("get", kind, name, "--ignore-not-found", "--output=name"))
+
+    def spans(self, trace: str) -> list[tuple[str, str, float]]:
+        """Return what Jaeger has of a trace: service, operation and milliseconds of each span, in order of time."""
+        path = f"/api/v1/namespaces/istio-system/services/tracing:80/proxy/jaeger/api/traces/{trace}"
+        # There is no such trace until the first span has arrived, and kubectl fails.
+        found = json.loads(self.kubectl("get", "--raw", path, accept=(0, 1)) or '{"data": []}')["data"]
+        return [
+            (one["processes"][span["processID"]]["serviceName"], span["operationName"], span["duration"] / 1000)
+            for one in found
+            for span in sorted(one["spans"], key=lambda span: span["startTime"])
+        ]
+
+    @contextmanager
+    def stranger(self, *, sidecar: bool = False, elsewhere: bool = False) -> Iterator["Stranger"]:
+        """Start a pod that does not belong to the application, beside it or in another namespace, and remove it."""
+        namespace = f"{self.namespace}-elsewhere" if elsewhere else self.namespace
+        if elsewhere:
+            self.kubectl("create", "namespace", namespace)
+        image = self.pods("app=todolist")[0]["spec"]["containers"][0]["image"]
+        pod = Stranger(self, namespace, f"stranger-{'with' if sidecar else 'without'}-sidecar")
+        try:
+            pod.start(image, sidecar=sidecar)
+            yield pod
+        finally:
+            pod.remove()
+            if elsewhere:
+                self.kubectl("delete", "namespace", namespace, "--wait=false")
 
     def _manner(self) -> tuple[str, ...]:
         """Return the arguments of kubectl apply and diff for the files of this place.
@@ -178,10 +214,6 @@ class Cluster:
             item["metadata"]["namespace"] = self.namespace
         return objects
 
-    def _pods(self, selector: str) -> list[Any]:
-        pods: list[Any] = json.loads(self.kubectl("get", "pods", f"--selector={selector}", "--output=json"))["items"]
-        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-
     def _wait_for(self, lesson: str | None) -> None:
         """Wait until many answers in a row name this lesson, or none."""
         with self.client() as client:
@@ -190,6 +222,42 @@ class Cluster:
                 "the mesh has the change",
                 60,
             )
+
+
+class Stranger:
+    """A pod that runs Python, from an image that the nodes have already."""
+
+    def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
+        self._cluster, self._namespace, self._name = cluster, f"--namespace={namespace}", name
+
+    def start(self, image: str, *, sidecar: bool) -> None:
+        """Start it and wait until it is ready."""
+        command = ["python", "-c", "import time; time.sleep(3600)"]
+        container = {"name": "python", "image": image, "imagePullPolicy": "IfNotPresent", "command": command}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": self._name,
+                "labels": {"app": "stranger", "version": "v1", "sidecar.istio.io/inject": str(sidecar).lower()},
+            },
+            "spec": {"automountServiceAccountToken": False, "containers": [container]},
+        }
+        self._cluster.kubectl(self._namespace, "apply", "--filename=-", stdin=json.dumps(pod))
+        wait = ("wait", f"pod/{self._name}", "--for=condition=Ready", "--timeout=180s")
+        self._cluster.kubectl(self._namespace, *wait)
+
+    def reaches(self) -> list[str]:
+        """Return which of user, rule and their databases answer it."""
+        script = (Path(__file__).parent / "stranger.py").read_text(encoding="utf-8")
+        run = ("exec", "--stdin", self._name, "--container=python", "--", "python", "-", self._cluster.namespace)
+        found: list[str] = json.loads(self._cluster.kubectl(self._namespace, *run, stdin=script))
+        return found
+
+    def remove(self) -> None:
+        """Remove it at once."""
+        delete = ("delete", "pod", self._name, "--ignore-not-found", "--grace-period=1", "--wait=false")
+        self._cluster.kubectl(self._namespace, *delete)
 
 
 @contextmanager

@@ -1,0 +1,62 @@
+"""Lesson 12, One request, one trace: where the time of a request goes, hop by hop."""
+
+import re
+import secrets
+
+from deploy.lessons.check import LIST, Answer, Check
+from deploy.lessons.cluster import Cluster
+from deploy.lessons.lesson import About
+
+ABOUT = About(
+    title="One request, one trace",
+    learn="follow one request through all services and proxies, with the time of each hop",
+    look="In the panel Request path each call has the time that todolist waited for it. In a cluster, open Jaeger "
+    "(kubectl port-forward --namespace=istio-system service/tracing 16686:80) and search for the trace above.",
+    think="Why must the application pass the trace headers on, when the proxies see each request anyway?",
+    places=("laptop", "istio", "knative"),
+)
+
+
+def run(check: Check) -> None:
+    trace = secrets.token_hex(16)
+    # W3C Trace Context: version, trace, the caller's span, and 01: this request is to be recorded.
+    headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}
+    alice = check.person("lesson-alice")
+    # The first request of a session also fetches the keys that prove it.
+    alice.get(LIST)
+    (answer,) = alice.get(LIST, headers=headers).all
+    check.that(answer.status == 200, f"One request was sent, with the trace {trace}", "an answer")
+    if isinstance(check.place, Cluster):
+        show_trace(check, check.place, trace)
+    else:
+        show_headers(check, answer)
+
+
+def show_headers(check: Check, answer: Answer) -> None:
+    """Print the times that the headers of an answer tell."""
+    ingress = float(answer.headers.get("x-ingress-time", 0))
+    gateway = float(answer.headers.get("x-envoy-upstream-service-time", 0))
+    rule = float(re.findall(r"\brule;dur=([\d.]+)", answer.headers.get("server-timing", ""))[0])
+    check.that(ingress > 0, f"The ingress waited {ingress:.0f} ms for the answer (x-ingress-time)", "more than 0 ms")
+    check.that(
+        gateway > 0, f"  of these todolist took {gateway:.0f} ms (x-envoy-upstream-service-time)", "more than 0 ms"
+    )
+    # Envoy counts whole milliseconds.
+    check.that(
+        rule <= gateway + 1, f"    of these its call to rule took {rule:.1f} ms (Server-Timing)", f"at most {gateway}"
+    )
+
+
+def show_trace(check: Check, cluster: Cluster, trace: str) -> None:
+    """Print the spans that Jaeger has of a trace."""
+    spans: list[tuple[str, str, float]] = []
+
+    def found() -> bool:
+        spans[:] = cluster.spans(trace)
+        services = {service for service, _, _ in spans}
+        return any("todolist" in name for name in services) and any("rule" in name for name in services)
+
+    complete = check.eventually(found, 60)
+    check.that(complete, f"Jaeger has {len(spans)} spans of it", "spans of todolist and of rule, within a minute")
+    for service, operation, milliseconds in spans:
+        print(f"         {milliseconds:7.1f} ms  {service}  {operation}")

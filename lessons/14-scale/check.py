@@ -1,0 +1,56 @@
+"""Lesson 14, Scale by demand: pods follow the number of requests at a time, and go again."""
+
+import threading
+
+from deploy.lessons.check import LIST, Check
+from deploy.lessons.lesson import About
+
+ABOUT = About(
+    title="Scale by demand",
+    learn="pods that follow the number of requests, up and down",
+    look="kubectl get pods --namespace=todolist --selector=app=rule --watch shows pods come and go. "
+    "The panel Request path counts the pods that answered.",
+    think="Knative counts requests at a time, a HorizontalPodAutoscaler the CPU. Which of the two notices a service "
+    "that waits for a slow database?",
+    places=("istio", "knative"),
+    elsewhere="On a laptop each service is one process.",
+)
+
+PEOPLE = 60
+PATIENCE = 240
+
+
+def run(check: Check) -> None:
+    cluster = check.cluster
+    if cluster.name == "istio" and not cluster.has("apiservices", "v1beta1.metrics.k8s.io"):
+        print("  skipped: a HorizontalPodAutoscaler needs a metrics server, and this cluster has none")
+        return
+
+    def pods() -> int:
+        return len(cluster.pods("app=rule"))
+
+    before = max(1, pods())
+    guest, ended, statuses = check.guest(), threading.Event(), set[int]()
+
+    def ask() -> None:
+        while not ended.is_set():
+            statuses.update(answer.status for answer in guest.get(LIST, PEOPLE, at_once=PEOPLE).all)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    check.eventually(lambda: pods() > before, PATIENCE)
+    most = pods()
+    ended.set()
+    asking.join()
+    check.that(most > before, f"{PEOPLE} people at once: rule went from {before} to {most} pods", f"more than {before}")
+    check.that(statuses == {200}, f"their requests were answered with {said(statuses)}", "200")
+    if cluster.name == "knative":
+        check.eventually(lambda: pods() == 0, PATIENCE)
+        check.that(pods() == 0, f"nobody calls: rule has {pods()} pods", "0")
+    else:
+        print("         Kubernetes waits five minutes before it takes pods away: look later")
+
+
+def said(statuses: set[int]) -> str:
+    """Return statuses in words."""
+    return ", ".join(map(str, sorted(statuses)))
