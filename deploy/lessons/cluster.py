@@ -19,13 +19,13 @@ from deploy.lessons.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 KNATIVE_SERVICE = "services.serving.knative.dev"
-MARK = "lesson-mark"
+MARK, BEFORE = "lesson-mark", "lesson-before"
 HTTP, ROUTER = "envoy.filters.network.http_connection_manager", "envoy.filters.http.router"
 HEADERS = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 # What a lesson may add or replace; its objects have the label `lesson`.
 KINDS = (
     "virtualservices.networking.istio.io,destinationrules.networking.istio.io,envoyfilters.networking.istio.io,"
-    "authorizationpolicies.security.istio.io,requestauthentications.security.istio.io,deployments.apps,services"
+    "authorizationpolicies.security.istio.io,requestauthentications.security.istio.io,deployments.apps,services,configmaps"
 )
 # The parts of a set that lessons may replace, by the API groups of their kinds.
 GROUPS = ("networking.istio.io/", "security.istio.io/", "gateway.networking.k8s.io/")
@@ -69,6 +69,11 @@ def mark(lesson: Lesson) -> Any:
     }
 
 
+def is_user(item: Any) -> bool:
+    """Say whether an object is the Knative Service user."""
+    return bool(item["apiVersion"].startswith("serving.knative.dev/") and item["metadata"]["name"] == "user")
+
+
 class Cluster:
     """The application in a namespace of a cluster."""
 
@@ -76,7 +81,6 @@ class Cluster:
         self.name, self.namespace = name, namespace
         context = self.kubectl("config", "current-context").strip()
         self.description = f"TARGET={name} in namespace {namespace} of {context}"
-        self._address = ""
 
     @classmethod
     def find(cls) -> "Cluster":
@@ -104,14 +108,13 @@ class Cluster:
         return self.kubectl("get", f"envoyfilters/{MARK}", "--ignore-not-found", label) or None
 
     def difference(self, lesson: Lesson) -> str:
-        path = lesson.change(self.name)
         # kubectl diff exits with 1 when there is a difference.
-        return self.kubectl("diff", f"--filename={path}", *self._manner(), accept=(0, 1)) if path.exists() else ""
+        return self._with_files("diff", lesson, "", accept=(0, 1))
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
-        path = lesson.change(self.name, step)
-        if path.exists():
-            self.kubectl("apply", f"--filename={path}", *self._manner())
+        if self.name == "knative" and not self.has("configmap", BEFORE):
+            self._keep_user()
+        self._with_files("apply", lesson, step)
         self.kubectl("apply", "--filename=-", stdin=json.dumps(mark(lesson)))
         self._wait_for(lesson.name)
 
@@ -121,13 +124,47 @@ class Cluster:
         rules = [item for item in objects if item["apiVersion"].startswith(GROUPS)]
         self.kubectl("apply", "--filename=-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": rules}))
         if self.name == "knative":
-            (user,) = (
-                item for item in objects if (item["apiVersion"][:7], item["metadata"]["name"]) == ("serving", "user")
-            )
-            patch = json.dumps({"spec": {"traffic": user["spec"]["traffic"]}})
-            self.kubectl("patch", f"{KNATIVE_SERVICE}/user", "--type=merge", f"--patch={patch}")
+            self._restore_user(next(item for item in objects if is_user(item)))
         self.kubectl("delete", KINDS, "--selector=lesson", "--ignore-not-found")
         self._wait_for(None)
+
+    def _keep_user(self) -> None:
+        """Keep the Knative Service user as it is, for a reset: a lesson may replace its template."""
+        spec = json.loads(self.kubectl("get", f"{KNATIVE_SERVICE}/user", "--output=json"))["spec"]
+        kept = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": BEFORE, "labels": {"lesson": ""}},
+            "data": {"user": json.dumps(spec)},
+        }
+        self.kubectl("apply", "--filename=-", stdin=json.dumps(kept))
+
+    def _restore_user(self, user: Any) -> None:
+        """Give the Knative Service user the split of the set, and the template that it had before a lesson."""
+        kept = self.kubectl("get", f"configmap/{BEFORE}", "--ignore-not-found", "--output=jsonpath={.data.user}")
+        spec = {**json.loads(kept or "{}"), "traffic": user["spec"]["traffic"]}
+        patch = [{"op": "replace", "path": f"/spec/{key}", "value": value} for key, value in spec.items()]
+        self.kubectl("patch", f"{KNATIVE_SERVICE}/user", "--type=json", f"--patch={json.dumps(patch)}")
+        self.kubectl("delete", "revisions", "--selector=lesson", "--ignore-not-found")
+
+    def _with_files(self, command: str, lesson: Lesson, step: str, accept: tuple[int, ...] = (0,)) -> str:
+        """Run kubectl apply or diff with a lesson's file, if it has one for this place."""
+        path = lesson.change(self.name, step)
+        if not path.exists():
+            return ""
+        # As in the sets, images have plain names. The lesson takes those that are deployed.
+        image = re.compile(r"(?<=image: )(todolist|user|rule)$", re.MULTILINE)
+        text = image.sub(self._image, path.read_text(encoding="utf-8"))
+        # A knative.yaml has only some fields of a Knative Service: applied on the server's side it leaves the others.
+        manner = ("--server-side", "--field-manager=lesson", "--force-conflicts") if self.name == "knative" else ()
+        return self.kubectl(command, "--filename=-", *manner, stdin=text, accept=accept)
+
+    def _image(self, name: re.Match[str]) -> str:
+        """Return the image that is deployed under a plain name."""
+        workload = f"{KNATIVE_SERVICE}/{name[0]}" if self.name == "knative" else f"deployment/{name[0]}"
+        if workload == "deployment/user":
+            workload += "-v1"
+        return self.kubectl("get", workload, "--output=jsonpath={.spec.template.spec.containers[0].image}")
 
     @contextmanager
     def client(self) -> Iterator[httpx.Client]:
@@ -194,16 +231,6 @@ class Cluster:
             pod.remove()
             if elsewhere:
                 self.kubectl("delete", "namespace", namespace, "--wait=false")
-
-    def _manner(self) -> tuple[str, ...]:
-        """Return the arguments of kubectl apply and diff for the files of this place.
-
-        A lesson's knative.yaml has only some fields of a Knative Service: applied on the server's side it leaves the
-        others as they are.
-        """
-        if self.name == "knative":
-            return ("--server-side", "--field-manager=lesson", "--force-conflicts")
-        return ()
 
     def _set(self) -> list[Any]:
         """Return the objects of the set, as JSON, in this namespace."""

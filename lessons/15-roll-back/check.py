@@ -1,0 +1,43 @@
+"""Lesson 15, Roll back: a bad release gets no traffic, or is taken back in one step."""
+
+from deploy.lessons.check import PROFILE, Check
+from deploy.lessons.lesson import About
+
+ABOUT = About(
+    title="Roll back",
+    learn="what a bad release can do, and how it is taken back",
+    look="In Kiali the bad release is a node of its own, red while it answers wrongly.",
+    think="The second release was ready, and yet it was wrong. What would have noticed it before a person did?",
+    places=("istio", "knative"),
+    elsewhere="On a laptop nothing starts a second release of a version.",
+)
+
+REQUESTS = 200
+
+
+def run(check: Check) -> None:
+    guest = check.guest()
+    arrived = check.eventually(lambda: pods(check), 60)
+    check.that(arrived, "The next release of user has started, with a mistake in the address of its database", "a pod")
+    answers = guest.get(PROFILE, REQUESTS)
+    check.that(
+        not answers.failed(),
+        f"It does not become ready, so it gets no call: {len(answers.failed())} of {REQUESTS} requests failed",
+        "none",
+    )
+    check.step("wrong", "another release is ready, but it answers wrongly")
+    check.eventually(lambda: guest.get(PROFILE, 20).failed(), 120)
+    answers = guest.get(PROFILE, REQUESTS)
+    check.that(
+        answers.failed(),
+        f"{len(answers.failed())} of {REQUESTS} requests failed: to be ready is not to be right",
+        "some",
+    )
+    check.back("it is taken back")
+    answers = guest.get(PROFILE, REQUESTS)
+    check.that(not answers.failed(), f"{len(answers.failed())} of {REQUESTS} requests failed", "none")
+
+
+def pods(check: Check) -> list[object]:
+    """Return the pods of the next release."""
+    return check.cluster.pods("app=user,release=next" if check.cluster.name == "istio" else "app=user,version=next")
