@@ -61,7 +61,7 @@ check() {
       other=istio
       need_knative
       [ -z "${REQUEST_AUTHENTICATION:-}" ] ||
-        die "REQUEST_AUTHENTICATION is for TARGET=istio: a sidecar that wants keys does not wait until user is awake"
+        die "REQUEST_AUTHENTICATION is for TARGET=istio: a sidecar that needs user's keys does not wait until user has a pod"
       ;;
     *) die "TARGET=$TARGET is neither istio nor knative" ;;
   esac
