@@ -19,15 +19,15 @@ export KNATIVE_VERSION ?= 1.23.0
 export PLATFORMS
 # build, push: more arguments for `docker build`, such as --no-cache.
 export DOCKER_FLAGS
-# deploy: 1 adds deploy/options/network-policies.
+# deploy: 1 adds deploy/options/network-policies. Unset: they are removed.
 export NETWORK_POLICIES
-# deploy: 1 adds deploy/options/request-authentication.
+# deploy: 1 adds deploy/options/request-authentication. Unset: it is removed.
 export REQUEST_AUTHENTICATION
-# deploy: how many seconds to wait until all is ready, at most. Unset: 300.
+# deploy: how many seconds each of its waits takes, at most; on Istio there is one, on Knative more. Unset: 300.
 export TIMEOUT
 # undeploy: keep or delete the databases' volumes. Unset: it asks.
 export VOLUMES
-# url, traffic: the port on this machine. Unset: 3001.
+# run, url: the port on this machine. Unset: 3001.
 export PORT
 
 ##@ Images
@@ -40,7 +40,7 @@ push: ## Push them to REGISTRY, or load them into a kind or minikube cluster
 	@deploy/scripts/images.sh push
 
 test-images: ## Build them and run the whole system as containers
-	@deploy/scripts/images.sh test_them
+	@deploy/scripts/images.sh test_images
 
 lint-deploy: ## Check the Dockerfiles and all manifests with checkov
 	@deploy/scripts/lint.sh

@@ -16,7 +16,7 @@ from string import Template
 
 TEMPLATES = Path(__file__).parent / "envoy"
 
-# Where Envoy listens: the ingress, and what the gateway takes for user and for rule. Beside them its administration.
+# Where Envoy listens: the ingress, what todolist calls for user and for rule, and Envoy's administration.
 ENVOY = {"PORT": 3001, "USER_PORT": 3002, "RULE_PORT": 3000, "ENVOY_ADMIN_PORT": 15000}
 # Where the services listen.
 SERVICES = {"TODOLIST_V1_PORT": 3011, "USER_V1_PORT": 3012, "USER_V2_PORT": 3022, "RULE_V1_PORT": 3010}

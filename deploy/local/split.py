@@ -1,4 +1,4 @@
-"""Changes the split of user in `make run`: the weights in the routes that Envoy watches. Used by ../split.sh."""
+"""Changes the split of user in `make run`: the weights in the routes that Envoy watches. For ../scripts/split.sh."""
 
 import re
 import sys

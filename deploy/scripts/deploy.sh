@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts the application into the cluster that kubectl points at, or updates it, and waits until it is ready.
-# main tells the order, and after it deploy_istio and deploy_knative. The files in deploy/ stay as they are: render.sh
-# tells what is added to them, and writes the result to .build/deploy/.
+# main has the order, then deploy_istio or deploy_knative. The files in deploy/ stay as they are: render.sh says what is
+# added to them, and writes the result to .build/deploy/.
 # shellcheck source=deploy/scripts/render.sh
 . "$(dirname "$0")/render.sh"
 
@@ -12,6 +12,7 @@ main() {
   make_secrets
   remove_unwanted
   "deploy_$TARGET"
+  delete_lesson
   say "ready: \`make url\` tells how to open it"
   echo "The account admin has the password that this prints:"
   echo "  kubectl get secret user-admin --namespace=$namespace --output=go-template='{{.data.password | base64decode}}'"
@@ -26,8 +27,8 @@ deploy_istio() {
     deployment/ingress-istio
 }
 
-# A Knative Service has one template at a time, so the two revisions of user take two steps. A step whose revision is
-# there already has nothing to do.
+# A Knative Service has one template at a time, so its two revisions take two steps. The first is left out if user-v1 is
+# there already, with the right image.
 deploy_knative() {
   render_activator activator
   apply activator
@@ -61,7 +62,7 @@ check() {
       other=istio
       need_knative
       [ -z "${REQUEST_AUTHENTICATION:-}" ] ||
-        die "REQUEST_AUTHENTICATION is for TARGET=istio: a sidecar that wants keys does not wait until user is awake"
+        die "REQUEST_AUTHENTICATION is for TARGET=istio: a sidecar that needs user's keys does not wait until user has a pod"
       ;;
     *) die "TARGET=$TARGET is neither istio nor knative" ;;
   esac
@@ -89,18 +90,19 @@ make_secrets() {
   make_secret user-admin password random_password
 }
 
-# make_secret NAME KEY COMMAND: unless it exists, with what the command prints, so that the value is in no command line.
+# make_secret NAME KEY COMMAND: a Secret with what the command prints, unless there is one. Through a pipe, as other
+# processes can read command lines.
 make_secret() {
   exists "secret/$1" && return
   "$3" | kubectl create secret generic "$1" --namespace="$namespace" --from-file="$2=/dev/stdin"
-  kubectl label "secret/$1" --namespace="$namespace" app.kubernetes.io/part-of=todolist >/dev/null
 }
 
 random_password() {
   head -c 18 /dev/urandom | od -An -tx1 | tr -d ' \n'
 }
 
-# Any 32 bytes are an Ed25519 private key; the 16 before them say so in PKCS #8.
+# What `openssl genpkey -algorithm ed25519` prints, without openssl: 16 bytes that say what it is (PKCS #8), and any 32
+# bytes, which are the key.
 random_token_key() {
   echo "-----BEGIN PRIVATE KEY-----"
   { printf '\060\056\002\001\000\060\005\006\003\053\145\160\004\042\004\040'; head -c 32 /dev/urandom; } | base64
@@ -118,8 +120,8 @@ remove_unwanted() {
   fi
 }
 
-# apply NAME: what render wrote. kubectl apply says "configured" of each object in whose lists the server has filled in
-# defaults (volume claims, routes, Knative's containers), so kubectl diff says first whether anything is different.
+# apply NAME: what render wrote. Asks kubectl diff first, because kubectl apply says "configured" even of an object that
+# has not changed, if the server has filled in defaults in its lists.
 apply() {
   if kubectl diff --kustomize="$build/deploy/$1" >/dev/null 2>&1; then
     echo "$1: unchanged"

@@ -68,7 +68,7 @@ push() {
   done
 }
 
-test_them() {
+test_images() {
   make .venv/dev.done
   exec .venv/bin/python -m pytest --numprocesses=0 --timeout=900 tests/images
 }

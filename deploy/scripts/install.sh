@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs istio, knative or kiali into the cluster that kubectl points at, from the projects' own
-# release files in the versions that cluster.mk pins. Running it again changes nothing.
+# release files in the versions that cluster.mk pins. Running it again is safe.
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -43,7 +43,7 @@ istio() {
 knative() {
   need_istio
   kubectl get deployment/istio-ingressgateway --namespace=istio-system --output=name >/dev/null 2>&1 ||
-    die "Knative needs the gateway istio-system/istio-ingressgateway: \`make install-istio\` installs it"
+    die "Knative needs istio-ingressgateway in istio-system: \`make install-istio\` installs it"
   local serving=https://github.com/knative/serving/releases/download/knative-v$KNATIVE_VERSION
   local net_istio=https://github.com/knative-extensions/net-istio/releases/download/knative-v$KNATIVE_VERSION
   say "installing Knative Serving $KNATIVE_VERSION"

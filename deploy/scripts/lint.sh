@@ -14,6 +14,7 @@ for set in istio knative; do
   NETWORK_POLICIES=1 render lint "$set"
   kubectl kustomize "$build/deploy/lint" >"$rendered/$set.yaml"
 done
+# checkov objects to objects in the namespace default.
 kubectl kustomize "$root/deploy/traffic" | sed "s/^metadata:/&\n  namespace: $namespace/" >"$rendered/traffic.yaml"
 "$checkov" --config-file="$root/deploy/checkov.yaml" --skip-download --directory="$rendered" --directory="$root/services"
-say "checkov has nothing to say"
+say "checkov found nothing"

@@ -4,6 +4,10 @@
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+for option in NETWORK_POLICIES REQUEST_AUTHENTICATION; do
+  [[ ${!option:-} =~ ^1?$ ]] || die "$option is ${!option}: it can be 1 or unset"
+done
+
 # render NAME PART...: writes .build/deploy/NAME. A part is a folder or a file of deploy/.
 render() {
   local out=$build/deploy/$1 part

@@ -34,7 +34,7 @@ configMapGenerator:
 EOF
   say "sending ${RATE:-2} requests a second to the $(deployed_target) set in namespace $namespace of $(kubectl config current-context)"
   kubectl apply --kustomize="$out"
-  say "two people use the application now; \`make traffic-stop\` ends it"
+  say "it continues until \`make traffic-stop\`"
 }
 
 stop() {

@@ -29,10 +29,12 @@ if [ "$volumes" = delete ]; then
   kubectl delete namespace "$namespace"
   say "nothing is left"
 else
-  # Everything but the volumes and the Secrets, without whose passwords the volumes are of no use.
+  # Everything but the volumes and the Secrets, without whose passwords the volumes are of no use. Pods, endpoints and
+  # events go with what made them, and metrics cannot be deleted.
   kinds=$(kubectl api-resources --namespaced --verbs=delete,list --output=name |
     grep -vxE 'persistentvolumeclaims|secrets|events|events\.events\.k8s\.io|pods|endpoints|.*\.metrics\.k8s\.io' |
     paste -sd, -)
   kubectl delete "$kinds" --namespace="$namespace" --selector=app.kubernetes.io/part-of=todolist --ignore-not-found
+  delete_lesson
   say "the volumes and the passwords are left in namespace $namespace; \`make undeploy VOLUMES=delete\` removes them"
 fi

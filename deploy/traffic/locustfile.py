@@ -71,7 +71,7 @@ class Member(Person):
 
 @events.request.add_listener
 def count(response: Any = None, **_: Any) -> None:
-    """Count which version of user answered, from the gateway's own header."""
+    """Count which version of user answered, from todolist's own header."""
     timing = response.headers.get("server-timing", "") if response is not None and response.headers else ""
     split.update(SERVED_BY.findall(timing))
 

@@ -60,7 +60,7 @@ def test_both_sets_run_the_same_container(
         name = workload["spec"]["template"]["metadata"].get("name", workload["metadata"]["name"])
         other = named(istio, "Deployment", name)
         here, there = container(workload), container(other)
-        # Knative has its own period, of a few milliseconds until the pod is ready.
+        # Knative has its own period, of 50 ms until the pod is ready.
         assert here.pop("readinessProbe")["httpGet"] == there.pop("readinessProbe")["httpGet"]
         for found in (here, there):
             found["env"] = [entry for entry in found["env"] if entry["name"] not in special]

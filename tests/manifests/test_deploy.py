@@ -52,6 +52,14 @@ def test_the_activator_policy_follows_the_namespace(deploy_sh: Any) -> None:
     assert '"todolist"' not in text
 
 
+@pytest.mark.parametrize("option", ["NETWORK_POLICIES", "REQUEST_AUTHENTICATION"])
+def test_an_option_is_1_or_nothing(option: str, deploy_sh: Any, istio: list[Document]) -> None:
+    assert len(deploy_sh("render", "istio", **{option: "1"})) > len(istio)
+    assert len(deploy_sh("render", "istio", **{option: ""})) == len(istio)
+    with pytest.raises(AssertionError, match=f"{option} is 0: it can be 1 or unset"):
+        deploy_sh("render", "istio", **{option: "0"})
+
+
 @pytest.mark.parametrize("folder", ["base", "istio", "knative", "options"])
 def test_no_set_names_a_registry(folder: str) -> None:
     for file in (DEPLOY / folder).rglob("*.yaml"):

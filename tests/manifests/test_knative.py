@@ -28,7 +28,7 @@ def test_nothing_that_knative_refuses_by_default(knative: list[Document]) -> Non
             assert set(volume) - {"name"} <= {"secret", "configMap", "emptyDir", "projected"}
         for entry in container(service)["env"]:
             assert "fieldRef" not in entry.get("valueFrom", {})
-        # Without a period Knative probes every few milliseconds until the pod is ready.
+        # Without a period Knative probes every 50 ms until the pod is ready.
         assert set(container(service)["readinessProbe"]) == {"httpGet"}
         assert [port["name"] for port in container(service)["ports"]] == ["http1"]
 
