@@ -4,17 +4,17 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
 import pytest
+
+from deploy.lessons.cluster import Cluster
 
 NAMESPACE = os.environ.get("NAMESPACE", "todolist")
 KNATIVE_SERVICE = "services.serving.knative.dev"
@@ -113,49 +113,21 @@ def on_istio(knative: bool) -> None:
         pytest.skip("on plain Istio only")
 
 
-@contextmanager
-def forwarded(service: str, port: int, namespace: str) -> Iterator[str]:
-    """Forward a port of this machine to a Service, and give its address."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        local = listener.getsockname()[1]
-    command = ["kubectl", f"--namespace={namespace}", "port-forward", f"service/{service}", f"{local}:{port}"]
-    forward = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        eventually(lambda: connects(local), seconds=30, interval=0.2)
-        yield f"http://127.0.0.1:{local}"
-    finally:
-        forward.terminate()
-        forward.wait()
-
-
-def connects(port: int) -> bool:
-    """Say whether something listens on a port of this machine."""
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
 @pytest.fixture(scope="session")
-def ingress(knative: bool) -> Iterator[Callable[[], httpx.Client]]:
+def ingress(application: None) -> Callable[[], AbstractContextManager[httpx.Client]]:
     """Make clients, each a person who comes through the ingress."""
-    if knative:
-        name = get(f"{KNATIVE_SERVICE}/todolist")["status"]["url"].removeprefix("http://")
-        service, namespace, headers = "istio-ingressgateway", "istio-system", {"host": name}
-    else:
-        service, namespace, headers = "ingress-istio", NAMESPACE, {}
-    with forwarded(service, 80, namespace) as address:
-        yield lambda: httpx.Client(base_url=address, headers=headers, timeout=60)
+    return Cluster.find().client
 
 
 @pytest.fixture
-def guest(ingress: Callable[[], httpx.Client]) -> Iterator[httpx.Client]:
+def guest(ingress: Callable[[], AbstractContextManager[httpx.Client]]) -> Iterator[httpx.Client]:
     """Somebody who is not logged in."""
     with ingress() as client:
         yield client
 
 
 @pytest.fixture
-def person(ingress: Callable[[], httpx.Client]) -> Iterator[httpx.Client]:
+def person(ingress: Callable[[], AbstractContextManager[httpx.Client]]) -> Iterator[httpx.Client]:
     """Somebody with an account of their own."""
     with ingress() as client:
         account = {"userName": f"verify-{uuid.uuid4().hex[:8]}", "password": uuid.uuid4().hex}
@@ -186,75 +158,3 @@ def all_ready() -> bool:
     wanted = get("deployments,statefulsets", "--selector=app.kubernetes.io/part-of=todolist")["items"]
     complete = all(item["status"].get("readyReplicas", 0) >= item["spec"]["replicas"] for item in wanted)
     return complete and all(is_ready(pod) for pod in pods() if pod["status"]["phase"] != "Succeeded")
-
-
-class Stranger:
-    """A pod that somebody starts beside the application."""
-
-    def __init__(self, namespace: str, *, sidecar: bool) -> None:
-        self.namespace = namespace
-        self.name = f"stranger-{uuid.uuid4().hex[:8]}"
-        self.sidecar = sidecar
-
-    def start(self) -> None:
-        """Start it, from an image that the nodes have already."""
-        (image,) = {pod["spec"]["containers"][0]["image"] for pod in pods("app=todolist")}
-        kubectl("apply", "--filename=-", stdin=json.dumps(self.manifest(image)), namespace=self.namespace)
-        wait = ["wait", f"pod/{self.name}", "--for=condition=Ready", f"--timeout={WAIT}s"]
-        kubectl(*wait, namespace=self.namespace)
-
-    def manifest(self, image: str) -> Any:
-        """Return the pod."""
-        return {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {
-                "name": self.name,
-                "labels": {
-                    "app": "stranger",
-                    "version": "v1",
-                    "sidecar.istio.io/inject": str(self.sidecar).lower(),
-                },
-            },
-            "spec": {
-                "automountServiceAccountToken": False,
-                "containers": [
-                    {
-                        "name": "python",
-                        "image": image,
-                        "imagePullPolicy": "IfNotPresent",
-                        "command": ["python", "-c", "import time; time.sleep(3600)"],
-                    }
-                ],
-            },
-        }
-
-    def remove(self) -> None:
-        """Remove it at once."""
-        arguments = ["delete", "pod", self.name, "--ignore-not-found", "--grace-period=1", "--wait=false"]
-        kubectl(*arguments, namespace=self.namespace)
-
-    def reaches(self) -> dict[str, str]:
-        """Try to reach each part of the application, and say what came of it."""
-        script = (Path(__file__).parent / "stranger.py").read_text()
-        text = kubectl(
-            "exec", "--stdin", self.name, "--container=python", "--", "python", "-", NAMESPACE, stdin=script,
-            namespace=self.namespace,
-        )  # fmt: skip
-        found: dict[str, str] = json.loads(text)
-        return found
-
-
-@pytest.fixture
-def stranger() -> Iterator[Callable[..., Stranger]]:
-    """Start strangers, and remove them afterwards."""
-    started: list[Stranger] = []
-
-    def start(namespace: str = NAMESPACE, *, sidecar: bool = True) -> Stranger:
-        started.append(Stranger(namespace, sidecar=sidecar))
-        started[-1].start()
-        return started[-1]
-
-    yield start
-    for pod in started:
-        pod.remove()

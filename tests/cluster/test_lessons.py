@@ -1,0 +1,28 @@
+"""The lessons that a cluster can run: the split, policies, traces, scaling to zero and more; each checks itself."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.lessons import __main__ as command
+from deploy.lessons import lesson as lessons
+from deploy.lessons.cluster import Cluster
+from deploy.lessons.lesson import Lesson
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    cluster = Cluster.find()
+    cluster.reset()
+    yield cluster
+    cluster.reset()
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("lesson", lessons.every(), ids=lambda lesson: lesson.name)
+def test_a_lesson_passes(cluster: Cluster, lesson: Lesson) -> None:
+    if cluster.name not in lesson.about.places:
+        pytest.skip(lesson.about.elsewhere or "not for this set")
+    cluster.reset()
+    cluster.apply(lesson)
+    assert command.passes(cluster, lesson)
