@@ -17,7 +17,7 @@ ABOUT = About(
 OF_ALICE, OF_GUESTS = 200, 20
 
 
-def check(check: Check) -> None:
+def run(check: Check) -> None:
     guest, alice = check.guest(), check.person("lesson-alice")
     served = alice.get(PROFILE, OF_ALICE).by_version()
     check.share(served["v2"], OF_ALICE, 1, "requests of lesson-alice were answered by v2")
