@@ -1,0 +1,33 @@
+"""Lesson 4, Delay: rule answers one person late, and nobody else notices."""
+
+from deploy.lessons.check import LIST, PROFILE, Check
+from deploy.lessons.lesson import About
+
+ABOUT = About(
+    title="Delay",
+    learn="make a service slow for one person, to see what depends on it",
+    look="Log in as lesson-alice (password learn-the-mesh) and reload: her name is there at once, her list 3 s later. "
+    "The panel Request path says how long rule took. A guest's list is as quick as ever.",
+    think="A new item of lesson-alice is not late, although it goes to rule, too. Why?",
+    places=("laptop", "istio"),
+    elsewhere="Knative has no way to say it.",
+)
+
+# The delay in seconds; and what an answer takes at most without one, on a busy machine.
+DELAY, QUICK = 3, 1
+
+
+def run(check: Check) -> None:
+    alice, guest = check.person("lesson-alice"), check.guest()
+    late = alice.get(LIST, 5, at_once=5)
+    seconds = min(answer.seconds for answer in late.all)
+    check.that(
+        seconds >= DELAY and len(late.with_status(200)) == len(late),
+        f"{len(late.with_status(200))} of {len(late)} lists of lesson-alice came, the first after {seconds:.1f} s",
+        f"all, after {DELAY} s or more",
+    )
+    for what, answers in (("lesson-alice's profile", alice.get(PROFILE, 10)), ("a guest's list", guest.get(LIST, 10))):
+        seconds = answers.seconds()
+        check.that(
+            seconds < QUICK, f"{what} took {1000 * seconds:.0f} ms (median of {len(answers)})", f"less than {QUICK} s"
+        )

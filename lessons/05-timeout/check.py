@@ -1,0 +1,41 @@
+"""Lesson 5, Timeout: rule takes 9 s, the mesh gives up after 2 s, and the rest of the page goes on."""
+
+import json
+
+from deploy.lessons.check import LIST, PROFILE, Check
+from deploy.lessons.lesson import About
+
+ABOUT = About(
+    title="Timeout",
+    learn="give up on a slow service in time, and say so",
+    look="Log in as lesson-alice (password learn-the-mesh) and reload: her name is there at once, and after 2 s the "
+    "page says in place of her list that a service did not answer in time. A guest's list is there at once.",
+    think="rule takes 9 s and the timeout is gone, but a try still has 2 s. How long does she wait?",
+    places=("laptop", "istio"),
+    elsewhere="Knative has no way to delay a call, and its timeout is that of a whole revision.",
+)
+
+# The timeout in seconds; and what an answer takes beside it at most, on a busy machine.
+TIMEOUT, QUICK = 2, 1
+
+
+def run(check: Check) -> None:
+    alice, guest = check.person("lesson-alice"), check.guest()
+    lists = alice.get(LIST, 4, at_once=4)
+    given_up = lists.with_status(504)
+    seconds = max(answer.seconds for answer in lists.all)
+    check.that(
+        len(given_up) == len(lists) and TIMEOUT <= seconds < TIMEOUT + QUICK,
+        f"{len(given_up)} of {len(lists)} lists of lesson-alice are a 504, the last after {seconds:.1f} s",
+        f"all, after {TIMEOUT} to {TIMEOUT + QUICK} s",
+    )
+    detail = json.loads(lists.all[0].body).get("detail")
+    expected = "rule did not answer in time."
+    check.that(detail == expected, f"the gateway explains it: {detail}", expected)
+    for what, answers in (("lesson-alice's profile", alice.get(PROFILE, 10)), ("a guest's list", guest.get(LIST, 10))):
+        seconds = answers.seconds()
+        check.that(
+            seconds < QUICK and len(answers.with_status(200)) == len(answers),
+            f"{what} took {1000 * seconds:.0f} ms (median of {len(answers)})",
+            f"a 200 in less than {QUICK} s",
+        )
