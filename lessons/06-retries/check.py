@@ -13,9 +13,9 @@ ABOUT = About(
     elsewhere="A Knative Service has no setting for retries.",
 )
 
-# Half of the calls go to v2, and half of those fail. Of 200, that is 31 to 71.
-REQUESTS, FAILING = 200, 0.25
-# With retries a read fails only when v2 fails six times in a row. Of 200, that is 0 to 7.
+# Half of the calls go to v2, and half of those fail. Of 150, that is 21 to 56.
+REQUESTS, FAILING = 150, 0.25
+# With retries a read fails only when v2 fails six times in a row. Of 150, that is 0 to 6.
 STILL_FAILING = 0.5 * 0.5**6
 # By default Envoy repeats at most three calls at a time.
 AT_ONCE = 3
