@@ -6,8 +6,8 @@ from deploy.lessons.lesson import About
 ABOUT = About(
     title="Circuit breaker",
     learn="refuse what is too much at once, so that the rest is quick",
-    look="Reload the page: the list is there. Run `make traffic RATE=60` in another terminal and reload meanwhile: often "
-    "the list cannot be loaded, and the rest of the page is there as ever.",
+    look="Reload the page: the list is there. Run `make traffic RATE=60` in another terminal and reload meanwhile: "
+    "often the list cannot be loaded, and the rest of the page is there as ever.",
     think="Some people get an error although rule would have answered them a second later. Why is that better?",
     places=("laptop", "istio"),
     elsewhere="On Knative the queue-proxy in each pod limits its calls: containerConcurrency.",
