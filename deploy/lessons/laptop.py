@@ -22,8 +22,6 @@ FOLDER = Path("data/envoy")
 RESOURCE = re.compile(r'(?=^  - "@type": )', re.MULTILINE)
 # In this order no route ever leads to a cluster that is not there; to put things back, the other way round.
 ORDER = ("clusters.yaml", "listeners.yaml", "-filter.yaml", "-routes.yaml", "lesson-filter.yaml")
-# What Envoy counts when it has read one of the files.
-UPDATES = r"(cds|lds|rds\..+|http_filter\..+)\.update_"
 
 LESSON = """\
 # Each answer of the ingress names the lesson that is on. `make lesson-reset` puts the former file back.
@@ -60,14 +58,16 @@ class Laptop:
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
         changed = {**self._changed(lesson, step), "lesson-filter.yaml": LESSON % lesson.name}
-        for name in sorted(changed, key=order):
+        # New files come first: a listener may name one only when it is there.
+        for name in sorted(changed, key=lambda name: ((FOLDER / name).exists(), order(name))):
             self._replace(name, changed[name])
 
     def reset(self) -> None:
         names = [path.name for path in proxy.TEMPLATES.glob("*.yaml") if path.name != "bootstrap.yaml"]
         for name in sorted(names, key=order, reverse=True):
             self._replace(name, proxy.template(name, FOLDER, self._run.ports))
-        for path in FOLDER.glob("*.yaml"):
+        # What only a lesson has: files, and the sockets of its listeners.
+        for path in FOLDER.iterdir():
             if not (proxy.TEMPLATES / path.name).exists():
                 path.unlink()
 
@@ -105,15 +105,15 @@ class Laptop:
         if path.exists() and path.read_text(encoding="utf-8") == text:
             return
         # A new file is one that a listener of the lesson names; nobody watches it yet.
-        is_watched = path.exists()
-        taken, refused = self._sum(UPDATES + "success$"), self._sum(UPDATES + "rejected$")
+        is_watched, updates = path.exists(), counter_of(name)
+        taken, refused = self._sum(updates + "success$"), self._sum(updates + "rejected$")
         proxy.replace(path, text)
         if is_watched:
             wait_until(
-                lambda: self._sum(UPDATES + "(success|rejected)$") > taken + refused,
+                lambda: self._sum(updates + "(success|rejected)$") > taken + refused,
                 f"Envoy has read {path}",
             )
-        if self._sum(UPDATES + "rejected$") > refused:
+        if self._sum(updates + "rejected$") > refused:
             raise UnsuitableError(f"Envoy refuses {path}; the terminal of `make run` says why")
         wait_until(lambda: not self._sum(r"(warming_clusters|total_listeners_warming)$"), f"{path} is in force")
 
@@ -137,6 +137,13 @@ def told(text: str) -> list[str]:
 def order(name: str) -> int:
     """Return the place of a file in ORDER."""
     return max(index for index, end in enumerate(ORDER) if name.endswith(end))
+
+
+def counter_of(name: str) -> str:
+    """Return a pattern for how the names of Envoy's counters of the reading of a file begin."""
+    stem, _, kind = name.removesuffix(".yaml").rpartition("-")
+    counted = {"clusters": "cds", "listeners": "lds", "routes": f"rds.{stem}", "filter": f"http_filter.{stem}"}[kind]
+    return rf"\.{re.escape(counted)}\.update_"
 
 
 def kind_of(resource: str) -> str:

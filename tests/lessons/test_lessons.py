@@ -37,7 +37,7 @@ def mesh(run: Mesh, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mesh]:
 
 def configuration(mesh: Mesh) -> dict[str, str]:
     """Return what Envoy is told, by file."""
-    return {path.name: path.read_text() for path in (mesh.directory / "data/envoy").iterdir()}
+    return {path.name: path.read_text() for path in (mesh.directory / "data/envoy").iterdir() if path.is_file()}
 
 
 @pytest.mark.parametrize("lesson", ON_THE_LAPTOP, ids=lambda lesson: lesson.name)

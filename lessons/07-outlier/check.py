@@ -1,0 +1,49 @@
+"""Lesson 7, Outlier: who fails all the time gets no more calls, and comes back when it is well."""
+
+from deploy.lessons.check import PROFILE, Answers, Check
+from deploy.lessons.lesson import About
+
+ABOUT = About(
+    title="Outlier",
+    learn="take a process that fails out of the traffic, and let it back in",
+    look="Switch on Gentle traffic in the panel Request path, and start the lesson once more: a few calls fail, then "
+    "only v1 answers and no call fails, then both answer again.",
+    think="Both versions begin to fail at the same time. What happens to the two?",
+    places=("laptop", "istio"),
+    elsewhere="A Knative Service has no setting for it.",
+)
+
+# Half of them would go to v2. They are over long before its time out of the pool is.
+REQUESTS = 60
+# Enough to see whether v2 is out: with it, half of them fail.
+FEW = 30
+
+
+def run(check: Check) -> None:
+    guest, first, last = check.guest(), Answers(), Answers()
+
+    def is_out() -> bool:
+        answers = guest.get(PROFILE, FEW)
+        first.all.extend(answers.all)
+        return not answers.failed()
+
+    def is_back() -> bool:
+        last.all = guest.get(PROFILE, FEW).all
+        return last.by_version()["v2"] > 0 and not last.failed()
+
+    check.that(
+        check.eventually(is_out) and first.failed(),
+        f"{len(first.failed())} requests failed, then v2 was out",
+        "a few failures, then none",
+    )
+    answers = guest.get(PROFILE, REQUESTS)
+    check.share(len(answers.failed()), REQUESTS, 0, "requests failed while v2 was out")
+    check.share(answers.by_version()["v1"], REQUESTS, 1, "requests were answered by v1")
+
+    check.step("healed", "v2 is well again, and its time out of the pool ends")
+    check.eventually(lambda: guest.get(PROFILE).by_version()["v2"], 60)
+    check.that(
+        check.eventually(is_back),
+        f"v2 is back: it answered {last.by_version()['v2']} of {FEW} requests, and {len(last.failed())} failed",
+        "v2 gets calls again, and none fails",
+    )
