@@ -24,6 +24,8 @@ RESOURCE = re.compile(r'(?=^  - "@type": )', re.MULTILINE)
 ORDER = ("clusters.yaml", "listeners.yaml", "-filter.yaml", "-routes.yaml", "lesson-filter.yaml")
 # What Envoy counts when it has read one of the files.
 UPDATES = r"(cds|lds|rds\..+|http_filter\..+)\.update_"
+# What probes, Prometheus, and those who check tokens ask for.
+NOT_OF_PEOPLE = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json")
 
 LESSON = """\
 # Each answer of the ingress names the lesson that is on. `make lesson-reset` puts the former file back.
@@ -161,6 +163,6 @@ def with_resource(text: str, resource: str) -> str:
 
 
 def count_requests(metrics: str, method: str) -> int:
-    """Return how many requests of a method a service has answered, from the text of its metrics."""
+    """Return how many requests of people a service has answered, by their method, from the text of its metrics."""
     counted = re.findall(rf'^http_requests_total{{method="{method}",route="(.*?)",.*?}} (\S+)$', metrics, re.MULTILINE)
-    return sum(int(float(count)) for route, count in counted if route not in ("/healthz", "/readyz", "/metrics"))
+    return sum(int(float(count)) for route, count in counted if route not in NOT_OF_PEOPLE)

@@ -39,7 +39,7 @@ class Place(Protocol):
     def requests_served(self, service: str, version: str, method: str = "GET") -> int:
         """Return how many requests of a method the processes of a version have answered, by their own metrics.
 
-        Those for health and metrics are not counted.
+        Those for health, metrics and the keys of tokens are not counted.
         """
 
     def proxy_counter(self, service: str, version: str | None, name: str) -> int:
