@@ -12,14 +12,14 @@ ABOUT = About(
     "Too many attempts, and how long to wait. The rest of the page works as ever.",
     think="The ingress runs as three pods, each with this limit. How many logins a minute get through?",
     places=("laptop", "istio"),
-    elsewhere="on Knative the ingress belongs to the whole cluster, and a lesson changes only this application.",
+    elsewhere="On Knative the ingress belongs to the whole cluster, and a lesson changes only this application.",
 )
 
 LOGIN = "/api/login/account"
 LIMIT, OTHERS = 5, 50
 
 
-def check(check: Check) -> None:
+def run(check: Check) -> None:
     guest = check.guest()
     # A name of its own for each run: user counts the attempts for one name, too, and refuses the eleventh.
     account = {"userName": f"stranger-{secrets.token_hex(4)}", "password": "a-wrong-password"}

@@ -15,14 +15,14 @@ ABOUT = About(
     "instead of the page you get a 401. Delete the cookie, and you are a guest.",
     think="Somebody steals a good token. What does the check at the door do about it?",
     places=("laptop", "istio"),
-    elsewhere="a sidecar that wants the keys of user does not wait until Knative has woken user up.",
+    elsewhere="A sidecar that wants the keys of user does not wait until Knative has woken user up.",
 )
 
 COOKIE, NAME = "jwtToken", "lesson-alice"
 REQUESTS = 50
 
 
-def check(check: Check) -> None:
+def run(check: Check) -> None:
     alice, guest = check.person(NAME), check.guest()
     own = [json.loads(answer.body).get("name") for answer in alice.get(PROFILE, REQUESTS).all].count(NAME)
     check.that(own == REQUESTS, f"{own} of {REQUESTS} requests with the token of {NAME} got this name", "all")
