@@ -80,6 +80,10 @@ class Person:
             if client.post("/user/register", json=account).status_code != 201:
                 client.post("/api/login/account", json=account).raise_for_status()
 
+    def cookie(self, name: str) -> str:
+        """Return the value of a cookie that this person got."""
+        return self._client.cookies[name]
+
     def get(self, path: str, times: int = 1, *, at_once: int = 1, headers: dict[str, str] | None = None) -> Answers:
         """Send so many GET requests, so many of them at a time."""
         return self.send("GET", path, times, at_once=at_once, headers=headers)

@@ -12,9 +12,8 @@ from typing import Any
 
 import httpx
 
-from deploy.lessons.laptop import count_requests
 from deploy.lessons.lesson import Lesson, PlaceName
-from deploy.lessons.place import UnsuitableError
+from deploy.lessons.place import UnsuitableError, count_requests
 from deploy.lessons.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]

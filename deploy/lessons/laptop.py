@@ -14,7 +14,7 @@ from string import Template
 import httpx
 
 from deploy.lessons.lesson import Lesson, PlaceName
-from deploy.lessons.place import UnsuitableError
+from deploy.lessons.place import UnsuitableError, count_requests
 from deploy.lessons.waiting import wait_until
 from deploy.local import here, proxy
 
@@ -165,9 +165,3 @@ def with_resource(text: str, resource: str) -> str:
     else:
         resources.append(resource)
     return head + "\n\n".join(other.rstrip("\n") for other in resources) + "\n"
-
-
-def count_requests(metrics: str, method: str) -> int:
-    """Return how many requests of a method a service has answered, from the text of its metrics."""
-    counted = re.findall(rf'^http_requests_total{{method="{method}",route="(.*?)",.*?}} (\S+)$', metrics, re.MULTILINE)
-    return sum(int(float(count)) for route, count in counted if route not in ("/healthz", "/readyz", "/metrics"))

@@ -1,5 +1,6 @@
 """Where lessons run: what the laptop and a cluster have in common."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -7,6 +8,9 @@ from typing import Protocol
 import httpx
 
 from deploy.lessons.lesson import Lesson, PlaceName
+
+# What probes, Prometheus, and those who check tokens ask for.
+NOT_OF_PEOPLE = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json")
 
 
 class UnsuitableError(Exception):
@@ -39,7 +43,7 @@ class Place(Protocol):
     def requests_served(self, service: str, version: str, method: str = "GET") -> int:
         """Return how many requests of a method the processes of a version have answered, by their own metrics.
 
-        Those for health and metrics are not counted.
+        Those for health, metrics and the keys of tokens are not counted.
         """
 
     def proxy_counter(self, service: str, version: str | None, name: str) -> int:
@@ -47,3 +51,9 @@ class Place(Protocol):
 
         version: the one whose pods are called, None where the service has no versions of its own in the mesh.
         """
+
+
+def count_requests(metrics: str, method: str) -> int:
+    """Return how many requests of people a service has answered, by their method, from the text of its metrics."""
+    counted = re.findall(rf'^http_requests_total{{method="{method}",route="(.*?)",.*?}} (\S+)$', metrics, re.MULTILINE)
+    return sum(int(float(count)) for route, count in counted if route not in NOT_OF_PEOPLE)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, Response, Route, expect
 
+from deploy.lessons import lesson as lessons
 from services.todolist.settings import Settings
 from tests.browser.conftest import Faults, Visit
 from tests.browser.screen import expect_settled, hold, open_list, requests_of
@@ -254,6 +255,63 @@ def test_failed_calls_are_counted_where_they_failed(guest: Page, faults: Faults)
     expect(edge(guest, "user-v2")).to_have_attribute("data-failed", "1")
     expect(edge(guest, "user-v1")).to_have_attribute("data-failed", "0")
     expect(guest.get_by_test_id("calls").locator("li.failed")).to_have_count(2)
+
+
+def with_lesson(name: str | None, *, served_by: str | None = "todolist/v1@gateway-0") -> Callable[[Route], None]:
+    """Return a handler that lets the answer through, and has it name a lesson."""
+
+    def handle(route: Route) -> None:
+        answer = route.fetch()
+        named = {"x-lesson": name, "x-served-by": served_by}
+        headers = {key: value for key, value in answer.headers.items() if key not in named}
+        route.fulfill(response=answer, headers=headers | {key: value for key, value in named.items() if value})
+
+    return handle
+
+
+def test_the_panel_names_the_lesson_that_is_on(guest: Page) -> None:
+    lesson = guest.get_by_test_id("lesson")
+
+    def reload_with(handler: Callable[[Route], None]) -> None:
+        guest.unroute_all()
+        guest.route(PROFILE, handler)
+        reload_profile(guest)
+
+    open_list(guest)
+    expect(lesson).to_be_empty()
+    reload_with(with_lesson("03-mirror"))
+    expect(lesson).to_have_role("status")
+    expect(lesson).to_contain_text("Lesson 3: MirrorOnly v1 is seen here")
+    # It is read out once, and not with each answer; what a proxy answers by itself says nothing.
+    guest.evaluate(
+        """() => {
+          window.changes = 0;
+          new MutationObserver(() => { changes += 1; })
+            .observe(document.querySelector('#lesson'), { childList: true, subtree: true, characterData: true });
+        }"""
+    )
+    reload_with(with_lesson("03-mirror"))
+    reload_with(with_lesson(None, served_by=None))
+    expect_counts(guest, todolist=4)
+    assert guest.evaluate("changes") == 0
+
+    guest.get_by_test_id("lang-switch").get_by_label("中文").check()
+    expect(lesson).to_contain_text("第 3 课：流量镜像这里只看得到 v1")
+    guest.get_by_test_id("lang-switch").get_by_label("English").check()
+    reload_with(with_lesson("42-<b>new</b>"))
+    expect(lesson).to_have_text("42-<b>new</b>")
+    reload_with(with_lesson("on"))
+    expect(lesson).to_have_text("on")
+    reload_with(with_lesson(None))
+    expect(lesson).to_be_empty()
+
+
+def test_the_page_knows_each_lesson_by_its_title(guest: Page) -> None:
+    open_list(guest)
+    texts = guest.evaluate("import('/locales/en.js').then((texts) => texts.default)")
+    for lesson in lessons.every():
+        assert texts.get(f"lesson.{lesson.name}") == lesson.about.title
+        assert f"lesson.{lesson.name}.look" in texts
 
 
 def start_traffic(page: Page, rate: int) -> None:

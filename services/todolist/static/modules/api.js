@@ -24,6 +24,7 @@ const TIMEOUT_MS = 65_000;
  * @property {number} ms as this page measured it
  * @property {ReturnType<typeof parseServedBy>} servedBy
  * @property {import('./timing.js').Upstream[]} upstreams
+ * @property {string} lesson the lesson that is on, such as "03-mirror"; empty if the answer names none
  * @property {boolean} failed
  */
 
@@ -144,6 +145,7 @@ function report(method, path, started, response) {
     ms: performance.now() - started,
     servedBy: parseServedBy(response?.headers.get('x-served-by')),
     upstreams: parseServerTiming(response?.headers.get('server-timing') ?? null, status),
+    lesson: response?.headers.get('x-lesson') ?? '',
     failed: status === 0 || status >= 500,
   };
   for (const listener of listeners) listener(call);

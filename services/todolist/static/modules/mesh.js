@@ -1,6 +1,6 @@
 import { onCall } from './api.js';
 import { byId, el, icon } from './dom.js';
-import { formatMs, formatNumber, formatPercent, onLanguageChange, t } from './i18n.js';
+import { formatMs, formatNumber, formatPercent, hasText, onLanguageChange, t } from './i18n.js';
 import { kindOf, MeshPicture } from './mesh-picture.js';
 import { median, MeshStats } from './mesh-stats.js';
 import { toast } from './messages.js';
@@ -11,6 +11,7 @@ const STORED = 'todolist.mesh.1';
 const stats = new MeshStats();
 let picture;
 let waiting = false;
+let lesson = '';
 
 /** Sets up the panel: it shows each call from now on. */
 export function setUpMesh() {
@@ -23,11 +24,14 @@ export function setUpMesh() {
   });
   onCall((call) => {
     const hops = stats.add(call);
+    // An answer that a proxy gave by itself may not name the lesson that is on.
+    if (call.lesson || call.servedBy) showLesson(call.lesson);
     drawSoon();
     // A new version gets its edge with the next drawing.
     requestAnimationFrame(() => picture.pulse(call, hops));
   });
   onLanguageChange(draw);
+  onLanguageChange(drawLesson);
   document.addEventListener('visibilitychange', () => { if (!document.hidden) draw(); });
   addEventListener('pagehide', store);
   drawStored();
@@ -64,6 +68,20 @@ function draw() {
   drawText();
   drawSplit();
   drawLog();
+}
+
+/** Shows a lesson if another one was on: a screen reader reads it out once. */
+function showLesson(name) {
+  if (name === lesson) return;
+  lesson = name;
+  drawLesson();
+}
+
+function drawLesson() {
+  const box = byId('lesson');
+  const [title, look] = [`lesson.${lesson}`, `lesson.${lesson}.look`];
+  if (!hasText(look)) return box.replaceChildren(...(lesson ? [el('b', {}, lesson)] : []));
+  box.replaceChildren(el('b', {}, t('lesson.on', { number: Number.parseInt(lesson, 10), title: t(title) })), el('p', {}, t(look)));
 }
 
 function drawText() {

@@ -1,0 +1,39 @@
+"""Lesson 9, Rate limit: of six logins the ingress lets five pass, and all other requests."""
+
+import secrets
+
+from deploy.lessons.check import LIST, PROFILE, Check
+from deploy.lessons.lesson import About
+
+ABOUT = About(
+    title="Rate limit",
+    learn="let only so many requests of a kind come in a minute",
+    look="Log in on the page, with any name and a wrong password: at the latest the sixth time it says "
+    "Too many attempts, and how long to wait. The rest of the page works as ever.",
+    think="The ingress runs as three pods, each with this limit. How many logins a minute get through?",
+    places=("laptop", "istio"),
+    elsewhere="On Knative the ingress belongs to the whole cluster, and a lesson changes only this application.",
+)
+
+LOGIN = "/api/login/account"
+LIMIT, OTHERS = 5, 50
+
+
+def run(check: Check) -> None:
+    guest = check.guest()
+    # A name of its own for each run: user counts the attempts for one name, too, and refuses the eleventh.
+    account = {"userName": f"stranger-{secrets.token_hex(4)}", "password": "a-wrong-password"}
+    first = guest.send("POST", LOGIN, LIMIT, json=account).with_status(401)
+    (sixth,) = guest.send("POST", LOGIN, json=account).all
+    others = guest.get(PROFILE, OTHERS).all + guest.get(LIST, OTHERS).all
+    check.that(len(first) == LIMIT, f"{len(first)} of {LIMIT} logins reached user, which refused the password", "all")
+    wait = sixth.headers.get("retry-after")
+    check.that(
+        sixth.status == 429 and wait,
+        f"the sixth login was answered with {sixth.status}, and Retry-After is {wait or 'not there'}",
+        "429, and a number of seconds",
+    )
+    by = sixth.headers.get("x-served-by")
+    check.that(not by, f"the sixth was answered by {by or 'the proxy alone'}", "the proxy alone")
+    well = sum(answer.status == 200 for answer in others)
+    check.that(well == len(others), f"{well} of {len(others)} other requests were answered right after it", "all")
