@@ -5,9 +5,10 @@ from deploy.lessons.lesson import About
 
 ABOUT = About(
     title="Zero trust",
-    learn="what a pod reaches that does not belong to the application, and what stops it",
-    look="In Kiali, choose Security under Display: a lock on each edge is mutual TLS.",
-    think="The pod without a sidecar reached nothing even while the policies were open. What stopped it?",
+    learn="what a stray pod reaches in the cluster, and what stops it",
+    look="In Kiali (`make kiali`), choose Security under Display: a lock on an edge means that this call is encrypted, "
+    "and that both ends have proved who they are.",
+    think="Even while everything was allowed, no pod without a sidecar reached a database. What stopped it?",
     places=("istio", "knative"),
     elsewhere="On a laptop all processes are yours, and no pod has an identity.",
 )
