@@ -43,7 +43,7 @@ def show_list() -> int:
     for lesson in lessons.every():
         places = ", ".join(PLACES[name] for name in lesson.about.places)
         mark = "*" if lesson.name == current else " "
-        print(f"{mark} {lesson.number:>2}  {lesson.about.title:<20} {lesson.about.learn} ({places})")
+        print(f"{mark} {lesson.number:>2}  {lesson.about.title:<22} {lesson.about.learn} ({places})")
     print()
     print(f"{place.description}: {on(current)}" if place else "Nothing runs yet: `make run` starts it on this machine")
     return 0

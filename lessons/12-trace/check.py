@@ -10,9 +10,10 @@ from deploy.lessons.lesson import About
 ABOUT = About(
     title="One request, one trace",
     learn="follow one request through all services and proxies, with the time of each hop",
-    look="In the panel Request path each call has the time that todolist waited for it. In a cluster, open Jaeger "
-    "(kubectl port-forward --namespace=istio-system service/tracing 16686:80) and search for the trace above.",
-    think="Why must the application pass the trace headers on, when the proxies see each request anyway?",
+    look="The panel Request path says beside each call how long todolist waited for it. In a cluster, Jaeger draws the "
+    "trace: kubectl port-forward --namespace=istio-system service/tracing 16686:80, then open "
+    "http://localhost:16686/jaeger/trace/ with the trace from above behind it.",
+    think="The proxies see each request anyway. Why must the application pass the trace headers on?",
     places=("laptop", "istio", "knative"),
 )
 

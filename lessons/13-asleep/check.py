@@ -8,9 +8,9 @@ from deploy.lessons.lesson import About
 
 ABOUT = About(
     title="Asleep and awake",
-    learn="services that have no pod until somebody calls, and what the first call pays",
-    look="Wait two minutes and reload the page: the panel Request path marks the calls that woke somebody with a "
-    "snowflake, and says how long each took.",
+    learn="services that have no pod until somebody calls, and how long the first call waits",
+    look="Leave the page alone for three minutes, with Gentle traffic off, and reload it: the panel Request path marks "
+    "each call that woke a service up with a snowflake, and says how long it took.",
     think="user and rule are both asleep. Why does the page wait for one cold start and not for two?",
     places=("knative",),
     elsewhere="Only Knative takes the last pod of a service away.",
@@ -23,7 +23,6 @@ PEOPLE = 50
 def run(check: Check) -> None:
     cluster = check.cluster
     sleep(check)
-    check.that(True, "user and rule have no pod", "")
     (profile,) = check.guest().get(PROFILE).all
     check.that(profile.status == 200, f"The first profile took {profile.seconds:.1f} s", "an answer")
     for pod in cluster.pods("app=user"):
@@ -46,7 +45,7 @@ def sleep(check: Check) -> None:
 
 
 def parts(pod: Any) -> list[tuple[str, float]]:
-    """Return what a pod did before it was ready, with the seconds that each part took, as Kubernetes noted them."""
+    """Return what happened before a pod was ready, and how many seconds after its creation, as Kubernetes noted it."""
     began = time_of(pod["metadata"]["creationTimestamp"])
     ready = {item["type"]: time_of(item["lastTransitionTime"]) for item in pod["status"]["conditions"]}
     marks = [("it was given to a node", ready.get("PodScheduled", began))]

@@ -9,9 +9,9 @@ ABOUT = About(
     title="Scale by demand",
     learn="pods that follow the number of requests, up and down",
     look="kubectl get pods --namespace=todolist --selector=app=rule --watch shows pods come and go. "
-    "The panel Request path counts the pods that answered.",
-    think="Knative counts requests at a time, a HorizontalPodAutoscaler the CPU. Which of the two notices a service "
-    "that waits for a slow database?",
+    "The panel Request path says how many pods of rule have answered this page.",
+    think="Knative counts requests at a time, Kubernetes' own autoscaler measures the CPU. All of rule's requests wait "
+    "for a slow database: which of the two notices?",
     places=("istio", "knative"),
     elsewhere="On a laptop each service is one process.",
 )
