@@ -69,7 +69,10 @@ def start(wanted: str) -> int:
     is_right = passes(place, lesson)
     print(f"\nLook: {lesson.about.look}")
     print(f"\nThink: {lesson.about.think}\n       The answer is at the end of lessons/{lesson.name}/README.md")
-    print("\nThe lesson stays on: `make lesson-reset` puts everything back.")
+    if place.current():
+        print("\nThe lesson stays on: `make lesson-reset` puts everything back.")
+    else:
+        print("\nThe lesson is over, and everything is as it was before.")
     return 0 if is_right else 1
 
 

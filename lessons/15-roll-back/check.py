@@ -6,7 +6,7 @@ from deploy.lessons.lesson import About
 ABOUT = About(
     title="Roll back",
     learn="what a bad release can do, and how it is taken back",
-    look="In Kiali the bad release is a node of its own, red while it answers wrongly.",
+    look="The panel Request path counts the calls to user that failed, while the second release was on.",
     think="The second release was ready, and yet it was wrong. What would have noticed it before a person did?",
     places=("istio", "knative"),
     elsewhere="On a laptop nothing starts a second release of a version.",
