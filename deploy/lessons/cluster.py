@@ -151,9 +151,10 @@ class Cluster:
         path = lesson.change(self.name, step)
         if not path.exists():
             return ""
-        # As in the sets, images have plain names. The lesson takes those that are deployed.
+        # As in the sets, images have plain names, and addresses the namespace todolist. The lesson takes what is deployed.
         image = re.compile(r"(?<=image: )(todolist|user|rule)$", re.MULTILINE)
         text = image.sub(self._image, path.read_text(encoding="utf-8"))
+        text = text.replace(".todolist.svc", f".{self.namespace}.svc")
         # A knative.yaml has only some fields of a Knative Service: applied on the server's side it leaves the others.
         manner = ("--server-side", "--field-manager=lesson", "--force-conflicts") if self.name == "knative" else ()
         return self.kubectl(command, "--filename=-", *manner, stdin=text, accept=accept)
