@@ -151,7 +151,7 @@ class Cluster:
         path = lesson.change(self.name, step)
         if not path.exists():
             return ""
-        # As in the sets, images have plain names, and addresses the namespace todolist. The lesson takes what is deployed.
+        # As in the sets, images have plain names, and addresses the namespace todolist: take what is deployed.
         image = re.compile(r"(?<=image: )(todolist|user|rule)$", re.MULTILINE)
         text = image.sub(self._image, path.read_text(encoding="utf-8"))
         text = text.replace(".todolist.svc", f".{self.namespace}.svc")
