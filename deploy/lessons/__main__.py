@@ -25,6 +25,10 @@ def main(command: str, wanted: str = "") -> int:
     except UnsuitableError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        # A reset is left to people: they may want to look at what the lesson has changed so far.
+        print("\nStopped. `make lesson-reset` puts everything back; so does the next lesson.", file=sys.stderr)
+        return 130
 
 
 def find_place() -> Place:
@@ -62,8 +66,10 @@ def start(wanted: str) -> int:
     if current := place.current():
         print(f"Lesson {current} was on, and is reset first.\n")
     place.reset()
-    print("What changes:\n")
-    print(place.difference(lesson) or "(nothing: this lesson looks at what is there)")
+    if difference := place.difference(lesson):
+        print(f"What changes, from {lesson.change(place.name).relative_to(lessons.FOLDER.parent)}:\n\n{difference}")
+    else:
+        print("What changes: nothing, this lesson looks at what is there.\n")
     place.apply(lesson)
     print("It is in force. Checking it:\n")
     is_right = passes(place, lesson)

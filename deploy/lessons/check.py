@@ -138,7 +138,7 @@ class Check:
 
     def step(self, name: str, what: str) -> None:
         """Make the change of a later step, which is in the files whose names end with it. what: a line to print."""
-        print(f"  then   {what}")
+        print(f"  then   {what} ({self._lesson.change(self.place.name, name).name})")
         if self._with_change:
             self.place.apply(self._lesson, name)
 

@@ -7,7 +7,7 @@ ABOUT = About(
     title="Mirror",
     learn="try a new version with real requests, while nobody sees its answers",
     look="Reload the page: the badge says v1, each time, and the panel Request path counts calls to v1 alone. "
-    "In Kiali, v2 gets as many requests as v1.",
+    "In a cluster, Kiali shows that v2 gets as many requests as v1.",
     think="Why are only reads copied, and not registrations?",
     places=("laptop", "istio"),
     elsewhere="Knative's routes cannot copy requests.",

@@ -5,7 +5,7 @@ from deploy.lessons.lesson import About
 
 ABOUT = About(
     title="Zero trust",
-    learn="what a stray pod reaches in the cluster, and what stops it",
+    learn="see what a stray pod reaches in the cluster, and what stops it",
     look="In Kiali (`make kiali`), choose Security under Display: a lock on an edge means that this call is encrypted, "
     "and that both ends have proved who they are.",
     think="Even while everything was allowed, no pod without a sidecar reached a database. What stopped it?",

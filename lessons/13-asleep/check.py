@@ -8,7 +8,7 @@ from deploy.lessons.lesson import About
 
 ABOUT = About(
     title="Asleep and awake",
-    learn="services that have no pod until somebody calls, and how long the first call waits",
+    learn="let services have no pod until somebody calls, and see how long the first call waits",
     look="Leave the page alone for three minutes, with Gentle traffic off, and reload it: the panel Request path marks "
     "each call that woke a service up with a snowflake, and says how long it took.",
     think="user and rule are both asleep. Why does the page wait for one cold start and not for two?",

@@ -7,7 +7,7 @@ from deploy.lessons.lesson import About
 
 ABOUT = About(
     title="Scale by demand",
-    learn="pods that follow the number of requests, up and down",
+    learn="let pods follow the number of requests, up and down",
     look="kubectl get pods --namespace=todolist --selector=app=rule --watch shows pods come and go. "
     "The panel Request path says how many pods of rule have answered this page.",
     think="Knative counts requests at a time, Kubernetes' own autoscaler measures the CPU. All of rule's requests wait "

@@ -5,7 +5,7 @@ from deploy.lessons.lesson import About
 
 ABOUT = About(
     title="Roll back",
-    learn="what a bad release can do, and how it is taken back",
+    learn="keep a bad version from people, or take it back in one step",
     look="The panel Request path counts the calls to user that failed, while the second release was on.",
     think="The second release was ready, and yet it was wrong. What would have noticed it before a person did?",
     places=("istio", "knative"),

@@ -80,11 +80,18 @@ def test_a_lesson_begins_where_the_former_one_is_over(mesh: Mesh) -> None:
 def test_an_interrupted_lesson_leaves_nothing_broken(mesh: Mesh) -> None:
     before = configuration(mesh)
     running = subprocess.Popen(
-        [sys.executable, "-m", "deploy.lessons", "start", "1"], cwd=mesh.directory, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "deploy.lessons", "start", "1"],
+        cwd=mesh.directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     wait_until(lambda: running.stdout.readline().startswith("It is in force"), "the check begins", 30)
     running.send_signal(signal.SIGINT)
-    assert running.wait(20) != 0
+    said = running.communicate(timeout=20)[1]
+    assert running.returncode != 0
+    assert "`make lesson-reset`" in said
+    assert "Traceback" not in said
     assert set(mesh.versions(20)) <= {"v1", "v2"}
     command.reset()
     assert configuration(mesh) == before
