@@ -143,7 +143,8 @@ def test_a_third_version_gets_an_edge_of_its_own(guest: Page) -> None:
 
 
 def test_a_cold_start_is_marked(guest: Page) -> None:
-    cold, warm = 'user;dur=1240;desc="user/v1@user-v1-deployment-new"', 'user;dur=4.0;desc="user/v2@user-v2-deployment-warm"'
+    cold = 'user;dur=1240;desc="user/v1@user-v1-deployment-new"'
+    warm = 'user;dur=4.0;desc="user/v2@user-v2-deployment-warm"'
     # New and quick is warm; slow and known is only slow.
     guest.route(PROFILE, with_timing(warm, cold, cold, warm.replace("4.0", "900")))
     open_list(guest)
@@ -303,7 +304,7 @@ def test_the_panel_names_the_lesson_that_is_on(guest: Page) -> None:
     assert guest.evaluate("changes") == 0
 
     guest.get_by_test_id("lang-switch").get_by_label("中文").check()
-    expect(lesson).to_contain_text("第 3 课：流量镜像这里只看得到 v1")
+    expect(lesson).to_contain_text("第 3 课：镜像这里只看得到 v1")
     guest.get_by_test_id("lang-switch").get_by_label("English").check()
     reload_with(with_lesson("42-<b>new</b>"))
     expect(lesson).to_have_text("42-<b>new</b>")
