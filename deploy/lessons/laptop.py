@@ -19,7 +19,8 @@ from deploy.lessons.waiting import wait_until
 from deploy.local import here, proxy
 
 FOLDER = Path("data/envoy")
-RESOURCE = re.compile(r'(?=^  - "@type": )', re.MULTILINE)
+# Where a resource begins, with the comment above it: after an empty line, or as the first.
+RESOURCE = re.compile(r'(?:(?<=\n\n)|(?<=^resources:\n))(?=(?:  #.*\n)*  - "@type": )', re.MULTILINE)
 # In this order no route ever leads to a cluster that is not there; to put things back, the other way round.
 ORDER = ("clusters.yaml", "listeners.yaml", "-filter.yaml", "-routes.yaml", "lesson-filter.yaml")
 

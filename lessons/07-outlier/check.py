@@ -6,8 +6,8 @@ from deploy.lessons.lesson import About
 ABOUT = About(
     title="Outlier",
     learn="take a process that fails out of the traffic, and let it back in",
-    look="Switch on Gentle traffic in the panel Request path, and start the lesson once more: a few calls fail, then "
-    "only v1 answers and no call fails, then both answer again.",
+    look="Switch on Gentle traffic in the panel Request path, and start the lesson once more: for a few seconds "
+    "only v1 answers, then both do. The check meets the failures, so you may see none.",
     think="Both versions begin to fail at the same time. What happens to the two?",
     places=("laptop", "istio"),
     elsewhere="A Knative Service has no setting for it.",

@@ -143,7 +143,8 @@ def test_a_third_version_gets_an_edge_of_its_own(guest: Page) -> None:
 
 
 def test_a_cold_start_is_marked(guest: Page) -> None:
-    cold, warm = 'user;dur=1240;desc="user/v1@user-v1-new"', 'user;dur=4.0;desc="user/v2@user-v2-warm"'
+    cold = 'user;dur=1240;desc="user/v1@user-v1-deployment-new"'
+    warm = 'user;dur=4.0;desc="user/v2@user-v2-deployment-warm"'
     # New and quick is warm; slow and known is only slow.
     guest.route(PROFILE, with_timing(warm, cold, cold, warm.replace("4.0", "900")))
     open_list(guest)
@@ -164,6 +165,13 @@ def test_a_cold_start_is_marked(guest: Page) -> None:
     expect(mark).to_have_count(0)
 
 
+def test_only_a_knative_pod_can_have_slept(guest: Page) -> None:
+    guest.route(PROFILE, with_timing('user;dur=3005;desc="user/v1@127.0.0.1:3012"'))
+    open_list(guest)
+    expect_counts(guest, user_v1=1)
+    expect(guest.get_by_test_id("cold-user-v1")).to_have_count(0)
+
+
 def test_reset_starts_counting_again(guest: Page) -> None:
     open_list(guest)
     expect_counts(guest, todolist=2, rule=1)
@@ -178,7 +186,7 @@ def test_reset_starts_counting_again(guest: Page) -> None:
 
 
 def test_a_reload_keeps_what_was_counted(guest: Page) -> None:
-    v1, v2 = 'user;dur=900;desc="user/v1@user-v1-0"', 'user;dur=8.4;desc="user/v2@user-v2-0"'
+    v1, v2 = 'user;dur=900;desc="user/v1@user-v1-deployment-0"', 'user;dur=8.4;desc="user/v2@user-v2-0"'
     guest.route(PROFILE, with_timing(v1, v1, v2, v1))
     guest.route(LIST, with_timing('rule;dur=2.5;desc="rule/v1@rule-0"'))
     open_list(guest)
@@ -296,7 +304,7 @@ def test_the_panel_names_the_lesson_that_is_on(guest: Page) -> None:
     assert guest.evaluate("changes") == 0
 
     guest.get_by_test_id("lang-switch").get_by_label("中文").check()
-    expect(lesson).to_contain_text("第 3 课：流量镜像这里只看得到 v1")
+    expect(lesson).to_contain_text("第 3 课：镜像这里只看得到 v1")
     guest.get_by_test_id("lang-switch").get_by_label("English").check()
     reload_with(with_lesson("42-<b>new</b>"))
     expect(lesson).to_have_text("42-<b>new</b>")

@@ -165,7 +165,7 @@ export default {
   'lesson.06-retries': 'Retries',
   'lesson.06-retries.look': 'Half of the calls to v2 fail, and still a name comes up: a call that takes longer was repeated.',
   'lesson.07-outlier': 'Outlier',
-  'lesson.07-outlier.look': 'Reload the profile a few times: the version that fails gets no more calls, and nobody notices.',
+  'lesson.07-outlier.look': 'Send traffic, and start the lesson once more: v2 gets no calls for a few seconds, then both answer again.',
   'lesson.08-circuit-breaker': 'Circuit breaker',
   'lesson.08-circuit-breaker.look': 'When many ask at once, some calls to rule are refused at once, and the others are quick.',
   'lesson.09-rate-limit': 'Rate limit',

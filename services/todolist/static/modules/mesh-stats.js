@@ -1,5 +1,7 @@
 const REMEMBERED = 60;
 const COLD_MS = 250;
+/** In the name of each pod on Knative. Nowhere else can a service have slept: a slow call is only slow there. */
+const KNATIVE_POD = '-deployment-';
 const CALLS_KEPT = 20;
 const INSTANCES_KEPT = 100;
 
@@ -87,7 +89,7 @@ export class MeshStats {
       this.lost.set(service, (this.lost.get(service) ?? 0) + 1);
       return { leaf: null, service, failed: true, cold: false };
     }
-    const cold = Boolean(instance) && ms >= COLD_MS && !this.#seen.has(`${service}@${instance}`);
+    const cold = Boolean(instance?.includes(KNATIVE_POD)) && ms >= COLD_MS && !this.#seen.has(`${service}@${instance}`);
     if (instance) this.#seen.add(`${service}@${instance}`);
     if (cold) leaf.cold = { count: leaf.cold.count + 1, ms };
     this.#count(leaf, ms, instance, failed);
