@@ -1,5 +1,6 @@
 """A person follows a lesson: in a terminal, and in the page."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,16 @@ from tests.browser.screen import dialog, open_list
 from tests.local_mesh import Mesh, make
 
 
-@pytest.mark.timeout(180)
-def test_a_person_follows_the_lesson_of_the_canary(tmp_path: Path, visit: Visit) -> None:
+@pytest.fixture
+def mesh(tmp_path: Path) -> Iterator[Mesh]:
     mesh = Mesh(tmp_path).wait_ready()
-    told = make(tmp_path, "lesson", "N=canary")
+    yield mesh
+    mesh.interrupt()
+
+
+@pytest.mark.timeout(180)
+def test_a_person_follows_the_lesson_of_the_canary(mesh: Mesh, visit: Visit) -> None:
+    told = make(mesh.directory, "lesson", "N=canary")
     assert told.returncode == 0, told.stdout + told.stderr
     page = open_list(visit(base_url=mesh.url))
     lesson, version = page.get_by_test_id("lesson"), page.get_by_test_id("profile-variant")
@@ -28,8 +35,7 @@ def test_a_person_follows_the_lesson_of_the_canary(tmp_path: Path, visit: Visit)
     expect(page.get_by_test_id("profile-name")).to_have_text("lesson-alice")
     expect(version).to_have_text("v2")
 
-    make(tmp_path, "lesson-reset")
+    make(mesh.directory, "lesson-reset")
     page.reload()
     expect(page.get_by_test_id("profile-name")).to_have_text("lesson-alice")
     expect(lesson).to_be_empty()
-    mesh.interrupt()
