@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from deploy.lessons.lesson import Lesson, PlaceName
 from deploy.lessons.place import UnsuitableError, count_requests
@@ -28,6 +29,10 @@ KINDS = (
 )
 # The parts of a set that lessons may replace, by the API groups of their kinds.
 GROUPS = ("networking.istio.io/", "security.istio.io/", "gateway.networking.k8s.io/")
+# Lines of a diff that only the server writes.
+OF_THE_SERVER = re.compile(
+    r'^diff |last-applied|^. +\{"apiVersion|^. +(creationTimestamp|generation|resourceVersion|uid):'
+)
 # So many answers in a row that name the lesson show that each pod of todolist, and so the mesh, knows it.
 IN_A_ROW = 20
 
@@ -99,7 +104,7 @@ class Cluster:
         command = ["kubectl", f"--namespace={self.namespace}", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, input=stdin)  # noqa: S603
         if done.returncode not in accept:
-            raise UnsuitableError(f"{' '.join(command)}: {done.stderr.strip()}")
+            raise UnsuitableError(f"{' '.join(command)}: {done.stderr.strip().splitlines()[-1]}")
         return done.stdout
 
     def current(self) -> str | None:
@@ -108,7 +113,8 @@ class Cluster:
 
     def difference(self, lesson: Lesson) -> str:
         # kubectl diff exits with 1 when there is a difference.
-        return self._with_files("diff", lesson, "", accept=(0, 1))
+        lines = self._with_files("diff", lesson, "", accept=(0, 1)).splitlines(keepends=True)
+        return "".join(re.sub(r"/tmp/\S+/(\S+)\t.*", r"\1", line) for line in lines if not OF_THE_SERVER.search(line))
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
         if self.name == "knative" and not self.has("configmap", BEFORE):
@@ -233,10 +239,8 @@ class Cluster:
                 self.kubectl("delete", "namespace", namespace, "--wait=false")
 
     def _set(self) -> list[Any]:
-        """Return the objects of the set, as JSON, in this namespace."""
-        folder = ROOT / "deploy" / self.name
-        text = self.kubectl("apply", f"--kustomize={folder}", "--namespace=", "--dry-run=client", "--output=json")
-        objects: list[Any] = json.loads(text)["items"]
+        """Return the objects of the set, in this namespace."""
+        objects = list(yaml.safe_load_all(self.kubectl("kustomize", str(ROOT / "deploy" / self.name))))
         for item in objects:
             item["metadata"]["namespace"] = self.namespace
         return objects
