@@ -114,7 +114,7 @@ class Cluster:
     def difference(self, lesson: Lesson) -> str:
         # kubectl diff exits with 1 when there is a difference.
         lines = self._with_files("diff", lesson, "", accept=(0, 1)).splitlines(keepends=True)
-        return "".join(re.sub(r"/tmp/\S+/(\S+)\t.*", r"\1", line) for line in lines if not OF_THE_SERVER.search(line))
+        return "".join(re.sub(r"/\S+/(\S+)\t.*", r"\1", line) for line in lines if not OF_THE_SERVER.search(line))
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
         if self.name == "knative" and not self.has("configmap", BEFORE):
