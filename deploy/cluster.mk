@@ -10,10 +10,8 @@ export TARGET ?= istio
 # Where to deploy it: several people can share a cluster, each with a namespace of their own.
 export NAMESPACE ?= todolist
 
-# What `make install-*` installs.
-export ISTIO_VERSION ?= 1.31.4
-export GATEWAY_API_VERSION ?= v1.6.3
-export KNATIVE_VERSION ?= 1.23.0
+# What `make install-*` installs, and the Kubernetes that it needs.
+include deploy/versions.mk
 
 # build, push: for which machines, such as linux/amd64,linux/arm64. Unset: for this one.
 export PLATFORMS
@@ -47,7 +45,7 @@ lint-deploy: ## Check the Dockerfiles and all manifests with checkov
 
 ##@ A cluster
 
-.PHONY: cluster install-istio install-knative install-kiali
+.PHONY: cluster install-istio install-knative install-kiali versions
 cluster: ## Make a kind cluster with a local registry, if you have none
 	@deploy/scripts/cluster.sh
 
@@ -59,6 +57,11 @@ install-knative: ## Install Knative Serving with net-istio into the cluster
 
 install-kiali: ## Install Kiali with Prometheus, Grafana and Jaeger
 	@deploy/scripts/install.sh kiali
+
+versions: ## Show the versions of what is installed, or write others into deploy/versions.mk: make versions KNATIVE_VERSION=X.Y.Z
+	@for name in $$(sed -n 's/^export \([A-Z_]*\).*/\1/p' deploy/versions.mk); do \
+		sed -i.before "s/^\(export $$name ?= \).*/\1$${!name}/" deploy/versions.mk && rm deploy/versions.mk.before; done
+	@sed -n 's/^export \([A-Z_]*\) ?=/\1/p' deploy/versions.mk
 
 ##@ The application in the cluster
 

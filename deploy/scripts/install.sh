@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs istio, knative or kiali into the cluster that kubectl points at, from the projects' own
-# release files in the versions that cluster.mk pins. Running it again is safe.
+# release files in the versions of versions.mk. Running it again is safe.
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
