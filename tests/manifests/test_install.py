@@ -1,4 +1,4 @@
-"""What `make install-*`, `uninstall-*` and `cluster-delete` look at before they change a cluster, and what they then do."""
+"""What `make install-*`, `uninstall-*` and `cluster-delete` look at before they change a cluster, and what they do."""
 
 import os
 import shutil
