@@ -12,7 +12,7 @@ FILE = "deploy/versions.mk"
 VERSIONS = dict(re.findall(r"^export (\w+) \?= v?(\S+)$", (ROOT / FILE).read_text(), re.MULTILINE))
 OURS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 # A name and a version after it, whichever it is.
-NAMED = re.compile(r"(?:Istio|Knative|Knative Serving|Kubernetes|Gateway API)(?:</?\w+>)? v?\d+\.\d+")
+NAMED = re.compile(r"(?:Istio|Knative|Knative Serving|Kubernetes|Gateway API)(?:</?\w+>)? v?\d+\.\d\d")
 
 
 def texts() -> dict[str, str]:
