@@ -15,13 +15,23 @@ istio() {
   # On the server's side: these definitions are too large for the annotation that apply keeps.
   kubectl apply --server-side --filename="$gateway_api"
   say "installing Istio $ISTIO_VERSION"
-  "$istioctl" install --skip-confirmation --filename="$root/deploy/install/istio.yaml"
+  # An ingress that is there already stays: it is Knative's, or somebody else's.
+  install_istio "$(kubectl get deployment/istio-ingressgateway --namespace=istio-system --ignore-not-found --output=name)"
+}
+
+# install_istio GATEWAY: with the ingress that Knative uses, unless it is empty.
+install_istio() {
+  "$istioctl" install --skip-confirmation --filename="$root/deploy/install/istio.yaml" \
+    ${1:+--filename="$root/deploy/install/knative.yaml"}
 }
 
 knative() {
   need_istio
-  kubectl get deployment/istio-ingressgateway --namespace=istio-system --output=name >/dev/null 2>&1 ||
-    die "Knative needs istio-ingressgateway in istio-system: \`make install-istio\` installs it"
+  if ! kubectl get deployment/istio-ingressgateway --namespace=istio-system --output=name >/dev/null 2>&1; then
+    download_istio
+    say "adding istio-ingressgateway, the ingress that Knative uses"
+    install_istio istio-ingressgateway
+  fi
   say "installing Knative Serving $KNATIVE_VERSION"
   kubectl apply --filename="$serving/serving-crds.yaml"
   kubectl wait --for=condition=Established --timeout=60s crd --selector=knative.dev/crd-install=true

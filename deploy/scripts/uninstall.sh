@@ -28,6 +28,17 @@ knative() {
   kubectl delete --ignore-not-found --timeout=300s --filename="$net_istio"
   kubectl delete --ignore-not-found --timeout=300s --filename="$serving/serving-core.yaml"
   kubectl delete --ignore-not-found --timeout=300s --filename="$serving/serving-crds.yaml"
+  if ! has_kind gateways.networking.istio.io; then
+    return
+  fi
+  # Knative's ingress, unless Gateways of Istio's own kind are left that may use it.
+  users=$(namespaces_of gateways.networking.istio.io)
+  if [ -n "$users" ]; then
+    say "istio-ingressgateway stays, because Gateways may use it in: $users"
+  else
+    kubectl delete deployments,services,serviceaccounts,roles,rolebindings --namespace=istio-system \
+      --selector=operator.istio.io/component=IngressGateways
+  fi
 }
 
 istio() {

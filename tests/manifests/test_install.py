@@ -23,10 +23,11 @@ case "$*" in
   "get crd "*) case $KINDS in *istio*) ;; *) false ;; esac ;;
   "get services.serving.knative.dev,"*) echo "$KNATIVE_SERVICES" | tr ' ' '\n' ;;
   "get pods "*) echo "$SIDECARS" | tr ' ' '\n' ;;
+  "get gateways.networking.istio.io"*) echo "$ISTIO_GATEWAYS" ;;
   "get gateways"*) echo "$GATEWAYS" ;;
   "get deployments,"*) echo "$MORE" ;;
   "get persistentvolumeclaims"*) echo "$VOLUMES_THERE" ;;
-  "get deployment/istio-ingressgateway"*) ;;
+  "get deployment/istio-ingressgateway"*) [ "$INGRESS" ] && echo "$INGRESS" ;;
   "api-resources"*) echo httproutes.gateway.networking.k8s.io ;;
   "get --all-namespaces"*) echo "$ROUTES" ;;
   "get "*) ;;
@@ -73,7 +74,15 @@ class Cluster:
             "KNATIVE_SERVICES": "",
             "SIDECARS": "",
         }
-        state |= {"GATEWAYS": "", "MORE": "", "ROUTES": "", "VOLUMES_THERE": "", **cluster}
+        state |= {
+            "GATEWAYS": "",
+            "MORE": "",
+            "ROUTES": "",
+            "VOLUMES_THERE": "",
+            "INGRESS": "",
+            "ISTIO_GATEWAYS": "",
+            **cluster,
+        }
         env = {**os.environ, **VERSIONS, **state, "CALLS": str(calls)}
         env["PATH"] = f"{self.directory}/bin{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
@@ -190,6 +199,20 @@ def test_knative_is_deleted_by_the_files_that_installed_it(cluster: Cluster) -> 
     said, removed = cluster.run("uninstall", "knative")
     assert said == ""
     assert files(installed, "apply") == files(removed, "delete") != set()
+
+
+def test_the_ingress_of_knative_comes_and_goes_with_it(cluster: Cluster) -> None:
+    def told(script: str, part: str, **state: str) -> str:
+        said, did = cluster.run(script, part, **state)
+        assert said == ""
+        return "\n".join(did)
+
+    for state, given in (({}, False), ({"INGRESS": "deployment.apps/istio-ingressgateway"}, True)):
+        assert ("install/knative.yaml" in told("install", "istio", **state)) is given
+        # Istio is not touched where it has the ingress.
+        assert ("istioctl install" in told("install", "knative", **state)) is not given
+    assert "operator.istio.io/component=IngressGateways" in told("uninstall", "knative")
+    assert "IngressGateways" not in told("uninstall", "knative", ISTIO_GATEWAYS="shop")
 
 
 def test_a_cluster_with_data_is_deleted_only_by_somebody_who_says_so(cluster: Cluster) -> None:
