@@ -18,6 +18,7 @@ KUBECTL = r"""#!/bin/sh
 case "$*" in
   "get --raw /version"*) echo "{\"gitVersion\": \"v$KUBERNETES\"}" ;;
   "get deployments --namespace=istio-system --selector=app=istiod"*) echo "docker.io/istio/pilot:$ISTIOD" ;;
+  "get --raw /api/v1/namespaces/istio-system/services/prometheus"*) echo "$PROMETHEUS" ;;
   "get crd services.serving.knative.dev"*) case $KINDS in *knative*) ;; *) false ;; esac ;;
   "get crd "*gateway.networking.k8s.io*) case $KINDS in *gateway-api*) ;; *) false ;; esac ;;
   "get crd "*) case $KINDS in *istio*) ;; *) false ;; esac ;;
@@ -64,7 +65,7 @@ class Cluster:
             program.chmod(0o755)
 
     def run(self, script: str, action: str, **cluster: str) -> tuple[str, list[str]]:
-        """Return what the script said when it failed, or nothing, and what it did."""
+        """Return what the script said when it failed, or nothing, and what it did. Its output is in `self.output`."""
         calls = self.directory / "calls"
         calls.write_text("")
         state = {
@@ -89,6 +90,7 @@ class Cluster:
             [f"deploy/scripts/{script}.sh", action], cwd=self.directory, env=env, capture_output=True, text=True,
             check=False, stdin=subprocess.DEVNULL, timeout=60,
         )  # fmt: skip
+        self.output = done.stdout
         return done.stderr if done.returncode else "", calls.read_text().splitlines()
 
 
@@ -213,6 +215,21 @@ def test_the_ingress_of_knative_comes_and_goes_with_it(cluster: Cluster) -> None
         assert ("istioctl install" in told("install", "knative", **state)) is not given
     assert "operator.istio.io/component=IngressGateways" in told("uninstall", "knative")
     assert "IngressGateways" not in told("uninstall", "knative", ISTIO_GATEWAYS="shop")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ('{"status":"success","data":{"resultType":"vector","result":[]}}', "`make traffic`"),
+        ('{"status":"success","data":{"result":[{"metric":{},"value":[1,"9"]}]}}', "Prometheus has seen requests"),
+        ("", "Prometheus does not answer"),
+    ],
+)
+def test_kiali_is_never_empty_without_a_word(answer: str, said: str, cluster: Cluster) -> None:
+    failed, did = cluster.run("kiali", "", PROMETHEUS=answer)
+    assert failed == ""
+    assert said in cluster.output
+    assert did == ["kubectl port-forward service/kiali 20001:20001 --namespace=istio-system"]
 
 
 def test_a_cluster_with_data_is_deleted_only_by_somebody_who_says_so(cluster: Cluster) -> None:
