@@ -19,18 +19,17 @@ kiali() {
 }
 
 knative() {
-  local users
-  if has_kind services.serving.knative.dev; then
-    users=$(namespaces_of services.serving.knative.dev,configurations.serving.knative.dev,routes.serving.knative.dev)
-    [ -z "$users" ] || die "Knative stays, because there are Knative Services in: $users (\`make undeploy NAMESPACE=\` removes ours)"
+  if ! has_kind services.serving.knative.dev; then
+    echo "There is no Knative in this cluster: nothing to remove."
+    exit
   fi
+  local users
+  users=$(namespaces_of services.serving.knative.dev,configurations.serving.knative.dev,routes.serving.knative.dev)
+  [ -z "$users" ] || die "Knative stays, because there are Knative Services in: $users (\`make undeploy NAMESPACE=\` removes ours)"
   # With the namespace knative-serving its configuration goes, and the policies of applications that are gone.
   kubectl delete --ignore-not-found --timeout=300s --filename="$net_istio"
   kubectl delete --ignore-not-found --timeout=300s --filename="$serving/serving-core.yaml"
   kubectl delete --ignore-not-found --timeout=300s --filename="$serving/serving-crds.yaml"
-  if ! has_kind gateways.networking.istio.io; then
-    return
-  fi
   # Knative's ingress, unless Gateways of Istio's own kind are left that may use it.
   users=$(namespaces_of gateways.networking.istio.io)
   if [ -n "$users" ]; then

@@ -201,6 +201,8 @@ def test_knative_is_deleted_by_the_files_that_installed_it(cluster: Cluster) -> 
     said, removed = cluster.run("uninstall", "knative")
     assert said == ""
     assert files(installed, "apply") == files(removed, "delete") != set()
+    # Where it is not, its kinds are unknown.
+    assert cluster.run("uninstall", "knative", KINDS="istio") == ("", [])
 
 
 def test_the_ingress_of_knative_comes_and_goes_with_it(cluster: Cluster) -> None:
