@@ -59,7 +59,7 @@ bench: .venv/dev.done ## Measure the services beside a bare uvicorn for 4 minute
 	@$(VENV)/python -m tests.bench
 
 .PHONY: lint
-lint: .venv/dev.done ## Check style, types, dependencies, imports, shell scripts and Dockerfiles
+lint: .venv/dev.done ## Check style, types, dependencies, imports, shell scripts, Dockerfiles and workflows
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
@@ -67,6 +67,9 @@ lint: .venv/dev.done ## Check style, types, dependencies, imports, shell scripts
 	@$(VENV)/lint-imports --no-cache --no-logo
 	@git ls-files '*.sh' .ci/run | xargs $(VENV)/shellcheck
 	@git ls-files '*Dockerfile' | xargs -r $(VENV)/hadolint
+	@$(VENV)/zizmor --offline --quiet --persona=pedantic .github
+	@if command -v actionlint >/dev/null; then PATH="$(VENV):$$PATH" actionlint; else \
+		echo "actionlint is missing, so nobody checked the expressions in .github: https://github.com/rhysd/actionlint has it"; fi
 
 .PHONY: format
 format: .venv/dev.done ## Format the Python files
@@ -95,4 +98,4 @@ audit: .venv/dev.done ## Look for known vulnerabilities in everything that is pi
 .PHONY: help
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

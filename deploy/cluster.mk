@@ -10,10 +10,8 @@ export TARGET ?= istio
 # Where to deploy it: several people can share a cluster, each with a namespace of their own.
 export NAMESPACE ?= todolist
 
-# What `make install-*` installs.
-export ISTIO_VERSION ?= 1.31.4
-export GATEWAY_API_VERSION ?= v1.6.3
-export KNATIVE_VERSION ?= 1.23.0
+# What `make install-*` installs, and the Kubernetes that it needs.
+include deploy/versions.mk
 
 # build, push: for which machines, such as linux/amd64,linux/arm64. Unset: for this one.
 export PLATFORMS
@@ -25,8 +23,10 @@ export NETWORK_POLICIES
 export REQUEST_AUTHENTICATION
 # deploy: how many seconds each of its waits takes, at most; on Istio there is one, on Knative more. Unset: 300.
 export TIMEOUT
-# undeploy: keep or delete the databases' volumes. Unset: it asks.
+# undeploy, cluster-delete: keep or delete the databases' volumes. Unset: it asks.
 export VOLUMES
+# install-kiali: which add-ons. Unset: prometheus kiali grafana jaeger.
+export ADDONS
 # run, url: the port on this machine. Unset: 3001.
 export PORT
 
@@ -47,18 +47,36 @@ lint-deploy: ## Check the Dockerfiles and all manifests with checkov
 
 ##@ A cluster
 
-.PHONY: cluster install-istio install-knative install-kiali
+.PHONY: cluster cluster-delete versions
 cluster: ## Make a kind cluster with a local registry, if you have none
-	@deploy/scripts/cluster.sh
+	@deploy/scripts/cluster.sh create
 
+cluster-delete: ## Delete that cluster and its registry; asks before data goes
+	@deploy/scripts/cluster.sh delete
+
+.PHONY: install-istio install-knative install-kiali uninstall-istio uninstall-knative uninstall-kiali
 install-istio: ## Install Istio and the Gateway API into the cluster
 	@deploy/scripts/install.sh istio
 
 install-knative: ## Install Knative Serving with net-istio into the cluster
 	@deploy/scripts/install.sh knative
 
-install-kiali: ## Install Kiali with Prometheus, Grafana and Jaeger
+install-kiali: ## Install Kiali with Prometheus, Grafana and Jaeger (ADDONS="prometheus kiali" is the smallest)
 	@deploy/scripts/install.sh kiali
+
+uninstall-istio: ## Remove it, when nothing uses it any more
+	@deploy/scripts/uninstall.sh istio
+
+uninstall-knative: ## Remove it, when there is no Knative Service any more
+	@deploy/scripts/uninstall.sh knative
+
+uninstall-kiali: ## Remove Kiali and all that was installed with it
+	@deploy/scripts/uninstall.sh kiali
+
+versions: ## Show the versions of what is installed, or write others into deploy/versions.mk: make versions KNATIVE_VERSION=X.Y.Z
+	@for name in $$(sed -n 's/^export \([A-Z_]*\).*/\1/p' deploy/versions.mk); do \
+		sed -i.before "s/^\(export $$name ?= \).*/\1$${!name}/" deploy/versions.mk && rm deploy/versions.mk.before; done
+	@sed -n 's/^export \([A-Z_]*\) ?=/\1/p' deploy/versions.mk
 
 ##@ The application in the cluster
 

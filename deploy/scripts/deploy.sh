@@ -51,6 +51,7 @@ deploy_knative() {
 check() {
   need_command python3 "https://www.python.org/downloads/ has it"
   need_cluster
+  need_kubernetes
   need_istio
   case $namespace in
     default | kube-* | istio-system | knative-serving) die "NAMESPACE=$namespace is the cluster's own: choose another" ;;

@@ -1,51 +1,37 @@
 #!/usr/bin/env bash
-# Installs istio, knative or kiali into the cluster that kubectl points at, from the projects' own
-# release files in the versions that cluster.mk pins. Running it again is safe.
-# shellcheck source=deploy/scripts/lib.sh
-. "$(dirname "$0")/lib.sh"
-
-istio_release=$build/istio-$ISTIO_VERSION
-
-# The official archive holds istioctl and the add-ons' manifests.
-download_istio() {
-  [ -x "$istio_release/bin/istioctl" ] && return
-  need_command curl "your system's package manager has it"
-  local os arch archive url
-  case $(uname -s) in
-    Darwin) os=osx ;;
-    *) os=linux ;;
-  esac
-  case $(uname -m) in
-    arm64 | aarch64) arch=arm64 ;;
-    *) arch=amd64 ;;
-  esac
-  archive=istio-$ISTIO_VERSION-$os-$arch.tar.gz
-  url=https://github.com/istio/istio/releases/download/$ISTIO_VERSION/$archive
-  say "downloading Istio $ISTIO_VERSION"
-  mkdir -p "$build"
-  curl --fail --silent --show-error --location --output "$build/$archive" "$url"
-  curl --fail --silent --show-error --location --output "$build/$archive.sha256" "$url.sha256"
-  (cd "$build" && { sha256sum --check --status "$archive.sha256" 2>/dev/null || shasum -a 256 --check "$archive.sha256"; }) ||
-    die "the download of $archive does not match its checksum: try again"
-  tar -xzf "$build/$archive" -C "$build"
-  rm "$build/$archive" "$build/$archive.sha256"
-}
+# Installs istio, knative or kiali into the cluster that kubectl points at, from the projects' own release files.
+# Running it again is safe.
+# shellcheck source=deploy/scripts/releases.sh
+. "$(dirname "$0")/releases.sh"
 
 istio() {
+  local version
+  version=$(istio_version)
+  if [ -n "$version" ] && older "$ISTIO_VERSION" "$version"; then
+    die "this cluster has Istio $version, which is newer than $ISTIO_VERSION: it stays; ISTIO_VERSION=$version would keep it"
+  fi
   download_istio
   say "installing the Gateway API $GATEWAY_API_VERSION"
   # On the server's side: these definitions are too large for the annotation that apply keeps.
-  kubectl apply --server-side --filename="https://github.com/kubernetes-sigs/gateway-api/releases/download/$GATEWAY_API_VERSION/standard-install.yaml"
+  kubectl apply --server-side --filename="$gateway_api"
   say "installing Istio $ISTIO_VERSION"
-  "$istio_release/bin/istioctl" install --skip-confirmation --filename="$root/deploy/install/istio.yaml"
+  # An ingress that is there already stays: it is Knative's, or somebody else's.
+  install_istio "$(kubectl get deployment/istio-ingressgateway --namespace=istio-system --ignore-not-found --output=name)"
+}
+
+# install_istio GATEWAY: with the ingress that Knative uses, unless it is empty.
+install_istio() {
+  "$istioctl" install --skip-confirmation --filename="$root/deploy/install/istio.yaml" \
+    ${1:+--filename="$root/deploy/install/knative.yaml"}
 }
 
 knative() {
   need_istio
-  kubectl get deployment/istio-ingressgateway --namespace=istio-system --output=name >/dev/null 2>&1 ||
-    die "Knative needs istio-ingressgateway in istio-system: \`make install-istio\` installs it"
-  local serving=https://github.com/knative/serving/releases/download/knative-v$KNATIVE_VERSION
-  local net_istio=https://github.com/knative-extensions/net-istio/releases/download/knative-v$KNATIVE_VERSION
+  if ! kubectl get deployment/istio-ingressgateway --namespace=istio-system --output=name >/dev/null 2>&1; then
+    download_istio
+    say "adding istio-ingressgateway, the ingress that Knative uses"
+    install_istio istio-ingressgateway
+  fi
   say "installing Knative Serving $KNATIVE_VERSION"
   kubectl apply --filename="$serving/serving-crds.yaml"
   kubectl wait --for=condition=Established --timeout=60s crd --selector=knative.dev/crd-install=true
@@ -53,7 +39,7 @@ knative() {
   kubectl create namespace knative-serving --dry-run=client --output=yaml | kubectl apply --filename=-
   kubectl label namespace knative-serving istio-injection=enabled --overwrite
   kubectl apply --filename="$serving/serving-core.yaml"
-  kubectl apply --filename="$net_istio/net-istio.yaml"
+  kubectl apply --filename="$net_istio"
   kubectl wait --for=condition=Available --timeout=300s deployment --all --namespace=knative-serving
   # Knative looks up every image's digest, which it cannot for images that only the nodes have or
   # for a registry that only the nodes reach under this name.
@@ -69,14 +55,25 @@ knative() {
     --patch="{\"data\":{\"$address.sslip.io\":\"\"}}"
 }
 
+# ADDONS names some of them, for a small machine.
 kiali() {
   need_istio
+  local addon files=() wanted=" ${ADDONS:-prometheus kiali grafana jaeger} "
+  for addon in $wanted; do
+    case $addon in
+      prometheus | grafana | jaeger) files+=("--filename=$addons/$addon.yaml") ;;
+      kiali) ;;
+      *) die "ADDONS knows prometheus, kiali, grafana and jaeger, and not $addon" ;;
+    esac
+  done
+  [[ $wanted == *" prometheus "* && $wanted == *" kiali "* ]] || die "ADDONS needs prometheus and kiali: the graph is made of both"
   download_istio
-  local addons=$istio_release/samples/addons
-  say "installing Prometheus, Grafana, Jaeger and Kiali"
-  kubectl apply --filename="$addons/prometheus.yaml" --filename="$addons/grafana.yaml" --filename="$addons/jaeger.yaml"
+  say "installing$wanted"
+  kubectl apply "${files[@]}"
   # The release's Kiali has tracing off; Jaeger is where Kiali looks for it by default.
-  awk '/^ *tracing:/ { tracing = 1 } tracing && /enabled: false/ { sub(/false/, "true"); tracing = 0 } { print }' \
+  local tracing=false
+  [[ $wanted != *" jaeger "* ]] || tracing=true
+  awk -v to="$tracing" '/^ *tracing:/ { tracing = 1 } tracing && /enabled: false/ { sub(/false/, to); tracing = 0 } { print }' \
     "$addons/kiali.yaml" | kubectl apply --filename=-
   # Kiali reads its configuration at start only.
   kubectl rollout restart deployment/kiali --namespace=istio-system
@@ -84,5 +81,6 @@ kiali() {
 }
 
 need_cluster
+need_kubernetes
 "$1"
 say "$1 is installed"

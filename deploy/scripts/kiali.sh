@@ -1,11 +1,23 @@
 #!/usr/bin/env bash
-# Forwards Kiali's dashboard until Ctrl-C.
+# Forwards Kiali's dashboard until Ctrl-C, and says first whether there is anything to see.
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 need_cluster
 kubectl get deployment/kiali --namespace=istio-system --output=name >/dev/null 2>&1 ||
   die "Kiali is missing in this cluster: \`make install-kiali\` installs it"
+
+# The graph is made of this metric: sum(increase(istio_requests_total{destination_workload_namespace="NAMESPACE"}[5m])) > 0.5
+query="sum%28increase%28istio_requests_total%7Bdestination_workload_namespace%3D%22$namespace%22%7D%5B5m%5D%29%29%3E0.5"
+answer=$(kubectl get --raw "/api/v1/namespaces/istio-system/services/prometheus:9090/proxy/api/v1/query?query=$query" 2>/dev/null || true)
+case $answer in
+  *'"result":[]'*)
+    echo "The graph is empty: Prometheus has seen no request in namespace $namespace for 5 minutes."
+    echo "In another terminal: \`make traffic\`. After half a minute the graph has all edges."
+    ;;
+  *'"result":['*) echo "Prometheus has seen requests in namespace $namespace in the last 5 minutes." ;;
+  *) echo "Prometheus does not answer, so the graph will be empty: \`make install-kiali\` installs both." ;;
+esac
 echo "http://localhost:20001/kiali/console/graph/namespaces?namespaces=$namespace&graphType=versionedApp&duration=300"
-echo "An edge shows after two or more requests in the chosen time: \`make traffic\` sends them. Ctrl-C ends this."
+echo "Ctrl-C ends this."
 exec kubectl port-forward service/kiali 20001:20001 --namespace=istio-system

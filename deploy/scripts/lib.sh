@@ -16,6 +16,16 @@ say() {
   echo "==> $*"
 }
 
+# confirm QUESTION: whether data may go. VOLUMES=keep or delete answers it; without a terminal there is nobody to ask, and
+# keeping is the answer that can be taken back.
+confirm() {
+  local answer=${VOLUMES:-}
+  if [ -z "$answer" ] && [ -t 0 ]; then
+    read -rp "$1 [y/N] " answer
+  fi
+  [[ $answer == [yY]* || $answer == delete ]]
+}
+
 need_command() {
   command -v "$1" >/dev/null || die "$1 is missing: $2"
 }
@@ -24,6 +34,33 @@ need_cluster() {
   need_command kubectl "https://kubernetes.io/docs/tasks/tools/ tells how to install it"
   kubectl get --raw /version --request-timeout=10s >/dev/null 2>&1 ||
     die "no cluster answers kubectl: \`make cluster\` makes one with kind, or point kubectl at yours"
+}
+
+# older A B: whether version A, such as v1.34.2, is of an earlier minor version than B.
+older() {
+  local a b
+  IFS=. read -ra a <<<"${1#v}"
+  IFS=. read -ra b <<<"${2#v}"
+  ((a[0] * 1000 + ${a[1]%%[!0-9]*} < b[0] * 1000 + ${b[1]%%[!0-9]*}))
+}
+
+# Stops at a cluster that is too old for what versions.mk names.
+need_kubernetes() {
+  local version
+  version=$(kubectl get --raw /version | sed -n 's/.*"gitVersion": *"v\([0-9]*\.[0-9]*\).*/\1/p')
+  [ -n "$version" ] || return 0
+  if older "$version" "$KUBERNETES_OLDEST"; then
+    die "this cluster runs Kubernetes $version, and $KUBERNETES_OLDEST is the oldest that works: update it, or \`make cluster\`"
+  elif older "$KUBERNETES_NEWEST" "$version"; then
+    echo "This cluster runs Kubernetes $version; the newest that was tried is $KUBERNETES_NEWEST." >&2
+  fi
+}
+
+# The version of istiod, by its image; nothing where there is none, or an image without a version.
+istio_version() {
+  kubectl get deployments --namespace=istio-system --selector=app=istiod \
+    --output=jsonpath='{.items[*].spec.template.spec.containers[0].image}' |
+    sed -n 's/^[^ ]*:\([0-9]*\.[0-9]*\.[0-9]*\).*/\1/p'
 }
 
 has_kind() {
@@ -35,6 +72,11 @@ need_istio() {
     die "Istio is missing in this cluster: \`make install-istio\` installs it"
   has_kind gateways.gateway.networking.k8s.io ||
     die "the Gateway API is missing in this cluster: \`make install-istio\` installs it"
+  local version
+  version=$(istio_version)
+  if [ -n "$version" ] && older "$version" "$ISTIO_VERSION"; then
+    die "this cluster has Istio $version, which is older than $ISTIO_VERSION: \`make install-istio\` updates it"
+  fi
 }
 
 need_knative() {

@@ -11,14 +11,9 @@ exists "namespace/$namespace" || {
 is_ours ||
   die "namespace $namespace is not one that \`make deploy\` made: it stays"
 
-volumes=${VOLUMES:-}
-if [ -z "$volumes" ]; then
-  # Without a terminal there is nobody to ask, and keeping is the answer that can be taken back.
-  volumes=keep
-  if [ -t 0 ]; then
-    read -rp "Delete the databases too, with all accounts and todo items? [y/N] " answer
-    [[ $answer == [yY]* ]] && volumes=delete
-  fi
+volumes=keep
+if confirm "Delete the databases too, with all accounts and todo items?"; then
+  volumes=delete
 fi
 
 if has_kind services.serving.knative.dev; then

@@ -206,6 +206,8 @@ def test_a_service_without_its_database_says_so_and_recovers(tmp_path: Path) -> 
         assert service.client.get("/readyz").status_code == 503
         answer = service.client.get("/api/rule")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        # So that no Envoy repeats what is meant: tests/ingress.
+        assert answer.headers["x-envoy-ratelimited"] == "true"
         assert "y@" not in answer.text + service.log.read_text()
         assert service.client.post("/api/rule", json={"name": "x"}).status_code == 503
         assert service.stop() == 0

@@ -1,5 +1,6 @@
 """What the ingress does for the services behind it: an Envoy as `make run` starts it, before a scripted gateway."""
 
+import json
 import socket
 import threading
 import time
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from deploy.local import proxy
-from tests.support import Envoy, running_envoy, wait_until
+from tests.support import ROOT, Envoy, running_envoy, wait_until
 
 # What clusters.yaml allows the gateway to have under way, and to have waiting, of lists.
 UNDER_WAY, WAITING = 64, 512
@@ -23,7 +25,11 @@ POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n"
 
 
 class Gateway(ThreadingHTTPServer):
-    """Answers 200, but for /busy (503), /dead (closes the connection) and /api/rule (answers when it is told to)."""
+    """Answers 200, but for some paths.
+
+    /busy: 503, as the services do; /gone: 503, as a sidecar whose process has died; /dead: closes the connection;
+    /api/rule: answers when it is told to.
+    """
 
     request_queue_size = 128
     daemon_threads = True
@@ -53,9 +59,10 @@ class Answering(BaseHTTPRequestHandler):
             return
         if self.path == "/api/rule":
             self.server.told.wait(30)
-        self.send_response(503 if self.path == "/busy" else 200)
+        self.send_response(503 if self.path in ("/busy", "/gone") else 200)
         if self.path == "/busy":
             self.send_header("retry-after", "7")
+            self.send_header("x-envoy-ratelimited", "true")
         self.send_header("content-length", "2")
         self.end_headers()
         self.wfile.write(b"{}")
@@ -235,20 +242,60 @@ def test_what_never_arrives_is_408_and_what_is_idle_is_closed(gateway: Gateway, 
 # What is tried again
 
 
-@pytest.mark.parametrize("at", ["url", "user_url", "rule_url"])
-def test_a_read_is_tried_again_when_a_service_dies_and_a_write_is_not(envoy: Envoy, gateway: Gateway, at: str) -> None:
-    for method, times in (("GET", 3), ("HEAD", 3), ("POST", 1), ("PUT", 1), ("DELETE", 1)):
+# In a cluster it is told by headers: those of deploy/istio/ingress.yaml, beside Istio's default for all methods.
+ON_ISTIO = {"retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes", "num_retries": 2}
+
+
+@pytest.fixture(scope="module")
+def as_on_istio(shared: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Envoy]:
+    """An ingress with the routes that istiod makes of the HTTPRoute."""
+    documents = yaml.safe_load_all((ROOT / "deploy/istio/ingress.yaml").read_text())
+    (http_route,) = [document for document in documents if document["kind"] == "HTTPRoute"]
+    routes = []
+    for rule in http_route["spec"]["rules"]:
+        modifiers = [found["requestHeaderModifier"]["set"] for found in rule.get("filters", [])]
+        for match in rule.get("matches", [{}]):
+            method = {"name": ":method", "string_match": {"exact": match.get("method")}}
+            routes.append({
+                "match": {"prefix": "/", **({"headers": [method]} if match else {})},
+                "route": {"cluster": "todolist", "timeout": "15s", "retry_policy": ON_ISTIO},
+                "request_headers_to_add": [
+                    {"header": {"key": header["name"], "value": header["value"]},
+                     "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+                    for headers in modifiers for header in headers
+                ],
+            })  # fmt: skip
+    template = (proxy.TEMPLATES / "ingress-routes.yaml").read_text()
+    shipped = template[template.index("        routes:\n") :]
+    instead = {shipped: f"        routes: {json.dumps(routes)}\n"}
+    with running_envoy(tmp_path_factory.mktemp("istio"), instead, TODOLIST_V1_PORT=shared.server_port) as envoy:
+        yield envoy
+
+
+@pytest.fixture(params=["ingress", "ingress on Istio", "user", "rule"])
+def address(request: pytest.FixtureRequest, envoy: Envoy) -> str:
+    """Each proxy in turn."""
+    if request.param == "ingress on Istio":
+        found: Envoy = request.getfixturevalue("as_on_istio")
+        return found.url
+    return {"ingress": envoy.url, "user": envoy.user_url, "rule": envoy.rule_url}[request.param]
+
+
+@pytest.mark.parametrize(("path", "times"), [("/dead", 3), ("/gone", 3), ("/busy", 1)])
+def test_a_read_is_tried_again_when_a_process_has_died_and_a_write_is_not(
+    address: str, path: str, times: int, gateway: Gateway
+) -> None:
+    for method, expected in (("GET", times), ("HEAD", times), ("POST", 1), ("PUT", 1), ("DELETE", 1)):
         gateway.seen.clear()
-        answer = httpx.request(method, f"{getattr(envoy, at)}/dead", trust_env=False)
+        answer = httpx.request(method, address + path, trust_env=False)
         assert answer.status_code == 503
-        assert gateway.seen == [(method, "/dead")] * times
-    assert at != "url" or is_problem(answer, 503)
+        assert gateway.seen == [(method, path)] * expected
 
 
-def test_a_503_of_the_gateway_is_an_answer(client: httpx.Client, gateway: Gateway) -> None:
+def test_a_503_of_the_gateway_is_an_answer(client: httpx.Client) -> None:
+    assert is_problem(client.get("/dead"), 503)
     answer = client.get("/busy")
     assert (answer.status_code, answer.text, answer.headers["retry-after"]) == (503, "{}", "7")
-    assert gateway.seen == [("GET", "/busy")]
     # However often: it is the only one, and so is never left out.
     assert [client.get("/busy").text for _ in range(10)] == ["{}"] * 10
     assert client.get("/").status_code == 200

@@ -106,8 +106,8 @@ def test_on_istio_reads_are_retried_and_writes_never(istio: list[Document]) -> N
         assert "match" not in write, name_of(route)
         assert write["retries"] == {"attempts": 0}, name_of(route)
         assert read["route"] == write["route"], name_of(route)
-        # A service's own answer is never repeated.
-        assert set(read["retries"]["retryOn"].split(",")) == {"connect-failure", "refused-stream", "reset"}
+        # A service's own 503 has a header that keeps it from being repeated: tests/ingress.
+        assert read["retries"]["retryOn"] == "connect-failure,refused-stream,reset,503"
         tries = (1 + read["retries"]["attempts"]) * seconds(read["retries"]["perTryTimeout"])
         assert tries <= seconds(read["timeout"]) < Settings.model_fields["upstream_timeout"].default
         assert seconds(write["timeout"]) == seconds(read["timeout"])
@@ -135,8 +135,33 @@ def test_the_laptop_tries_again_as_istio_does(service: str, istio: list[Document
         assert route["retry_policy"] == {
             "num_retries": read["retries"]["attempts"],
             "per_try_timeout": read["retries"]["perTryTimeout"],
-            "retry_on": read["retries"]["retryOn"],
+            **conditions(read["retries"]["retryOn"]),
         }
+
+
+def conditions(retry_on: str) -> dict[str, Any]:
+    """Return Istio's retryOn, which has statuses among the conditions, as Envoy has it."""
+    named = [condition for condition in retry_on.split(",") if not condition.isdigit()]
+    statuses = [int(condition) for condition in retry_on.split(",") if condition.isdigit()]
+    return {"retry_on": ",".join([*named, "retriable-status-codes"]), "retriable_status_codes": statuses}
+
+
+def test_the_ingress_tries_again_as_the_sidecars_do_and_the_laptop_does(istio: list[Document]) -> None:
+    read, other = named(istio, "HTTPRoute", "todolist")["spec"]["rules"]
+    assert {match["method"] for match in read["matches"]} == READS
+    (modifier,) = read["filters"]
+    told = {header["name"]: header["value"] for header in modifier["requestHeaderModifier"]["set"]}
+    assert set(other) == set(read) - {"matches", "filters"}
+    assert [other[field] for field in other] == [read[field] for field in other]
+    sidecar = named(istio, "VirtualService", "rule")["spec"]["http"][0]["retries"]
+    policy = {**conditions(sidecar["retryOn"]), "num_retries": sidecar["attempts"]}
+    assert told == {
+        "x-envoy-retry-on": policy["retry_on"],
+        "x-envoy-retriable-status-codes": ",".join(map(str, policy["retriable_status_codes"])),
+        "x-envoy-max-retries": str(policy["num_retries"]),
+    }
+    laptop = list(below(load(DEPLOY / "local/envoy/ingress-routes.yaml"), "retry_policy"))
+    assert laptop == [policy] * len(laptop) != []
 
 
 def destinations(route: Any) -> set[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.manifests.conftest import DEPLOY, Document, container, labels, of_kind, services
+from tests.manifests.test_versions import VERSIONS
 from tests.support import ROOT
 
 FIRST_STEP = ("base", "knative/security.yaml", "knative/user-v1.yaml")
@@ -94,6 +95,7 @@ def deploy_to_knative(directory: Path, **cluster: str) -> list[str]:
     kubectl.chmod(0o755)
     env = {
         **os.environ,
+        **VERSIONS,
         "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}",
         "CALLS": str(directory / "calls"),
         "REGISTRY": "dev.local",

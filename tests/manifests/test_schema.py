@@ -15,6 +15,7 @@ import pytest
 from services.todolist.session import COOKIE
 from services.user.settings import Settings
 from tests.manifests.conftest import DEPLOY, Document, container, kind, name_of, named, of_kind, render
+from tests.manifests.test_versions import VERSIONS
 
 CUSTOM = {
     "gateway.networking.k8s.io/v1",
@@ -44,7 +45,7 @@ def faults(document: Document) -> Iterator[str]:
     if kind(document) == "KService":
         document = as_deployment(document)
     try:
-        kubernetes_validate.validate(document, "1.36", strict=True)
+        kubernetes_validate.validate(document, VERSIONS["KUBERNETES_NEWEST"], strict=True)
     except kubernetes_validate.ValidationError as error:
         yield f"{'.'.join(map(str, error.path))}: {error.message}"
     except (kubernetes_validate.SchemaNotFoundError, kubernetes_validate.InvalidSchemaError):

@@ -190,4 +190,5 @@ def test_a_document_without_its_upstreams_is_their_problem(tmp_path: Path) -> No
         for status, answered in [(503, unavailable), *((502, answer(body)) for body in senseless)]:
             given = answered
             refused = service.client.get("/openapi.json")
+            assert ("x-envoy-ratelimited" in refused.headers) == (status == 503)
             assert (refused.status_code, refused.headers["content-type"]) == (status, "application/problem+json")

@@ -1,0 +1,40 @@
+# Where the projects' own release files are, in the versions of versions.mk. install.sh applies them, and uninstall.sh
+# deletes what is in them.
+# shellcheck shell=bash
+# shellcheck source=deploy/scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# shellcheck disable=SC2034 # the scripts use them
+{
+  gateway_api=https://github.com/kubernetes-sigs/gateway-api/releases/download/$GATEWAY_API_VERSION/standard-install.yaml
+  serving=https://github.com/knative/serving/releases/download/knative-v$KNATIVE_VERSION
+  net_istio=https://github.com/knative-extensions/net-istio/releases/download/knative-v$KNATIVE_VERSION/net-istio.yaml
+  istio_release=$build/istio-$ISTIO_VERSION
+  istioctl=$istio_release/bin/istioctl
+  addons=$istio_release/samples/addons
+}
+
+# The official archive holds istioctl and the add-ons' manifests.
+download_istio() {
+  [ -x "$istioctl" ] && return
+  need_command curl "your system's package manager has it"
+  local os arch archive url
+  case $(uname -s) in
+    Darwin) os=osx ;;
+    *) os=linux ;;
+  esac
+  case $(uname -m) in
+    arm64 | aarch64) arch=arm64 ;;
+    *) arch=amd64 ;;
+  esac
+  archive=istio-$ISTIO_VERSION-$os-$arch.tar.gz
+  url=https://github.com/istio/istio/releases/download/$ISTIO_VERSION/$archive
+  say "downloading Istio $ISTIO_VERSION"
+  mkdir -p "$build"
+  curl --fail --silent --show-error --location --output "$build/$archive" "$url"
+  curl --fail --silent --show-error --location --output "$build/$archive.sha256" "$url.sha256"
+  (cd "$build" && { sha256sum --check --status "$archive.sha256" 2>/dev/null || shasum -a 256 --check "$archive.sha256"; }) ||
+    die "the download of $archive does not match its checksum: try again"
+  tar -xzf "$build/$archive" -C "$build"
+  rm "$build/$archive" "$build/$archive.sha256"
+}

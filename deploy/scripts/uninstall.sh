@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Removes kiali, knative or istio, with all that their installation brought. It refuses while somebody uses them.
+# shellcheck source=deploy/scripts/releases.sh
+. "$(dirname "$0")/releases.sh"
+
+# namespaces_of KIND [SELECTOR]: where such objects are, each namespace once, in a line.
+namespaces_of() {
+  kubectl get "$1" --all-namespaces --ignore-not-found ${2:+--selector="$2"} \
+    --output=jsonpath='{range .items[*]}{.metadata.namespace}{"\n"}{end}' | sort -u | xargs
+}
+
+kiali() {
+  download_istio
+  local addon files=()
+  for addon in kiali grafana jaeger prometheus; do
+    files+=("--filename=$addons/$addon.yaml")
+  done
+  kubectl delete --ignore-not-found "${files[@]}"
+}
+
+knative() {
+  if ! has_kind services.serving.knative.dev; then
+    echo "There is no Knative in this cluster: nothing to remove."
+    exit
+  fi
+  local users
+  users=$(namespaces_of services.serving.knative.dev,configurations.serving.knative.dev,routes.serving.knative.dev)
+  [ -z "$users" ] || die "Knative stays, because there are Knative Services in: $users (\`make undeploy NAMESPACE=\` removes ours)"
+  # With the namespace knative-serving its configuration goes, and the policies of applications that are gone.
+  kubectl delete --ignore-not-found --timeout=300s --filename="$net_istio"
+  kubectl delete --ignore-not-found --timeout=300s --filename="$serving/serving-core.yaml"
+  kubectl delete --ignore-not-found --timeout=300s --filename="$serving/serving-crds.yaml"
+  # Knative's ingress, unless Gateways of Istio's own kind are left that may use it.
+  users=$(namespaces_of gateways.networking.istio.io)
+  if [ -n "$users" ]; then
+    say "istio-ingressgateway stays, because Gateways may use it in: $users"
+  else
+    kubectl delete deployments,services,serviceaccounts,roles,rolebindings --namespace=istio-system \
+      --selector=operator.istio.io/component=IngressGateways
+  fi
+}
+
+istio() {
+  local users
+  ! has_kind services.serving.knative.dev || die "Istio stays, because Knative needs it: \`make uninstall-knative\` first"
+  users=$(namespaces_of pods security.istio.io/tlsMode)
+  [ -z "$users" ] || die "Istio stays, because pods have its sidecar in: $users (\`make undeploy NAMESPACE=\` removes ours)"
+  if has_kind gateways.gateway.networking.k8s.io; then
+    users=$(kubectl get gateways.gateway.networking.k8s.io --all-namespaces --output=go-template='{{range .items}}
+      {{.spec.gatewayClassName}} {{.metadata.namespace}}/{{.metadata.name}}{{end}}' | awk '/^ *istio/ { print $2 }' | xargs)
+    [ -z "$users" ] || die "Istio stays, because it runs these Gateways: $users (\`make undeploy NAMESPACE=\` removes ours)"
+  fi
+  users=$(kubectl get deployments,statefulsets,daemonsets --namespace=istio-system --ignore-not-found \
+    --selector='!operator.istio.io/component' --output=name | xargs)
+  [ -z "$users" ] || die "Istio stays, because its namespace has more: $users (\`make uninstall-kiali\` removes Kiali and its like)"
+
+  download_istio
+  "$istioctl" uninstall --purge --skip-confirmation
+  kubectl delete namespace istio-system --ignore-not-found
+  # What istiod itself made: its certificate in each namespace, and the classes of its Gateways.
+  kubectl delete configmaps --all-namespaces --selector=istio.io/config=true
+  if has_kind gatewayclasses.gateway.networking.k8s.io; then
+    kubectl delete gatewayclasses.gateway.networking.k8s.io istio istio-remote istio-waypoint --ignore-not-found
+    users=$(kubectl get --all-namespaces --ignore-not-found --output=name \
+      "$(kubectl api-resources --api-group=gateway.networking.k8s.io --verbs=list --output=name | paste -sd, -)" | xargs)
+    if [ -n "$users" ]; then
+      say "the Gateway API stays, because others use it: $users"
+      return
+    fi
+  fi
+  kubectl delete --ignore-not-found --filename="$gateway_api"
+}
+
+need_cluster
+"$1"
+say "$1 is gone"
