@@ -28,7 +28,7 @@ CONFIDENCE = 0.999
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer through the ingress. seconds: until it was complete."""
+    """One answer through the ingress. status: 0 if none came; seconds: until it was complete."""
 
     status: int
     seconds: float
@@ -60,8 +60,8 @@ class Answers:
         return Answers([answer for answer in self.all if answer.status in statuses])
 
     def failed(self) -> "Answers":
-        """Return those with a status of 500 and more."""
-        return Answers([answer for answer in self.all if answer.status >= 500])
+        """Return those with a status of 500 and more, and those that did not come."""
+        return Answers([answer for answer in self.all if answer.status >= 500 or not answer.status])
 
     def seconds(self) -> float:
         """Return the median time until an answer was complete; 0 if there is none."""
@@ -102,7 +102,10 @@ class Person:
 
         def one(_: int) -> Answer:
             started = perf_counter()
-            answer = self._client.request(method, path, json=json, headers=headers)
+            try:
+                answer = self._client.request(method, path, json=json, headers=headers)
+            except httpx.TransportError:
+                return Answer(0, perf_counter() - started, httpx.Headers(), b"")
             return Answer(answer.status_code, perf_counter() - started, answer.headers, answer.content)
 
         if at_once == 1:
