@@ -13,11 +13,14 @@ import urllib.request
 SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
 TIMEOUT = 20
 PATHS = {"user": "/user/guest", "rule": "/api/rule"}
+# Each service has several pods, and one may know of a change before another.
+TRIES = 8
 
 
 def main(namespace: str) -> None:
     """Print the parts that answer."""
-    found = [name for name, path in PATHS.items() if answers(f"http://{name}.{namespace}.svc.cluster.local{path}")]
+    urls = {name: f"http://{name}.{namespace}.svc.cluster.local{path}" for name, path in PATHS.items()}
+    found = [name for name, url in urls.items() if any(answers(url) for _ in range(TRIES))]
     found += [
         name for name in ("user-database", "rule-database") if has_server(f"{name}.{namespace}.svc.cluster.local")
     ]
