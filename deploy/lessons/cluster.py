@@ -28,7 +28,7 @@ KINDS = (
     "authorizationpolicies.security.istio.io,requestauthentications.security.istio.io,deployments.apps,services,configmaps"
 )
 # The parts of a set that lessons may replace, by the API groups of their kinds.
-GROUPS = ("networking.istio.io/", "security.istio.io/", "gateway.networking.k8s.io/")
+GROUPS = ("networking.istio.io/", "security.istio.io/", "gateway.networking.k8s.io/", "autoscaling/")
 # Lines of a diff that only the server writes.
 OF_THE_SERVER = re.compile(
     r'^diff |last-applied|^. +\{"apiVersion|^. +(creationTimestamp|generation|resourceVersion|uid):'

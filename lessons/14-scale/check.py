@@ -16,7 +16,8 @@ ABOUT = About(
     elsewhere="On a laptop each service is one process.",
 )
 
-PEOPLE = 60
+# Enough that on Knative more than 35 of their requests are in rule at a time.
+PEOPLE = 100
 PATIENCE = 240
 
 
@@ -29,7 +30,7 @@ def run(check: Check) -> None:
     def pods() -> int:
         return len(cluster.pods("app=rule"))
 
-    before = max(1, pods())
+    before = pods() if cluster.name == "istio" else max(1, pods())
     guest, ended, statuses = check.guest(), threading.Event(), set[int]()
 
     def ask() -> None:
@@ -44,11 +45,9 @@ def run(check: Check) -> None:
     asking.join()
     check.that(most > before, f"{PEOPLE} people at once: rule went from {before} to {most} pods", f"more than {before}")
     check.that(statuses == {200}, f"their requests were answered with {said(statuses)}", "200")
-    if cluster.name == "knative":
-        check.eventually(lambda: pods() == 0, PATIENCE)
-        check.that(pods() == 0, f"nobody calls: rule has {pods()} pods", "0")
-    else:
-        print("         Kubernetes waits five minutes before it takes pods away: look later")
+    least = 2 if cluster.name == "istio" else 0
+    check.eventually(lambda: pods() == least, PATIENCE)
+    check.that(pods() == least, f"nobody calls: rule has {pods()} pods", str(least))
 
 
 def said(statuses: set[int]) -> str:
