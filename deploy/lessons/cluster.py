@@ -1,5 +1,6 @@
 """The cluster that kubectl points at, and the set of manifests in it."""
 
+import difflib
 import json
 import os
 import re
@@ -112,14 +113,26 @@ class Cluster:
         return self.kubectl("get", f"envoyfilters/{MARK}", "--ignore-not-found", label) or None
 
     def difference(self, lesson: Lesson) -> str:
-        # kubectl diff exits with 1 when there is a difference.
-        lines = self._with_files("diff", lesson, "", accept=(0, 1)).splitlines(keepends=True)
+        lines: list[str] = []
+        for item in self._objects(lesson, ""):
+            if is_user(item):
+                before = self.kubectl("get", f"{KNATIVE_SERVICE}/user", "--output=yaml")
+                after = self._patch_user(item, "--dry-run=server", "--output=yaml")
+                former, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+                lines += difflib.unified_diff(former, new, "Service user", f"Service user, lesson {lesson.name}")
+            else:
+                # kubectl diff exits with 1 when there is a difference.
+                lines += self.kubectl("diff", "--filename=-", stdin=json.dumps(item), accept=(0, 1)).splitlines(True)
         return "".join(re.sub(r"/\S+/(\S+)\t.*", r"\1", line) for line in lines if not OF_THE_SERVER.search(line))
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
         if self.name == "knative" and not self.has("configmap", BEFORE):
             self._keep_user()
-        self._with_files("apply", lesson, step)
+        for item in self._objects(lesson, step):
+            if is_user(item):
+                self._patch_user(item)
+            else:
+                self.kubectl("apply", "--filename=-", stdin=json.dumps(item))
         self.kubectl("apply", "--filename=-", stdin=json.dumps(mark(lesson)))
         self._wait_for(lesson.name)
 
@@ -152,18 +165,19 @@ class Cluster:
         self.kubectl("patch", f"{KNATIVE_SERVICE}/user", "--type=json", f"--patch={json.dumps(patch)}")
         self.kubectl("delete", "revisions", "--selector=lesson", "--ignore-not-found")
 
-    def _with_files(self, command: str, lesson: Lesson, step: str, accept: tuple[int, ...] = (0,)) -> str:
-        """Run kubectl apply or diff with a lesson's file, if it has one for this place."""
+    def _objects(self, lesson: Lesson, step: str) -> list[Any]:
+        """Return what a lesson changes here: none if it has no file for this place."""
         path = lesson.change(self.name, step)
         if not path.exists():
-            return ""
+            return []
         # As in the sets, images have plain names, and addresses the namespace todolist: take what is deployed.
         image = re.compile(r"(?<=image: )(todolist|user|rule)$", re.MULTILINE)
         text = image.sub(self._image, path.read_text(encoding="utf-8"))
-        text = text.replace(".todolist.svc", f".{self.namespace}.svc")
-        # A knative.yaml has only some fields of a Knative Service: applied on the server's side it leaves the others.
-        manner = ("--server-side", "--field-manager=lesson", "--force-conflicts") if self.name == "knative" else ()
-        return self.kubectl(command, "--filename=-", *manner, stdin=text, accept=accept)
+        return list(yaml.safe_load_all(text.replace(".todolist.svc", f".{self.namespace}.svc")))
+
+    def _patch_user(self, item: Any, *options: str) -> str:
+        """Change the Knative Service user. item: the fields that differ, as for `kubectl patch --type=merge`."""
+        return self.kubectl("patch", f"{KNATIVE_SERVICE}/user", "--type=merge", f"--patch={json.dumps(item)}", *options)
 
     def _image(self, name: re.Match[str]) -> str:
         """Return the image that is deployed under a plain name."""
