@@ -36,7 +36,7 @@ knative() {
   kubectl apply --filename="$serving/serving-crds.yaml"
   kubectl wait --for=condition=Established --timeout=60s crd --selector=knative.dev/crd-install=true
   # Before the pods: under strict mutual TLS Knative's activator and autoscaler need sidecars too.
-  kubectl create namespace knative-serving --dry-run=client --output=yaml | kubectl apply --filename=-
+  kubectl get namespace knative-serving >/dev/null 2>&1 || kubectl create namespace knative-serving
   kubectl label namespace knative-serving istio-injection=enabled --overwrite
   kubectl apply --filename="$serving/serving-core.yaml"
   kubectl apply --filename="$net_istio"
