@@ -53,7 +53,7 @@ def test_a_check_fails_without_the_change_and_passes_with_it(mesh: Mesh, lesson:
 def test_what_a_person_types(mesh: Mesh) -> None:
     lesson = ON_THE_LAPTOP[0]
     told = make(mesh.directory, "lesson", f"N={lesson.number}").stdout
-    assert told.startswith(f"Lesson 1, Split, on `make run` at {mesh.url}\n")
+    assert f"Lesson 1, Split, on `make run` at {mesh.url}\n" in told
     assert "+                  - { name: user-v1, weight: 90 }" in told
     assert re.search(r"ok +\d+ of 300 requests were answered by v1 \(expected: \d+ to \d+\)", told)
     assert f"* {lesson.number:>2}  {lesson.about.title}" in make(mesh.directory, "lessons").stdout

@@ -1,5 +1,6 @@
 """The versions of what is not ours stand in one file, and `make versions` moves them."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -48,11 +49,13 @@ def test_one_command_moves_them(tmp_path: Path) -> None:
     before = (tmp_path / FILE).read_text()
     command = ["make", "--file=deploy/cluster.mk", "SHELL=/bin/bash", "versions"]
     moved = [*command, "ISTIO_VERSION=9.8.7", "KUBERNETES_OLDEST=9.9"]
-    subprocess.run(moved, cwd=tmp_path, check=True, capture_output=True)
+    # `make test` exports its own versions.
+    environment = {name: value for name, value in os.environ.items() if name not in VERSIONS}
+    subprocess.run(moved, cwd=tmp_path, env=environment, check=True, capture_output=True)
     after = (tmp_path / FILE).read_text()
     assert after == before.replace(VERSIONS["ISTIO_VERSION"], "9.8.7").replace(
         f"OLDEST ?= {VERSIONS['KUBERNETES_OLDEST']}", "OLDEST ?= 9.9"
     )
-    shown = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    shown = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
     assert "ISTIO_VERSION 9.8.7\n" in shown
     assert sorted(path.name for path in (tmp_path / "deploy").glob("versions*")) == ["versions.mk"]
