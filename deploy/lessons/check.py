@@ -182,16 +182,16 @@ class Check:
         return True
 
     @contextmanager
-    def meanwhile(self, path: str, *, limit: float = 0.01) -> Iterator[Answers]:
+    def meanwhile(self, path: str, *, at_once: int = 1, pause: float = 0.01) -> Iterator[Answers]:
         """Let a guest send requests all the time while something else happens, and collect the answers.
 
-        limit: seconds between two of them.
+        at_once: how many at a time; pause: seconds after them.
         """
         guest, answers, ended = self.guest(), Answers(), threading.Event()
 
         def ask() -> None:
-            while not ended.wait(limit):
-                answers.all.extend(guest.get(path).all)
+            while not ended.wait(pause):
+                answers.all.extend(guest.get(path, at_once, at_once=at_once).all)
 
         asking = threading.Thread(target=ask)
         asking.start()

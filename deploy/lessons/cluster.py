@@ -221,9 +221,10 @@ class Cluster:
         found: list[Any] = json.loads(self.kubectl("get", "pods", f"--selector={selector}", "--output=json"))["items"]
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
-    def has(self, kind: str, name: str) -> bool:
-        """Say whether the cluster has an object."""
-        return bool(self.kubectl("get", kind, name, "--ignore-not-found", "--output=name"))
+    def has(self, kind: str, name: str, *, namespace: str = "") -> bool:
+        """Say whether the cluster has an object. namespace: another one than the application's."""
+        where = f"--namespace={namespace or self.namespace}"
+        return bool(self.kubectl("get", kind, name, where, "--ignore-not-found", "--output=name"))
 
     def spans(self, trace: str) -> list[tuple[str, str, float]]:
         """Return what Jaeger has of a trace: service, operation and milliseconds of each span, in order of time."""

@@ -23,8 +23,8 @@ def run(check: Check) -> None:
         cluster.stranger() as plain,
         cluster.stranger(elsewhere=True) as far,
         # On Knative user and rule would fall asleep, and only todolist may wake them up: so somebody uses the page.
-        check.meanwhile(PROFILE, limit=0.5),
-        check.meanwhile(LIST, limit=0.5),
+        check.meanwhile(PROFILE, pause=0.5),
+        check.meanwhile(LIST, pause=0.5),
     ):
         strangers = {
             "A pod with a sidecar": insider,

@@ -50,8 +50,7 @@ def show_headers(check: Check, answer: Answer) -> None:
 
 def show_trace(check: Check, cluster: Cluster, trace: str) -> None:
     """Print the spans that Jaeger has of a trace."""
-    jaeger = ("service/tracing", "--namespace=istio-system", "--ignore-not-found", "--output=name")
-    if not cluster.kubectl("get", *jaeger):
+    if not cluster.has("service", "tracing", namespace="istio-system"):
         print("  skipped: this cluster has no Jaeger; `make install-kiali` installs it")
         return
     spans: list[tuple[str, str, float]] = []

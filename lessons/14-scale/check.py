@@ -1,7 +1,5 @@
 """Lesson 14, Scale by demand: pods follow the number of requests at a time, and go again."""
 
-import threading
-
 from deploy.lessons.check import LIST, Check
 from deploy.lessons.lesson import About
 
@@ -31,18 +29,10 @@ def run(check: Check) -> None:
         return len(cluster.pods("app=rule"))
 
     before = pods() if cluster.name == "istio" else max(1, pods())
-    guest, ended, statuses = check.guest(), threading.Event(), set[int]()
-
-    def ask() -> None:
-        while not ended.is_set():
-            statuses.update(answer.status for answer in guest.get(LIST, PEOPLE, at_once=PEOPLE).all)
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    check.eventually(lambda: pods() > before, PATIENCE)
-    most = pods()
-    ended.set()
-    asking.join()
+    with check.meanwhile(LIST, at_once=PEOPLE) as answers:
+        check.eventually(lambda: pods() > before, PATIENCE)
+        most = pods()
+    statuses = {answer.status for answer in answers.all}
     check.that(most > before, f"{PEOPLE} people at once: rule went from {before} to {most} pods", f"more than {before}")
     check.that(statuses == {200}, f"their requests were answered with {said(statuses)}", "200")
     least = 2 if cluster.name == "istio" else 0
