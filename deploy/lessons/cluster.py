@@ -23,11 +23,6 @@ KNATIVE_SERVICE = "services.serving.knative.dev"
 MARK, BEFORE = "lesson-mark", "lesson-before"
 HTTP, ROUTER = "envoy.filters.network.http_connection_manager", "envoy.filters.http.router"
 HEADERS = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
-# What a lesson may add or replace; its objects have the label `lesson`.
-KINDS = (
-    "virtualservices.networking.istio.io,destinationrules.networking.istio.io,envoyfilters.networking.istio.io,"
-    "authorizationpolicies.security.istio.io,requestauthentications.security.istio.io,deployments.apps,services,configmaps"
-)
 # The parts of a set that lessons may replace, by the API groups of their kinds.
 GROUPS = ("networking.istio.io/", "security.istio.io/", "gateway.networking.k8s.io/", "autoscaling/")
 # Lines of a diff that only the server writes.
@@ -143,8 +138,16 @@ class Cluster:
         self.kubectl("apply", "--filename=-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": rules}))
         if self.name == "knative":
             self._restore_user(next(item for item in objects if is_user(item)))
-        self.kubectl("delete", KINDS, "--selector=lesson", "--ignore-not-found")
+        self._delete_lesson()
         self._wait_for(None)
+
+    def _delete_lesson(self) -> None:
+        """Delete what only lessons have, as `make deploy` does."""
+        command = ["bash", "-c", ". deploy/scripts/lib.sh; delete_lesson"]
+        environment = {**os.environ, "NAMESPACE": self.namespace}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            raise UnsuitableError(f"delete_lesson: {done.stderr.strip()}")
 
     def _keep_user(self) -> None:
         """Keep the Knative Service user as it is, for a reset: a lesson may replace its template."""

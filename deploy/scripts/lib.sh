@@ -113,8 +113,11 @@ is_ours() {
   [ "$(kubectl get "namespace/$namespace" --output=go-template='{{index .metadata.labels "app.kubernetes.io/part-of"}}')" = todolist ]
 }
 
-# What only a lesson adds; what it replaced has no label of a lesson any more once the set is applied again.
+# Deletes what only a lesson adds: its objects have the label `lesson`. What a lesson replaced has lost it by then, as the set
+# is applied again before.
 delete_lesson() {
-  kubectl delete virtualservices.networking.istio.io,destinationrules.networking.istio.io,envoyfilters.networking.istio.io,authorizationpolicies.security.istio.io,requestauthentications.security.istio.io,deployments.apps,services,configmaps \
+  local istio=networking.istio.io security=security.istio.io
+  local kinds="virtualservices.$istio,destinationrules.$istio,envoyfilters.$istio,authorizationpolicies.$security"
+  kubectl delete "$kinds,requestauthentications.$security,deployments.apps,services,configmaps" \
     --namespace="$namespace" --selector=lesson --ignore-not-found >/dev/null
 }

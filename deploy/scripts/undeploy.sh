@@ -29,7 +29,9 @@ else
   kinds=$(kubectl api-resources --namespaced --verbs=delete,list --output=name |
     grep -vxE 'persistentvolumeclaims|secrets|events|events\.events\.k8s\.io|pods|endpoints|.*\.metrics\.k8s\.io' |
     paste -sd, -)
-  kubectl delete "$kinds" --namespace="$namespace" --selector=app.kubernetes.io/part-of=todolist --ignore-not-found
-  delete_lesson
+  # Ours, and what a lesson added.
+  for selector in app.kubernetes.io/part-of=todolist lesson; do
+    kubectl delete "$kinds" --namespace="$namespace" --selector="$selector" --ignore-not-found
+  done
   say "the volumes and the passwords are left in namespace $namespace; \`make undeploy VOLUMES=delete\` removes them"
 fi
