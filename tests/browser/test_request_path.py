@@ -408,6 +408,7 @@ def test_traffic_waits_after_a_429(guest: Page, faults: Faults) -> None:
     let_pass_until(guest, lambda: state.get_attribute("data-state") == "backoff", "it waits")
     expect(state).to_have_text("Errors from /api/currentUser: next try in 7 seconds")
     expect(refused.first).to_be_visible()
+    expect(refused.first).to_contain_text("answered by a proxy")
     # A refusal is an answer, no failure.
     expect(refused.first).not_to_have_class("failed")
 
@@ -420,7 +421,8 @@ def test_traffic_waits_after_a_429(guest: Page, faults: Faults) -> None:
 
 
 def refuse(route: Route) -> None:
-    headers: dict[str, Any] = {"retry-after": "7", "x-served-by": "todolist/v1@gateway-0"}
+    # As a proxy does: it names no service.
+    headers: dict[str, Any] = {"retry-after": "7"}
     route.fulfill(status=429, headers=headers, json={"title": "Too Many Requests", "status": 429})
 
 

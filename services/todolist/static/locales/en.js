@@ -142,6 +142,8 @@ export default {
   'mesh.gateway': 'gateway',
   'mesh.pods': { one: '{count} pod', other: '{count} pods' },
   'mesh.waiting': 'not seen yet',
+  // Between the parts of a sentence for a screen reader.
+  'mesh.comma': ', ',
   'mesh.node': '{node}: {calls}, median {median}, last {last}, {pods}',
   'mesh.nodeNone': '{node}: not seen yet',
   'mesh.calls': { one: '{count} call', other: '{count} calls' },
@@ -196,6 +198,7 @@ export default {
   'log.none': 'No calls yet',
   'log.failed': 'failed',
   'log.noAnswer': 'no answer',
+  'log.byProxy': 'answered by a proxy',
   'log.cold': 'cold start',
 
   'error.network': 'The gateway cannot be reached.',

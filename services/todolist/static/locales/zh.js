@@ -142,6 +142,8 @@ export default {
   'mesh.gateway': '网关',
   'mesh.pods': { other: '{count} 个 Pod' },
   'mesh.waiting': '暂无调用',
+  // Between the parts of a sentence for a screen reader.
+  'mesh.comma': '，',
   'mesh.node': '{node}：{calls}，中位数 {median}，最近 {last}，{pods}',
   'mesh.nodeNone': '{node}：暂无调用',
   'mesh.calls': { other: '{count} 次调用' },
@@ -196,6 +198,7 @@ export default {
   'log.none': '还没有调用',
   'log.failed': '失败',
   'log.noAnswer': '无响应',
+  'log.byProxy': '由代理响应',
   'log.cold': '冷启动',
 
   'error.network': '无法连接网关。',

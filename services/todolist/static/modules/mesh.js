@@ -102,7 +102,7 @@ function textOf(leaf) {
   })];
   if (leaf.failed) parts.push(t('mesh.failed', { count: leaf.failed }));
   if (leaf.cold.count) parts.push(t('mesh.cold', { count: leaf.cold.count, ms: formatMs(leaf.cold.ms) }));
-  return parts.join(', ');
+  return parts.join(t('mesh.comma'));
 }
 
 function drawSplit() {
@@ -119,7 +119,7 @@ function drawSplit() {
   });
   bar.dataset.count = total;
   const texts = versions.map((leaf) => t('mesh.share', { version: leaf.version, count: leaf.count, percent: formatPercent(share(leaf)) }));
-  bar.setAttribute('aria-label', total ? texts.join(', ') : t('mesh.splitNone'));
+  bar.setAttribute('aria-label', total ? texts.join(t('mesh.comma')) : t('mesh.splitNone'));
   byId('split-legend').replaceChildren(...(total ? versions.map((leaf) => el('span', { class: kindOf(leaf, 'user') },
     el('b', {}, leaf.version), ` ${formatNumber(leaf.count)}`, el('em', {}, formatPercent(share(leaf))))) : [el('span', {}, t('mesh.splitNone'))]));
   const [first, second] = byId('thread').children;
@@ -135,7 +135,8 @@ function drawLog() {
 
 function logLine(call) {
   const path = decodeURI(call.path);
-  const served = call.servedBy ? `${call.servedBy.service}/${call.servedBy.version}@${call.servedBy.instance}` : t('log.noAnswer');
+  let served = t(call.status ? 'log.byProxy' : 'log.noAnswer');
+  if (call.servedBy) served = `${call.servedBy.service}/${call.servedBy.version}@${call.servedBy.instance}`;
   return el('li', { class: call.failed ? 'failed' : null, 'data-status': call.status },
     el('span', { class: 'log-method' }, call.method),
     el('span', { class: 'log-path', title: path }, path),
