@@ -69,9 +69,9 @@ def mark(lesson: Lesson) -> Any:
     }
 
 
-def is_user(item: Any) -> bool:
-    """Say whether an object is the Knative Service user."""
-    return bool(item["apiVersion"].startswith("serving.knative.dev/") and item["metadata"]["name"] == "user")
+def is_knative_service(item: Any) -> bool:
+    """Say whether an object is a Knative Service."""
+    return bool(item["apiVersion"].startswith("serving.knative.dev/"))
 
 
 class Cluster:
@@ -110,11 +110,12 @@ class Cluster:
     def difference(self, lesson: Lesson) -> str:
         lines: list[str] = []
         for item in self._objects(lesson, ""):
-            if is_user(item):
-                before = self.kubectl("get", f"{KNATIVE_SERVICE}/user", "--output=yaml")
-                after = self._patch_user(item, "--dry-run=server", "--output=yaml")
+            if is_knative_service(item):
+                service = f"Service {item['metadata']['name']}"
+                before = self.kubectl("get", f"{KNATIVE_SERVICE}/{item['metadata']['name']}", "--output=yaml")
+                after = self._patch_service(item, "--dry-run=server", "--output=yaml")
                 former, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-                lines += difflib.unified_diff(former, new, "Service user", f"Service user, lesson {lesson.name}")
+                lines += difflib.unified_diff(former, new, service, f"{service}, lesson {lesson.name}")
             else:
                 # kubectl diff exits with 1 when there is a difference.
                 lines += self.kubectl("diff", "--filename=-", stdin=json.dumps(item), accept=(0, 1)).splitlines(True)
@@ -122,10 +123,10 @@ class Cluster:
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
         if self.name == "knative" and not self.has("configmap", BEFORE):
-            self._keep_user()
+            self._keep_services()
         for item in self._objects(lesson, step):
-            if is_user(item):
-                self._patch_user(item)
+            if is_knative_service(item):
+                self._patch_service(item)
             else:
                 self.kubectl("apply", "--filename=-", stdin=json.dumps(item))
         self.kubectl("apply", "--filename=-", stdin=json.dumps(mark(lesson)))
@@ -137,7 +138,7 @@ class Cluster:
         rules = [item for item in objects if item["apiVersion"].startswith(GROUPS)]
         self.kubectl("apply", "--filename=-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": rules}))
         if self.name == "knative":
-            self._restore_user(next(item for item in objects if is_user(item)))
+            self._restore_services(objects)
         self._delete_lesson()
         self._wait_for(None)
 
@@ -149,23 +150,26 @@ class Cluster:
         if done.returncode:
             raise UnsuitableError(f"delete_lesson: {done.stderr.strip()}")
 
-    def _keep_user(self) -> None:
-        """Keep the Knative Service user as it is, for a reset: a lesson may replace its template."""
-        spec = json.loads(self.kubectl("get", f"{KNATIVE_SERVICE}/user", "--output=json"))["spec"]
+    def _keep_services(self) -> None:
+        """Keep the Knative Services as they are, for a reset: a lesson may replace their templates."""
+        found = json.loads(self.kubectl("get", KNATIVE_SERVICE, "--output=json"))["items"]
         kept = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": BEFORE, "labels": {"lesson": ""}},
-            "data": {"user": json.dumps(spec)},
+            "data": {service["metadata"]["name"]: json.dumps(service["spec"]) for service in found},
         }
         self.kubectl("apply", "--filename=-", stdin=json.dumps(kept))
 
-    def _restore_user(self, user: Any) -> None:
-        """Give the Knative Service user the split of the set, and the template that it had before a lesson."""
-        kept = self.kubectl("get", f"configmap/{BEFORE}", "--ignore-not-found", "--output=jsonpath={.data.user}")
-        spec = {**json.loads(kept or "{}"), "traffic": user["spec"]["traffic"]}
-        patch = [{"op": "replace", "path": f"/spec/{key}", "value": value} for key, value in spec.items()]
-        self.kubectl("patch", f"{KNATIVE_SERVICE}/user", "--type=json", f"--patch={json.dumps(patch)}")
+    def _restore_services(self, objects: list[Any]) -> None:
+        """Give the Knative Services the split of the set, and the templates that they had before a lesson."""
+        kept = self.kubectl("get", f"configmap/{BEFORE}", "--ignore-not-found", "--output=jsonpath={.data}")
+        before = {name: json.loads(spec) for name, spec in json.loads(kept or "{}").items()}
+        for service in filter(is_knative_service, objects):
+            name, split = service["metadata"]["name"], service["spec"].get("traffic")
+            spec = {**before.get(name, {}), **({"traffic": split} if split else {})}
+            patch = [{"op": "replace", "path": f"/spec/{key}", "value": value} for key, value in spec.items()]
+            self.kubectl("patch", f"{KNATIVE_SERVICE}/{name}", "--type=json", f"--patch={json.dumps(patch)}")
         self.kubectl("delete", "revisions", "--selector=lesson", "--ignore-not-found")
 
     def _objects(self, lesson: Lesson, step: str) -> list[Any]:
@@ -178,9 +182,10 @@ class Cluster:
         text = image.sub(self._image, path.read_text(encoding="utf-8"))
         return list(yaml.safe_load_all(text.replace(".todolist.svc", f".{self.namespace}.svc")))
 
-    def _patch_user(self, item: Any, *options: str) -> str:
-        """Change the Knative Service user. item: the fields that differ, as for `kubectl patch --type=merge`."""
-        return self.kubectl("patch", f"{KNATIVE_SERVICE}/user", "--type=merge", f"--patch={json.dumps(item)}", *options)
+    def _patch_service(self, item: Any, *options: str) -> str:
+        """Change a Knative Service. item: the fields that differ, as for `kubectl patch --type=merge`."""
+        name = f"{KNATIVE_SERVICE}/{item['metadata']['name']}"
+        return self.kubectl("patch", name, "--type=merge", f"--patch={json.dumps(item)}", *options)
 
     def _image(self, name: re.Match[str]) -> str:
         """Return the image that is deployed under a plain name."""

@@ -14,8 +14,7 @@ ABOUT = About(
     elsewhere="On a laptop each service is one process.",
 )
 
-# Enough that on Knative more than 35 of their requests are in rule at a time.
-PEOPLE = 100
+PEOPLE = 60
 PATIENCE = 240
 
 
@@ -25,17 +24,24 @@ def run(check: Check) -> None:
         print("  skipped: a HorizontalPodAutoscaler needs a metrics server, and this cluster has none")
         return
 
-    def pods() -> int:
-        return len(cluster.pods("app=rule"))
+    selector, least = "app=rule", 2
+    if cluster.name == "knative":
+        rule = "services.serving.knative.dev/rule"
+        cluster.kubectl("wait", rule, "--for=condition=Ready", "--timeout=120s")
+        # The pods of the revision before it still go.
+        revision = cluster.kubectl("get", rule, "--output=jsonpath={.status.latestReadyRevisionName}")
+        selector, least = f"serving.knative.dev/revision={revision}", 0
 
-    before = pods() if cluster.name == "istio" else max(1, pods())
+    def pods() -> int:
+        return len(cluster.pods(selector))
+
+    before = max(1, pods())
     with check.meanwhile(LIST, at_once=PEOPLE) as answers:
         check.eventually(lambda: pods() > before, PATIENCE)
         most = pods()
     statuses = {answer.status for answer in answers.all}
     check.that(most > before, f"{PEOPLE} people at once: rule went from {before} to {most} pods", f"more than {before}")
     check.that(statuses == {200}, f"their requests were answered with {said(statuses)}", "200")
-    least = 2 if cluster.name == "istio" else 0
     check.eventually(lambda: pods() == least, PATIENCE)
     check.that(pods() == least, f"nobody calls: rule has {pods()} pods", str(least))
 
