@@ -4,6 +4,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,8 @@ KILLER = f"{NAMESPACE}-killer"
 class Traffic:
     """Reads and writes without end, and what became of them."""
 
-    client: httpx.Client
+    ingress: Callable[[], AbstractContextManager[httpx.Client]]
+    cookies: httpx.Cookies
     reads: int = 0
     failed_reads: Counter[str] = field(default_factory=Counter)
     failed_writes: Counter[str] = field(default_factory=Counter)
@@ -36,47 +38,46 @@ class Traffic:
 
     def run(self) -> None:
         """Send requests until told to end."""
-        while not self.ended.wait(PAUSE):
-            for path in ("/api/currentUser", "/api/rule"):
-                self.read(path)
-            self.write()
+        while not self.ended.is_set():
+            with self.ingress() as client:
+                client.cookies = self.cookies
+                # When a proxy resets a connection, kubectl forwards no more: then again from the start.
+                with suppress(httpx.ConnectError):
+                    while not self.ended.wait(PAUSE):
+                        for path in ("/api/currentUser", "/api/rule"):
+                            self.read(client, path)
+                        self.write(client)
 
     def end(self) -> None:
         """Send no more, and wait for the last answer."""
         self.ended.set()
         self.thread.join()
 
-    def read(self, path: str) -> None:
+    def read(self, client: httpx.Client, path: str) -> None:
         """Read, and remember a failure."""
         self.reads += 1
-        try:
-            status = str(self.client.get(path).status_code)
-        except httpx.HTTPError as error:
-            status = repr(error)
-        if status != str(OK):
+        if (status := status_of(client, "GET", path)) != OK:
             self.failed_reads[f"{path} {status}"] += 1
 
-    def write(self) -> None:
+    def write(self, client: httpx.Client) -> None:
         """Add an item; only an acknowledged one counts."""
-        try:
-            answer = self.client.post("/api/rule", json={"name": f"item {len(self.acknowledged)}"})
-        except httpx.HTTPError as error:
-            self.failed_writes[repr(error)] += 1
-            return
-        if answer.status_code == CREATED:
-            self.acknowledged.add(answer.json()["key"])
+        name = f"item {len(self.acknowledged)}"
+        if (status := status_of(client, "POST", "/api/rule", name)) == CREATED:
+            self.acknowledged.add(name)
         else:
-            self.failed_writes[str(answer.status_code)] += 1
+            self.failed_writes[str(status)] += 1
 
     def lost(self) -> set[str]:
-        """Return the keys of acknowledged items that the list does not have."""
+        """Return the names of acknowledged items that the list does not have."""
         kept: set[str] = set()
         page, last = 0, 1
-        while page < last:
-            page += 1
-            body = self.client.get("/api/rule", params={"current": page, "pageSize": 100}).json()
-            kept |= {item["key"] for item in body["data"]}
-            last = -(-body["total"] // 100)
+        with self.ingress() as client:
+            client.cookies = self.cookies
+            while page < last:
+                page += 1
+                body = client.get("/api/rule", params={"current": page, "pageSize": 100}).json()
+                kept |= {item["name"] for item in body["data"]}
+                last = -(-body["total"] // 100)
         return self.acknowledged - kept
 
     def __str__(self) -> str:
@@ -84,16 +85,26 @@ class Traffic:
         return f"{self.reads} reads, {len(self.acknowledged)} writes; failed: {', '.join(failed) or 'none'}"
 
 
+def status_of(client: httpx.Client, method: str, path: str, name: str | None = None) -> int | str:
+    """Send a request, and return the status of its answer, or why there is none."""
+    try:
+        return client.request(method, path, json={"name": name} if name else None).status_code
+    except httpx.ConnectError:
+        raise
+    except httpx.TransportError as error:
+        return repr(error)
+
+
 @pytest.fixture
-def traffic(person: httpx.Client) -> Iterator[Traffic]:
+def traffic(ingress: Callable[[], AbstractContextManager[httpx.Client]], person: httpx.Client) -> Iterator[Traffic]:
     """Send traffic in the background."""
-    traffic = Traffic(person)
+    traffic = Traffic(ingress, person.cookies)
     eventually(lambda: traffic.acknowledged)
     yield traffic
     traffic.end()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def kill(application: None) -> Iterator[Callable[[Any, str], None]]:
     """Kill the first process of a container with signal 9, and wait until everything is ready again."""
     kubectl("create", "namespace", KILLER)
