@@ -30,4 +30,7 @@ case $host in
   *) echo "curl -H 'Host: $host' http://localhost:$port/" ;;
 esac
 echo "The cluster has no load balancer, so this forwards the port until Ctrl-C."
-exec kubectl port-forward "service/$service" "$port:80" --namespace="$service_namespace"
+# kubectl ends when the ingress resets a connection, as it may with a request that it refuses: then once more.
+until started=$SECONDS && kubectl port-forward "service/$service" "$port:80" --namespace="$service_namespace"; do
+  [ $((SECONDS - started)) -gt 1 ] || exit 1
+done

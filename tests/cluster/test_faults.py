@@ -39,14 +39,13 @@ class Traffic:
     def run(self) -> None:
         """Send requests until told to end."""
         while not self.ended.is_set():
-            with self.ingress() as client:
-                client.cookies = self.cookies
-                # When a proxy resets a connection, kubectl forwards no more: then again from the start.
-                with suppress(httpx.ConnectError):
-                    while not self.ended.wait(PAUSE):
-                        for path in ("/api/currentUser", "/api/rule"):
-                            self.read(client, path)
-                        self.write(client)
+            # When a proxy resets a connection, as it may with a write that it refuses, kubectl forwards no more.
+            with self.ingress() as reader, self.ingress() as writer, suppress(httpx.ConnectError):
+                reader.cookies = writer.cookies = self.cookies
+                while not self.ended.wait(PAUSE):
+                    for path in ("/api/currentUser", "/api/rule"):
+                        self.read(reader, path)
+                    self.write(writer)
 
     def end(self) -> None:
         """Send no more, and wait for the last answer."""
