@@ -318,7 +318,8 @@ class Stranger:
 def forwarded(service: str, namespace: str) -> Iterator[str]:
     """Forward a free port of this machine to port 80 of a Service, and give its address."""
     command = ["kubectl", f"--namespace={namespace}", "port-forward", f"service/{service}", ":80"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:  # noqa: S603
+    # kubectl's own complaints would stand between the lines of a check: it ends when a connection is reset.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as forward:  # noqa: S603
         try:
             line = forward.stdout.readline() if forward.stdout else ""
             if not (found := re.search(r"127\.0\.0\.1:(\d+)", line)):
