@@ -5,6 +5,8 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -170,6 +172,7 @@ class Cluster:
             spec = {**before.get(name, {}), **({"traffic": split} if split else {})}
             patch = [{"op": "replace", "path": f"/spec/{key}", "value": value} for key, value in spec.items()]
             self.kubectl("patch", f"{KNATIVE_SERVICE}/{name}", "--type=json", f"--patch={json.dumps(patch)}")
+            self.kubectl("wait", f"{KNATIVE_SERVICE}/{name}", "--for=condition=Ready", "--timeout=120s")
         self.kubectl("delete", "revisions", "--selector=lesson", "--ignore-not-found")
 
     def _objects(self, lesson: Lesson, step: str) -> list[Any]:
@@ -202,8 +205,14 @@ class Cluster:
         else:
             service, namespace, headers = "ingress-istio", self.namespace, {}
         with (
-            forwarded(service, namespace) as address,
-            httpx.Client(base_url=address, headers=headers, timeout=60, trust_env=False) as client,
+            self._forwarded(service, namespace) as address,
+            httpx.Client(
+                base_url=address,
+                headers=headers,
+                timeout=60,
+                # kubectl may be about to forward the port again.
+                transport=httpx.HTTPTransport(retries=3, trust_env=False),
+            ) as client,
         ):
             yield client
 
@@ -261,6 +270,32 @@ class Cluster:
             if elsewhere:
                 self.kubectl("delete", "namespace", namespace, "--wait=false")
 
+    @contextmanager
+    def _forwarded(self, service: str, namespace: str) -> Iterator[str]:
+        """Forward a free port of this machine to port 80 of a Service, and give its address."""
+        self.kubectl("get", f"service/{service}", f"--namespace={namespace}")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        # kubectl ends when the ingress resets one of its connections, as it may with a request that it refuses.
+        again = 'until kubectl "$@" 2>/dev/null; do sleep 0.1; done'
+        command = [
+            "bash",
+            "-c",
+            again,
+            "",
+            f"--namespace={namespace}",
+            "port-forward",
+            f"service/{service}",
+            f"{port}:80",
+        ]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as forward:  # noqa: S603
+            try:
+                if forward.stdout:
+                    forward.stdout.readline()
+                yield f"http://127.0.0.1:{port}"
+            finally:
+                os.killpg(forward.pid, signal.SIGTERM)
+
     def _set(self) -> list[Any]:
         """Return the objects of the set, in this namespace."""
         objects = list(yaml.safe_load_all(self.kubectl("kustomize", str(ROOT / "deploy" / self.name))))
@@ -312,18 +347,3 @@ class Stranger:
         """Remove it at once."""
         delete = ("delete", "pod", self._name, "--ignore-not-found", "--grace-period=1", "--wait=false")
         self._cluster.kubectl(self._namespace, *delete)
-
-
-@contextmanager
-def forwarded(service: str, namespace: str) -> Iterator[str]:
-    """Forward a free port of this machine to port 80 of a Service, and give its address."""
-    command = ["kubectl", f"--namespace={namespace}", "port-forward", f"service/{service}", ":80"]
-    # kubectl's own complaints would stand between the lines of a check: it ends when a connection is reset.
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as forward:  # noqa: S603
-        try:
-            line = forward.stdout.readline() if forward.stdout else ""
-            if not (found := re.search(r"127\.0\.0\.1:(\d+)", line)):
-                raise UnsuitableError(f"no port can be forwarded to service/{service} in namespace {namespace}")
-            yield f"http://127.0.0.1:{found.group(1)}"
-        finally:
-            forward.terminate()

@@ -19,6 +19,8 @@ def run(check: Check) -> None:
     guest = check.guest()
     arrived = check.eventually(lambda: pods(check), 60)
     check.that(arrived, "The next release of user has started, with a mistake in the address of its database", "a pod")
+    # On Knative both versions may be asleep.
+    check.eventually(lambda: not guest.get(PROFILE, 20).failed())
     answers = guest.get(PROFILE, REQUESTS)
     check.that(
         not answers.failed(),

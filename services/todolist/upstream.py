@@ -104,6 +104,7 @@ class Upstream:
         passed_back = self._timing(started, response.headers.get("x-served-by", ""))
         if response.content_type not in JSON_TYPES:
             # A proxy on the way answers in plain text when it cannot reach the service.
+            log.warning("%s returned no JSON: %d %s", self._name, response.status, response.content_type)
             raise self.problem(response.status if response.status in FAILURES else 502, passed_back)
         if retry_after := response.headers.get("retry-after"):
             passed_back["retry-after"] = retry_after
