@@ -26,6 +26,11 @@ knative() {
   local users
   users=$(namespaces_of services.serving.knative.dev,configurations.serving.knative.dev,routes.serving.knative.dev)
   [ -z "$users" ] || die "Knative stays, because there are Knative Services in: $users (\`make undeploy NAMESPACE=\` removes ours)"
+  # First the pods, and what calls them: the activator may take ten minutes to stop, and a namespace waits for that.
+  kubectl delete mutatingwebhookconfigurations,validatingwebhookconfigurations \
+    --selector=app.kubernetes.io/name=knative-serving
+  kubectl delete deployments --all --namespace=knative-serving
+  kubectl delete pods --all --namespace=knative-serving --grace-period=5
   # With the namespace knative-serving its configuration goes, and the policies of applications that are gone.
   kubectl delete --ignore-not-found --timeout=300s --filename="$net_istio"
   kubectl delete --ignore-not-found --timeout=300s --filename="$serving/serving-core.yaml"
