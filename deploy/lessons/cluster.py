@@ -211,7 +211,7 @@ class Cluster:
                 headers=headers,
                 timeout=60,
                 # kubectl may be about to forward the port again.
-                transport=httpx.HTTPTransport(retries=3, trust_env=False),
+                transport=httpx.HTTPTransport(retries=5, trust_env=False),
             ) as client,
         ):
             yield client

@@ -62,8 +62,15 @@ def test_services_are_probed_over_http_on_their_port(app: list[Document]) -> Non
     for workload in services(app):
         found = container(workload)
         (port,) = found["ports"]
-        for probe, path in (("startupProbe", "/healthz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/healthz")):
+        for probe, path in (("readinessProbe", "/readyz"), ("livenessProbe", "/healthz")):
             assert found[probe]["httpGet"] == {"path": path, "port": port["containerPort"]}, name_of(workload)
+        # A minute to start.
+        if workload["kind"] == "Deployment":
+            start = found["startupProbe"]
+            assert start["httpGet"] == found["livenessProbe"]["httpGet"], name_of(workload)
+            assert start["periodSeconds"] * start["failureThreshold"] == 60, name_of(workload)
+        else:
+            assert found["livenessProbe"]["initialDelaySeconds"] == 60, name_of(workload)
 
 
 def test_databases_are_probed_and_keep_their_data(app: list[Document]) -> None:
