@@ -1,6 +1,7 @@
 """Lesson 14, Scale by demand: pods follow the number of requests at a time, and go again."""
 
 from deploy.lessons.check import LIST, Check
+from deploy.lessons.cluster import KNATIVE_SERVICE
 from deploy.lessons.lesson import About
 
 ABOUT = About(
@@ -26,7 +27,7 @@ def run(check: Check) -> None:
 
     selector, least = "app=rule", 2
     if cluster.name == "knative":
-        rule = "services.serving.knative.dev/rule"
+        rule = f"{KNATIVE_SERVICE}/rule"
         cluster.kubectl("wait", rule, "--for=condition=Ready", "--timeout=120s")
         # The pods of the revision before it still go.
         revision = cluster.kubectl("get", rule, "--output=jsonpath={.status.latestReadyRevisionName}")

@@ -95,9 +95,11 @@ def status_of(client: httpx.Client, method: str, path: str, name: str | None = N
 def traffic(ingress: Callable[[], AbstractContextManager[httpx.Client]], person: httpx.Client) -> Iterator[Traffic]:
     """Send traffic in the background."""
     traffic = Traffic(ingress, person.cookies)
-    eventually(lambda: traffic.acknowledged)
-    yield traffic
-    traffic.end()
+    try:
+        eventually(lambda: traffic.acknowledged)
+        yield traffic
+    finally:
+        traffic.end()
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +136,7 @@ def kill(application: None) -> Iterator[Callable[[Any, str], None]]:
         kubectl("delete", "pod", "killer", "--grace-period=1", namespace=KILLER)
 
     yield kill
-    kubectl("delete", "namespace", KILLER, "--wait=false")
+    kubectl("delete", "namespace", KILLER)
 
 
 def running(name: str) -> dict[str, Any]:
