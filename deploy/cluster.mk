@@ -5,7 +5,7 @@
 export REGISTRY ?= dev.local
 # The tag of the images that are built, pushed and deployed: the commit, unless said otherwise.
 export TAG ?= $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo dev)
-# The set of manifests to deploy: istio or knative.
+# The set of manifests to deploy: istio, ambient or knative.
 export TARGET ?= istio
 # Where to deploy it: several people can share a cluster, each with a namespace of their own.
 export NAMESPACE ?= todolist
@@ -25,6 +25,8 @@ export REQUEST_AUTHENTICATION
 export TIMEOUT
 # undeploy, cluster-delete: keep or delete the databases' volumes. Unset: it asks.
 export VOLUMES
+# install-istio: ambient adds ztunnel, for TARGET=ambient. Unset: sidecars only, unless ambient mode is there already.
+export MODE
 # install-kiali: which add-ons. Unset: prometheus kiali grafana jaeger.
 export ADDONS
 # run, url: the port on this machine. Unset: 3001.
@@ -55,7 +57,7 @@ cluster-delete: ## Delete that cluster and its registry; asks before data goes
 	@deploy/scripts/cluster.sh delete
 
 .PHONY: install-istio install-knative install-kiali uninstall-istio uninstall-knative uninstall-kiali
-install-istio: ## Install Istio and the Gateway API into the cluster
+install-istio: ## Install Istio and the Gateway API into the cluster (MODE=ambient for TARGET=ambient)
 	@deploy/scripts/install.sh istio
 
 install-knative: ## Install Knative Serving with net-istio into the cluster
@@ -81,7 +83,7 @@ versions: ## Show the versions of what is installed, or write others into deploy
 ##@ The application in the cluster
 
 .PHONY: deploy undeploy status url kiali traffic traffic-stop split logs verify
-deploy: ## Deploy it and wait until it is ready (TARGET=istio or knative, NAMESPACE=)
+deploy: ## Deploy it and wait until it is ready (TARGET=istio, ambient or knative, NAMESPACE=)
 	@deploy/scripts/deploy.sh
 
 undeploy: ## Remove it; asks before the databases go

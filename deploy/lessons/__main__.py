@@ -13,7 +13,7 @@ from deploy.lessons.lesson import Lesson
 from deploy.lessons.place import Place, UnsuitableError
 from deploy.local import here
 
-PLACES = {"laptop": "laptop", "istio": "Istio", "knative": "Knative"}
+PLACES = {"laptop": "laptop", "istio": "Istio", "ambient": "ambient", "knative": "Knative"}
 
 
 def main(command: str, wanted: str = "") -> int:

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import yaml
@@ -35,8 +35,32 @@ OF_THE_SERVER = re.compile(
 IN_A_ROW = 20
 
 
-def mark(lesson: Lesson) -> Any:
+def mark(lesson: Lesson, place: PlaceName) -> Any:
     """Return the object that names the lesson in each answer of todolist, as lesson-filter.yaml does on the laptop."""
+    return mark_of_waypoint(lesson) if place == "ambient" else mark_of_sidecar(lesson)
+
+
+def mark_of_waypoint(lesson: Lesson) -> Any:
+    """Return the mark where a waypoint is before todolist."""
+    header = {"name": "x-lesson", "value": lesson.name}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": MARK, "labels": {"lesson": lesson.name}},
+        "spec": {
+            "parentRefs": [{"group": "", "kind": "Service", "name": "todolist", "port": 80}],
+            "rules": [
+                {
+                    "filters": [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": [header]}}],
+                    "backendRefs": [{"name": "todolist", "port": 80}],
+                }
+            ],
+        },
+    }
+
+
+def mark_of_sidecar(lesson: Lesson) -> Any:
+    """Return the mark where todolist has a sidecar."""
     header = {"header": {"key": "x-lesson", "value": lesson.name}}
     return {
         "apiVersion": "networking.istio.io/v1alpha3",
@@ -71,6 +95,16 @@ def mark(lesson: Lesson) -> Any:
     }
 
 
+def script(function: str, namespace: str) -> str:
+    """Run a function of deploy/scripts/lib.sh, and return what it prints. Raises UnsuitableError when it fails."""
+    command = ["bash", "-c", f". deploy/scripts/lib.sh; {function}"]
+    environment = {**os.environ, "NAMESPACE": namespace}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise UnsuitableError(f"{function}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
 def is_knative_service(item: Any) -> bool:
     """Say whether an object is a Knative Service."""
     return bool(item["apiVersion"].startswith("serving.knative.dev/"))
@@ -91,11 +125,10 @@ class Cluster:
         if not shutil.which("kubectl"):
             raise UnsuitableError(nothing)
         namespace = os.environ.get("NAMESPACE") or "todolist"
-        for name, kind in (("knative", KNATIVE_SERVICE), ("istio", "deployment")):
-            command = ["kubectl", "get", f"{kind}/todolist", f"--namespace={namespace}", "--request-timeout=10s"]
-            if subprocess.run(command, capture_output=True, check=False).returncode == 0:  # noqa: S603
-                return cls(name, namespace)  # type: ignore[arg-type]
-        raise UnsuitableError(nothing)
+        target = script("deployed_target", namespace)
+        if not target:
+            raise UnsuitableError(nothing)
+        return cls(cast("PlaceName", target), namespace)
 
     def kubectl(self, *arguments: str, stdin: str | None = None, accept: tuple[int, ...] = (0,)) -> str:
         """Run kubectl in the namespace and return what it prints. Raises UnsuitableError when it fails."""
@@ -106,8 +139,7 @@ class Cluster:
         return done.stdout
 
     def current(self) -> str | None:
-        label = "--output=jsonpath={.metadata.labels.lesson}"
-        return self.kubectl("get", f"envoyfilters/{MARK}", "--ignore-not-found", label) or None
+        return script("deployed_lesson", self.namespace) or None
 
     def difference(self, lesson: Lesson) -> str:
         lines: list[str] = []
@@ -131,7 +163,7 @@ class Cluster:
                 self._patch_service(item)
             else:
                 self.kubectl("apply", "--filename=-", stdin=json.dumps(item))
-        self.kubectl("apply", "--filename=-", stdin=json.dumps(mark(lesson)))
+        self.kubectl("apply", "--filename=-", stdin=json.dumps(mark(lesson, self.name)))
         self._wait_for(lesson.name)
 
     def reset(self) -> None:
@@ -141,16 +173,8 @@ class Cluster:
         self.kubectl("apply", "--filename=-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": rules}))
         if self.name == "knative":
             self._restore_services(objects)
-        self._delete_lesson()
+        script("delete_lesson", self.namespace)
         self._wait_for(None)
-
-    def _delete_lesson(self) -> None:
-        """Delete what only lessons have, as `make deploy` does."""
-        command = ["bash", "-c", ". deploy/scripts/lib.sh; delete_lesson"]
-        environment = {**os.environ, "NAMESPACE": self.namespace}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-        if done.returncode:
-            raise UnsuitableError(f"delete_lesson: {done.stderr.strip()}")
 
     def _keep_services(self) -> None:
         """Keep the Knative Services as they are, for a reset: a lesson may replace their templates."""
@@ -233,6 +257,12 @@ class Cluster:
         stats = "".join(self.kubectl("exec", pod["metadata"]["name"], *command) for pod in self.pods("app=todolist"))
         return sum(int(count) for count in re.findall(pattern, stats, re.MULTILINE))
 
+    def mesh_labels(self, *, in_mesh: bool) -> dict[str, str]:
+        """Return the label by which a pod is in the mesh, or stays outside."""
+        if self.name == "ambient":
+            return {"istio.io/dataplane-mode": "ambient" if in_mesh else "none"}
+        return {"sidecar.istio.io/inject": str(in_mesh).lower()}
+
     def pods(self, selector: str) -> list[Any]:
         """Return the pods that are not on their way out, as JSON."""
         found: list[Any] = json.loads(self.kubectl("get", "pods", f"--selector={selector}", "--output=json"))["items"]
@@ -255,15 +285,15 @@ class Cluster:
         ]
 
     @contextmanager
-    def stranger(self, *, sidecar: bool = False, elsewhere: bool = False) -> Iterator["Stranger"]:
+    def stranger(self, *, in_mesh: bool = False, elsewhere: bool = False) -> Iterator["Stranger"]:
         """Start a pod that does not belong to the application, beside it or in another namespace, and remove it."""
         namespace = f"{self.namespace}-elsewhere" if elsewhere else self.namespace
         if elsewhere:
             self.kubectl("create", "namespace", namespace)
         image = self.pods("app=todolist")[0]["spec"]["containers"][0]["image"]
-        pod = Stranger(self, namespace, f"stranger-{'with' if sidecar else 'without'}-sidecar")
+        pod = Stranger(self, namespace, f"stranger-{'inside' if in_mesh else 'outside'}")
         try:
-            pod.start(image, sidecar=sidecar)
+            pod.start(image, in_mesh=in_mesh)
             yield pod
         finally:
             pod.remove()
@@ -319,8 +349,8 @@ class Stranger:
     def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
         self._cluster, self._namespace, self._name = cluster, f"--namespace={namespace}", name
 
-    def start(self, image: str, *, sidecar: bool) -> None:
-        """Start it and wait until it is ready."""
+    def start(self, image: str, *, in_mesh: bool) -> None:
+        """Start it and wait until it is ready. in_mesh: with a sidecar, or in ambient mode through ztunnel."""
         command = ["python", "-c", "import time; time.sleep(3600)"]
         container = {"name": "python", "image": image, "imagePullPolicy": "IfNotPresent", "command": command}
         pod = {
@@ -328,7 +358,7 @@ class Stranger:
             "kind": "Pod",
             "metadata": {
                 "name": self._name,
-                "labels": {"app": "stranger", "version": "v1", "sidecar.istio.io/inject": str(sidecar).lower()},
+                "labels": {"app": "stranger", "version": "v1", **self._cluster.mesh_labels(in_mesh=in_mesh)},
             },
             "spec": {"automountServiceAccountToken": False, "containers": [container]},
         }

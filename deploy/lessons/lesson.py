@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parents[2] / "lessons"
 
-PlaceName = Literal["laptop", "istio", "knative"]
+PlaceName = Literal["laptop", "istio", "ambient", "knative"]
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,13 @@ class Lesson:
         return int(self.name.partition("-")[0])
 
     def change(self, place: PlaceName, step: str = "") -> Path:
-        """Return the file with what the lesson changes in a place: its first change, or that of a later step."""
-        kind = {"laptop": "envoy", "istio": "istio", "knative": "knative"}[place]
-        return self.folder / f"{kind}{f'-{step}' if step else ''}.yaml"
+        """Return the file with what the lesson changes in a place: its first change, or that of a later step.
+
+        Ambient mode is Istio, too: without a file of its own it takes that of Istio.
+        """
+        kind = "envoy" if place == "laptop" else place
+        file = self.folder / f"{kind}{f'-{step}' if step else ''}.yaml"
+        return self.change("istio", step) if place == "ambient" and not file.exists() else file
 
 
 def every() -> list[Lesson]:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts the application into the cluster that kubectl points at, or updates it, and waits until it is ready.
-# main has the order, then deploy_istio or deploy_knative. The files in deploy/ stay as they are: render.sh says what is
+# main has the order, then deploy_istio, deploy_ambient or deploy_knative. The files in deploy/ stay as they are: render.sh says what is
 # added to them, and writes the result to .build/deploy/.
 # shellcheck source=deploy/scripts/render.sh
 . "$(dirname "$0")/render.sh"
@@ -19,12 +19,18 @@ main() {
 }
 
 databases=(statefulset/user-database statefulset/rule-database)
+deployments=(deployment/user-v1 deployment/user-v2 deployment/rule deployment/todolist)
 
 deploy_istio() {
   render istio istio
   apply istio
-  wait_for "${databases[@]}" deployment/user-v1 deployment/user-v2 deployment/rule deployment/todolist \
-    deployment/ingress-istio
+  wait_for "${databases[@]}" "${deployments[@]}" deployment/ingress-istio
+}
+
+deploy_ambient() {
+  render ambient ambient
+  apply ambient
+  wait_for "${databases[@]}" "${deployments[@]}" deployment/ingress-istio deployment/waypoint
 }
 
 # A Knative Service has one template at a time, so its two revisions take two steps. The first is left out if user-v1 is
@@ -35,7 +41,7 @@ deploy_knative() {
   if [ "$(revision_image user-v1) $(revision_ready user-v1)" != "$REGISTRY/user:$TAG True" ]; then
     replace_revision user-v1 user-v2
     say "first step: user-v1, and what it needs"
-    render first-step base knative/security.yaml knative/user-v1.yaml
+    render first-step base knative/namespace.yaml knative/security.yaml knative/user-v1.yaml
     apply first-step
     wait_for "${databases[@]}" revision/user-v1
   fi
@@ -56,19 +62,24 @@ check() {
   case $namespace in
     default | kube-* | istio-system | knative-serving) die "NAMESPACE=$namespace is the cluster's own: choose another" ;;
   esac
-  local other
   case $TARGET in
-    istio) other=knative ;;
+    istio) ;;
+    ambient)
+      need_ambient
+      [ -z "${NETWORK_POLICIES:-}${REQUEST_AUTHENTICATION:-}" ] ||
+        die "NETWORK_POLICIES and REQUEST_AUTHENTICATION are written for sidecars: TARGET=ambient has neither"
+      ;;
     knative)
-      other=istio
       need_knative
       [ -z "${REQUEST_AUTHENTICATION:-}" ] ||
         die "REQUEST_AUTHENTICATION is for TARGET=istio: a sidecar that needs user's keys does not wait until user has a pod"
       ;;
-    *) die "TARGET=$TARGET is neither istio nor knative" ;;
+    *) die "TARGET=$TARGET is neither istio, ambient nor knative" ;;
   esac
-  [ "$(deployed_target)" != "$other" ] ||
-    die "namespace $namespace holds the $other set, whose names are the same: \`make undeploy\` first, or choose NAMESPACE="
+  local deployed
+  deployed=$(deployed_target)
+  [[ -z $deployed || $deployed = "$TARGET" ]] ||
+    die "namespace $namespace holds the $deployed set, whose names are the same: \`make undeploy\` first, or choose NAMESPACE="
 
   if [ "$(kubectl get "namespace/$namespace" --ignore-not-found --output=jsonpath='{.status.phase}')" = Terminating ]; then
     say "waiting until the former namespace $namespace is gone"
@@ -81,7 +92,7 @@ check() {
 
 make_namespace() {
   # Before the set, which has it too, because the Secrets need it.
-  sed "s/^  name: todolist$/  name: $namespace/" "$root/deploy/base/namespace.yaml" | kubectl apply --filename=-
+  sed "s/^  name: todolist$/  name: $namespace/" "$root/deploy/$TARGET/namespace.yaml" | kubectl apply --filename=-
 }
 
 make_secrets() {

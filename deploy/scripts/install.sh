@@ -5,6 +5,7 @@
 . "$(dirname "$0")/releases.sh"
 
 istio() {
+  [[ ${MODE:-} =~ ^(ambient)?$ ]] || die "MODE is $MODE: it can be ambient or unset"
   local version
   version=$(istio_version)
   if [ -n "$version" ] && older "$ISTIO_VERSION" "$version"; then
@@ -19,10 +20,12 @@ istio() {
   install_istio "$(kubectl get deployment/istio-ingressgateway --namespace=istio-system --ignore-not-found --output=name)"
 }
 
-# install_istio GATEWAY: with the ingress that Knative uses, unless it is empty.
+# install_istio GATEWAY: with the ingress that Knative uses, unless it is empty. What is there of ambient mode stays, too.
 install_istio() {
+  local mode=${MODE:-}
+  ! has_ambient || mode=ambient
   "$istioctl" install --skip-confirmation --filename="$root/deploy/install/istio.yaml" \
-    ${1:+--filename="$root/deploy/install/knative.yaml"}
+    ${mode:+--filename="$root/deploy/install/$mode.yaml"} ${1:+--filename="$root/deploy/install/knative.yaml"}
 }
 
 knative() {
@@ -75,6 +78,9 @@ kiali() {
   [[ $wanted != *" jaeger "* ]] || tracing=true
   awk -v to="$tracing" '/^ *tracing:/ { tracing = 1 } tracing && /enabled: false/ { sub(/false/, to); tracing = 0 } { print }' \
     "$addons/kiali.yaml" | kubectl apply --filename=-
+  # In ambient mode pods answer only callers in the mesh, so Prometheus is one. Elsewhere the label means nothing.
+  kubectl patch deployment/prometheus --namespace=istio-system \
+    --patch='{"spec":{"template":{"metadata":{"labels":{"istio.io/dataplane-mode":"ambient"}}}}}'
   # Kiali reads its configuration at start only.
   kubectl rollout restart deployment/kiali --namespace=istio-system
   kubectl rollout status deployment/kiali --namespace=istio-system --timeout=300s

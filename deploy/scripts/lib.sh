@@ -79,6 +79,14 @@ need_istio() {
   fi
 }
 
+need_ambient() {
+  has_ambient || die "ambient mode is missing in this cluster: \`make install-istio MODE=ambient\` installs it"
+}
+
+has_ambient() {
+  kubectl get daemonset/ztunnel --namespace=istio-system --output=name >/dev/null 2>&1
+}
+
 need_knative() {
   has_kind services.serving.knative.dev ||
     die "Knative Serving is missing in this cluster: \`make install-knative\` installs it"
@@ -89,12 +97,12 @@ need_application() {
     die "the application is not in namespace $namespace: \`make deploy\` puts it there"
 }
 
-# The set that the namespace holds: istio, knative, or nothing.
+# The set that the namespace holds: istio, ambient, knative, or nothing.
 deployed_target() {
   if has_kind services.serving.knative.dev && exists services.serving.knative.dev/todolist; then
     echo knative
   elif exists deployment/todolist; then
-    echo istio
+    kubectl get "namespace/$namespace" --output=go-template='{{or (index .metadata.labels "istio.io/dataplane-mode") "istio"}}'
   fi
 }
 
@@ -113,11 +121,18 @@ is_ours() {
   [ "$(kubectl get "namespace/$namespace" --output=go-template='{{index .metadata.labels "app.kubernetes.io/part-of"}}')" = todolist ]
 }
 
+# The lesson that is on: an object that it adds names it, of one kind or another. Nothing when none is on.
+deployed_lesson() {
+  kubectl get envoyfilters.networking.istio.io/lesson-mark httproutes.gateway.networking.k8s.io/lesson-mark \
+    --namespace="$namespace" --ignore-not-found --output=jsonpath='{.items[*].metadata.labels.lesson}'
+}
+
 # Deletes what only a lesson adds: its objects have the label `lesson`. What a lesson replaced has lost it by then, as the set
 # is applied again before.
 delete_lesson() {
   local istio=networking.istio.io security=security.istio.io
   local kinds="virtualservices.$istio,destinationrules.$istio,envoyfilters.$istio,authorizationpolicies.$security"
-  kubectl delete "$kinds,requestauthentications.$security,deployments.apps,services,configmaps" \
+  kinds+=",requestauthentications.$security,httproutes.gateway.networking.k8s.io,deployments.apps,services,configmaps"
+  kubectl delete "$kinds" \
     --namespace="$namespace" --selector=lesson --ignore-not-found >/dev/null
 }

@@ -15,16 +15,16 @@ if url=$("${PYTHON:-false}" -m deploy.local.here); then
 fi
 need_cluster
 need_application
-if [ "$(deployed_target)" = knative ]; then
-  kubectl patch services.serving.knative.dev/user --namespace="$namespace" --type=json --patch="[
-    {\"op\": \"replace\", \"path\": \"/spec/traffic/0/percent\", \"value\": $v1},
-    {\"op\": \"replace\", \"path\": \"/spec/traffic/1/percent\", \"value\": $v2}]"
-else
-  # Reads and writes are two routes with one split.
-  kubectl patch virtualservice/user --namespace="$namespace" --type=json --patch="[
-    {\"op\": \"replace\", \"path\": \"/spec/http/0/route/0/weight\", \"value\": $v1},
-    {\"op\": \"replace\", \"path\": \"/spec/http/0/route/1/weight\", \"value\": $v2},
-    {\"op\": \"replace\", \"path\": \"/spec/http/1/route/0/weight\", \"value\": $v1},
-    {\"op\": \"replace\", \"path\": \"/spec/http/1/route/1/weight\", \"value\": $v2}]"
-fi
+# Where the weights of v1 and v2 are. In two of the sets reads and writes are two routes with one split.
+case $(deployed_target) in
+  istio) object=virtualservice/user split=("/spec/http/0/route/%d/weight" "/spec/http/1/route/%d/weight") ;;
+  ambient) object=httproute/user split=("/spec/rules/0/backendRefs/%d/weight" "/spec/rules/1/backendRefs/%d/weight") ;;
+  knative) object=services.serving.knative.dev/user split=("/spec/traffic/%d/percent") ;;
+esac
+# shellcheck disable=SC2059 # the paths are the format
+patch=$(for path in "${split[@]}"; do
+  printf "{\"op\": \"replace\", \"path\": \"$path\", \"value\": $v1}," 0
+  printf "{\"op\": \"replace\", \"path\": \"$path\", \"value\": $v2}," 1
+done)
+kubectl patch "$object" --namespace="$namespace" --type=json --patch="[${patch%,}]"
 say "user in namespace $namespace of $(kubectl config current-context): v1 $v1 %, v2 $v2 %"

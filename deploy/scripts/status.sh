@@ -20,18 +20,30 @@ echo "namespace $namespace, TARGET=$target"
 echo
 kubectl get pods --namespace="$namespace" --selector=app.kubernetes.io/part-of=todolist --label-columns=app,version
 echo
-if [ "$target" = knative ]; then
-  kubectl get ksvc,revisions --namespace="$namespace"
-  echo
-  echo "the split of user:"
-  kubectl get services.serving.knative.dev/user --namespace="$namespace" \
-    --output=go-template='{{range .spec.traffic}}  {{.tag}} {{.percent}} %{{"\n"}}{{end}}'
-else
-  kubectl get deployments,statefulsets --namespace="$namespace" --output=wide
-  echo
-  echo "the split of user:"
-  kubectl get virtualservice/user --namespace="$namespace" \
-    --output=go-template='{{range (index .spec.http 0).route}}  {{.destination.subset}} {{.weight}} %{{"\n"}}{{end}}'
-fi
-echo "the lesson that is on: $(kubectl get envoyfilters.networking.istio.io/lesson-mark --namespace="$namespace" \
-  --ignore-not-found --output=go-template='{{.metadata.labels.lesson}}' | grep . || echo none)"
+case $target in
+  istio)
+    kubectl get deployments,statefulsets --namespace="$namespace" --output=wide
+    object=virtualservice/user
+    split='{{range (index .spec.http 0).route}}  {{.destination.subset}} {{.weight}} %{{"\n"}}{{end}}'
+    ;;
+  ambient)
+    kubectl get deployments,statefulsets --namespace="$namespace" --output=wide
+    echo
+    echo "There is no sidecar: a pod has one container. Instead, a ztunnel on each node, and a waypoint in this namespace:"
+    kubectl get daemonset/ztunnel --namespace=istio-system
+    kubectl get gateway/waypoint --namespace="$namespace"
+    echo "The Services that go through the waypoint:"
+    kubectl get services --namespace="$namespace" --selector=istio.io/use-waypoint --output=name
+    object=httproute/user
+    split='{{range (index .spec.rules 0).backendRefs}}  {{slice .name 5}} {{.weight}} %{{"\n"}}{{end}}'
+    ;;
+  knative)
+    kubectl get ksvc,revisions --namespace="$namespace"
+    object=services.serving.knative.dev/user
+    split='{{range .spec.traffic}}  {{.tag}} {{.percent}} %{{"\n"}}{{end}}'
+    ;;
+esac
+echo
+echo "the split of user:"
+kubectl get "$object" --namespace="$namespace" --output=go-template="$split"
+echo "the lesson that is on: $(deployed_lesson | grep . || echo none)"

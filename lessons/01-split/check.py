@@ -10,7 +10,7 @@ ABOUT = About(
     "The panel Request path counts the calls to each version. In a cluster, Kiali shows it too: choose Traffic "
     "Distribution for the edges.",
     think="You set 90/10 and send ten requests. How often does v2 answer none of them?",
-    places=("laptop", "istio", "knative"),
+    places=("laptop", "istio", "ambient", "knative"),
 )
 
 # Of 300 requests, 252 to 286 go to v1 at 90/10; at the former 50/50 it would be 121 to 179.

@@ -9,7 +9,7 @@ ABOUT = About(
     look="Reload the page as a guest: the badge says v1, each time. Log in as lesson-alice (password learn-the-mesh): "
     "it says v2, each time. Log out, and it says v1 again.",
     think="lesson-alice's login is a call to user, too. Which version carries it out, and why?",
-    places=("laptop", "istio"),
+    places=("laptop", "istio", "ambient"),
     elsewhere="Knative splits by weights, not by headers.",
 )
 

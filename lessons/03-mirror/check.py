@@ -9,7 +9,7 @@ ABOUT = About(
     look="Reload the page: the badge says v1, each time, and the panel Request path counts calls to v1 alone. "
     "In a cluster, Kiali shows that v2 gets as many requests as v1.",
     think="Why are only reads copied, and not registrations?",
-    places=("laptop", "istio"),
+    places=("laptop", "istio", "ambient"),
     elsewhere="Knative's routes cannot copy requests.",
 )
 

@@ -11,7 +11,7 @@ ABOUT = About(
     look="Log in as lesson-alice (password learn-the-mesh) and reload: her name is there at once, and after 2 s the "
     "page says in place of her list that a service did not answer in time. A guest's list is there at once.",
     think="rule takes 9 s and the timeout is back at 8 s, but each try has 2 s. How long does lesson-alice wait?",
-    places=("laptop", "istio"),
+    places=("laptop", "istio", "ambient"),
     elsewhere="Knative has no way to delay a call, and its timeout is that of a whole revision.",
 )
 

@@ -11,7 +11,7 @@ ABOUT = About(
     look="Log in on the page, with any name and a wrong password: at the latest the sixth time it says "
     "Too many attempts, and how long to wait. The rest of the page works as ever.",
     think="The ingress runs as three pods, each with this limit. How many logins a minute get through?",
-    places=("laptop", "istio"),
+    places=("laptop", "istio", "ambient"),
     elsewhere="On Knative the ingress belongs to the whole cluster, and a lesson changes only this application.",
 )
 

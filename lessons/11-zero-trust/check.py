@@ -8,8 +8,8 @@ ABOUT = About(
     learn="see what a stray pod reaches in the cluster, and what stops it",
     look="In Kiali (`make kiali`), choose Security under Display: a lock on an edge means that this call is encrypted, "
     "and that both ends have proved who they are.",
-    think="Even while everything was allowed, no pod without a sidecar reached a database. What stopped it?",
-    places=("istio", "knative"),
+    think="Even while everything was allowed, no pod outside the mesh reached a database. What stopped it?",
+    places=("istio", "ambient", "knative"),
     elsewhere="On a laptop all processes are yours, and no pod has an identity.",
 )
 
@@ -19,7 +19,7 @@ EVERYTHING = ["user", "rule", "user-database", "rule-database"]
 def run(check: Check) -> None:
     cluster = check.cluster
     with (
-        cluster.stranger(sidecar=True) as insider,
+        cluster.stranger(in_mesh=True) as insider,
         cluster.stranger() as plain,
         cluster.stranger(elsewhere=True) as far,
         # On Knative user and rule would fall asleep, and only todolist may wake them up: so somebody uses the page.
@@ -27,9 +27,9 @@ def run(check: Check) -> None:
         check.meanwhile(LIST, pause=0.5),
     ):
         strangers = {
-            "A pod with a sidecar": insider,
-            "A pod without one": plain,
-            "A pod without one, in another namespace": far,
+            "A pod in the mesh": insider,
+            "A pod outside it": plain,
+            "A pod outside it, in another namespace": far,
         }
 
         def reach(*expected: list[str]) -> None:

@@ -14,7 +14,7 @@ ABOUT = About(
     "trace: kubectl port-forward --namespace=istio-system service/tracing 16686:80, then open "
     "http://localhost:16686/jaeger/trace/ with the trace from above behind it.",
     think="The proxies see each request anyway. Why must the application pass the trace headers on?",
-    places=("laptop", "istio", "knative"),
+    places=("laptop", "istio", "ambient", "knative"),
 )
 
 

@@ -11,7 +11,7 @@ ABOUT = About(
     "The panel Request path says how many pods of rule have answered this page.",
     think="Knative counts requests at a time, Kubernetes' own autoscaler measures the CPU. All of rule's requests wait "
     "for a slow database: which of the two notices?",
-    places=("istio", "knative"),
+    places=("istio", "ambient", "knative"),
     elsewhere="On a laptop each service is one process.",
 )
 
@@ -21,7 +21,7 @@ PATIENCE = 240
 
 def run(check: Check) -> None:
     cluster = check.cluster
-    if cluster.name == "istio" and not cluster.has("apiservices", "v1beta1.metrics.k8s.io"):
+    if cluster.name != "knative" and not cluster.has("apiservices", "v1beta1.metrics.k8s.io"):
         print("  skipped: a HorizontalPodAutoscaler needs a metrics server, and this cluster has none")
         return
 

@@ -8,7 +8,7 @@ ABOUT = About(
     learn="keep a bad version from people, or take it back in one step",
     look="The panel Request path counts the calls to user that failed, while the second release was on.",
     think="The second release was ready, and yet it was wrong. What would have noticed it before a person did?",
-    places=("istio", "knative"),
+    places=("istio", "ambient", "knative"),
     elsewhere="On a laptop nothing starts a second release of a version.",
 )
 
@@ -42,4 +42,4 @@ def run(check: Check) -> None:
 
 def pods(check: Check) -> list[object]:
     """Return the pods of the next release."""
-    return check.cluster.pods("app=user,release=next" if check.cluster.name == "istio" else "app=user,version=next")
+    return check.cluster.pods("app=user,version=next" if check.cluster.name == "knative" else "app=user,release=next")

@@ -45,6 +45,12 @@ def istio() -> list[Document]:
 
 
 @pytest.fixture(scope="session")
+def ambient() -> list[Document]:
+    """The set for Istio in ambient mode."""
+    return render(DEPLOY / "ambient")
+
+
+@pytest.fixture(scope="session")
 def knative() -> list[Document]:
     """The set for Knative."""
     return render(DEPLOY / "knative")
@@ -68,14 +74,14 @@ def traffic() -> list[Document]:
     return render(DEPLOY / "traffic")
 
 
-@pytest.fixture(params=["istio", "knative"])
+@pytest.fixture(params=["istio", "ambient", "knative"])
 def app(request: pytest.FixtureRequest) -> list[Document]:
     """Each set of the application in turn."""
     documents: list[Document] = request.getfixturevalue(request.param)
     return documents
 
 
-@pytest.fixture(params=["istio", "knative", "user_v1", "activator", "traffic"])
+@pytest.fixture(params=["istio", "ambient", "knative", "user_v1", "activator", "traffic"])
 def manifests(request: pytest.FixtureRequest) -> list[Document]:
     """Everything that is applied, in turn."""
     documents: list[Document] = request.getfixturevalue(request.param)

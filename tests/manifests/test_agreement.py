@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -26,8 +27,9 @@ READS = {"GET", "HEAD"}
 ENVOY = [*sorted((DEPLOY / "local").rglob("*.yaml")), *sorted(DEPLOY.glob("compose*envoy*.yaml"))]
 
 
-def test_versions_of_user_on_istio_differ_in_nothing_but_the_version() -> None:
-    v1, v2 = ((DEPLOY / "istio" / f"user-{version}.yaml").read_text() for version in ("v1", "v2"))
+@pytest.mark.parametrize("target", ["istio", "ambient"])
+def test_versions_of_user_differ_in_nothing_but_the_version(target: str) -> None:
+    v1, v2 = ((DEPLOY / target / f"user-{version}.yaml").read_text() for version in ("v1", "v2"))
     assert v1 != v2
     assert v1.replace("v1", "v2") == v2.replace("v1", "v2")
 
@@ -51,7 +53,7 @@ def test_versions_of_user_on_knative_differ_in_name_version_and_traffic() -> Non
     assert traffic_1 != traffic_2
 
 
-def test_both_sets_run_the_same_container(
+def test_istio_and_knative_run_the_same_container(
     istio: list[Document], knative: list[Document], user_v1: list[Document]
 ) -> None:
     # What the platform decides: the signal to stop, and how long a cold start takes.
@@ -73,6 +75,30 @@ def test_both_sets_run_the_same_container(
             assert pods[0].get(field) == pods[1].get(field), (name, field)
 
 
+def test_istio_and_ambient_differ_in_the_mesh_alone(istio: list[Document], ambient: list[Document]) -> None:
+    def parts(documents: list[Document]) -> dict[str, Document]:
+        of_the_mesh = ("istio.io", "gateway.networking.k8s.io")
+        found = {
+            name_of(d): deepcopy(d) for d in documents if not d["apiVersion"].partition("/")[0].endswith(of_the_mesh)
+        }
+        for document in found.values():
+            pod = document["spec"].get("template", {}) if "spec" in document else {}
+            for metadata in (document["metadata"], pod.get("metadata", {})):
+                for marks in (metadata.get("labels", {}), metadata.get("annotations", {})):
+                    for name in [name for name in marks if "istio" in name]:
+                        del marks[name]
+        return found
+
+    sidecars, without = parts(istio), parts(ambient)
+    # A Gateway API route leads to Services, where Istio's has subsets.
+    for version in ("user-v1", "user-v2"):
+        del without[f"Service/{version}"]
+    assert without == sidecars
+    for rule in of_kind(ambient, "DestinationRule"):
+        other = named(istio, "DestinationRule", rule["spec"]["host"].partition("-")[0])
+        assert rule["spec"]["trafficPolicy"] == other["spec"]["trafficPolicy"]
+
+
 def below(value: Any, key: str) -> Iterator[Any]:
     """Yield what stands under the key, anywhere below."""
     if isinstance(value, dict):
@@ -85,10 +111,14 @@ def below(value: Any, key: str) -> Iterator[Any]:
             yield from below(inner, key)
 
 
-def test_the_three_split_alike(istio: list[Document], knative: list[Document]) -> None:
+def test_all_split_alike(istio: list[Document], ambient: list[Document], knative: list[Document]) -> None:
     splits = [
         [(entry["destination"]["subset"], entry["weight"]) for entry in http["route"]]
         for http in named(istio, "VirtualService", "user")["spec"]["http"]
+    ]
+    splits += [
+        [(entry["name"].removeprefix("user-"), entry["weight"]) for entry in rule["backendRefs"]]
+        for rule in named(ambient, "HTTPRoute", "user")["spec"]["rules"]
     ]
     traffic = named(knative, "KService", "user")["spec"]["traffic"]
     splits.append([(entry["tag"], entry["percent"]) for entry in traffic])
@@ -113,6 +143,35 @@ def test_on_istio_reads_are_retried_and_writes_never(istio: list[Document]) -> N
         tries = (1 + read["retries"]["attempts"]) * seconds(read["retries"]["perTryTimeout"])
         assert tries <= seconds(read["timeout"]) < Settings.model_fields["upstream_timeout"].default
         assert seconds(write["timeout"]) == seconds(read["timeout"])
+
+
+@pytest.mark.parametrize("service", ["user", "rule"])
+def test_a_waypoint_tries_again_as_a_sidecar_does(service: str, istio: list[Document], ambient: list[Document]) -> None:
+    waypoint = named(ambient, "HTTPRoute", service)["spec"]["rules"]
+    sidecar = named(istio, "VirtualService", service)["spec"]["http"]
+    assert {match["method"] for match in waypoint[0]["matches"]} == READS
+    for rule, http in zip(waypoint, sidecar, strict=True):
+        assert rule["timeouts"] == {"request": http["timeout"]}
+        told = retry_headers(http["retries"])
+        if "perTryTimeout" in http["retries"]:
+            told["x-envoy-upstream-rq-per-try-timeout-ms"] = f"{1000 * seconds(http['retries']['perTryTimeout']):.0f}"
+        assert headers_set(rule) == told
+
+
+def headers_set(rule: Any) -> dict[str, str]:
+    """Return the request headers that a rule of an HTTPRoute sets."""
+    (modifier,) = rule["filters"]
+    return {header["name"]: header["value"] for header in modifier["requestHeaderModifier"]["set"]}
+
+
+def retry_headers(retries: Any) -> dict[str, str]:
+    """Return the headers that tell Envoy what `retries` of a VirtualService does."""
+    told = {"x-envoy-max-retries": str(retries["attempts"])}
+    if "retryOn" in retries:
+        policy = conditions(retries["retryOn"])
+        told["x-envoy-retry-on"] = policy["retry_on"]
+        told["x-envoy-retriable-status-codes"] = ",".join(map(str, policy["retriable_status_codes"]))
+    return told
 
 
 def seconds(text: str) -> float:
@@ -148,20 +207,18 @@ def conditions(retry_on: str) -> dict[str, Any]:
     return {"retry_on": ",".join([*named, "retriable-status-codes"]), "retriable_status_codes": statuses}
 
 
-def test_the_ingress_tries_again_as_the_sidecars_do_and_the_laptop_does(istio: list[Document]) -> None:
-    read, other = named(istio, "HTTPRoute", "todolist")["spec"]["rules"]
+def test_the_ingress_tries_again_as_the_sidecars_do_and_the_laptop_does(
+    istio: list[Document], ambient: list[Document]
+) -> None:
+    route = named(istio, "HTTPRoute", "todolist")
+    assert named(ambient, "HTTPRoute", "todolist") == route
+    read, other = route["spec"]["rules"]
     assert {match["method"] for match in read["matches"]} == READS
-    (modifier,) = read["filters"]
-    told = {header["name"]: header["value"] for header in modifier["requestHeaderModifier"]["set"]}
     assert set(other) == set(read) - {"matches", "filters"}
     assert [other[field] for field in other] == [read[field] for field in other]
     sidecar = named(istio, "VirtualService", "rule")["spec"]["http"][0]["retries"]
+    assert headers_set(read) == retry_headers(sidecar)
     policy = {**conditions(sidecar["retryOn"]), "num_retries": sidecar["attempts"]}
-    assert told == {
-        "x-envoy-retry-on": policy["retry_on"],
-        "x-envoy-retriable-status-codes": ",".join(map(str, policy["retriable_status_codes"])),
-        "x-envoy-max-retries": str(policy["num_retries"]),
-    }
     laptop = list(below(load(DEPLOY / "local/envoy/ingress-routes.yaml"), "retry_policy"))
     assert laptop == [policy] * len(laptop) != []
 
@@ -186,15 +243,14 @@ def test_on_the_laptop_nothing_but_reads_is_retried(file: Any) -> None:
     assert len(list(below(documents, "retry_policy"))) == len(list(below(routes, "retry_policy")))
 
 
-def test_each_secret_that_is_read_is_made(istio: list[Document], knative: list[Document]) -> None:
+def test_each_secret_that_is_read_is_made(app: list[Document]) -> None:
     script = (ROOT / "deploy/scripts/deploy.sh").read_text()
     made = set(re.findall(r"make_secret (\S+) (\S+) random", script))
-    for documents in (istio, knative):
-        read = set()
-        for workload in workloads(documents):
-            for reference in below(workload, "secretKeyRef"):
-                read.add((reference["name"], reference["key"]))
-            mounted = {entry["name"]: entry.get("value", "") for entry in container(workload).get("env", [])}
-            for secret in below(workload, "secret"):
-                read.add((secret["secretName"], mounted["TOKEN_KEY_FILE"].rpartition("/")[2]))
-        assert read == made
+    read = set()
+    for workload in workloads(app):
+        for reference in below(workload, "secretKeyRef"):
+            read.add((reference["name"], reference["key"]))
+        mounted = {entry["name"]: entry.get("value", "") for entry in container(workload).get("env", [])}
+        for secret in below(workload, "secret"):
+            read.add((secret["secretName"], mounted["TOKEN_KEY_FILE"].rpartition("/")[2]))
+    assert read == made

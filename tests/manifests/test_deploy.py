@@ -13,10 +13,10 @@ from tests.manifests.conftest import DEPLOY, Document, container, labels, of_kin
 from tests.manifests.test_versions import VERSIONS
 from tests.support import ROOT
 
-FIRST_STEP = ("base", "knative/security.yaml", "knative/user-v1.yaml")
+FIRST_STEP = ("base", "knative/namespace.yaml", "knative/security.yaml", "knative/user-v1.yaml")
 
 
-@pytest.mark.parametrize("parts", [("istio",), FIRST_STEP, ("knative",)], ids=" ".join)
+@pytest.mark.parametrize("parts", [("istio",), ("ambient",), FIRST_STEP, ("knative",)], ids=" ".join)
 def test_images_and_namespace_are_set_everywhere(parts: tuple[str, ...], deploy_sh: Any) -> None:
     made = deploy_sh("render", *parts, REGISTRY="registry.example:5000/x", TAG="v9", NAMESPACE="other")
     assert {document["metadata"].get("namespace", "other") for document in made} == {"other"}
@@ -61,7 +61,7 @@ def test_an_option_is_1_or_nothing(option: str, deploy_sh: Any, istio: list[Docu
         deploy_sh("render", "istio", **{option: "0"})
 
 
-@pytest.mark.parametrize("folder", ["base", "istio", "knative", "options"])
+@pytest.mark.parametrize("folder", ["base", "istio", "ambient", "knative", "options"])
 def test_no_set_names_a_registry(folder: str) -> None:
     for file in (DEPLOY / folder).rglob("*.yaml"):
         assert "dev.local" not in file.read_text(), file

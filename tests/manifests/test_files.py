@@ -9,7 +9,7 @@ import yaml
 from tests.manifests.conftest import DEPLOY
 from tests.support import ROOT
 
-FOLDERS = ("base", "istio", "knative", "options", "traffic", "install")
+FOLDERS = ("base", "istio", "ambient", "knative", "options", "traffic", "install")
 FILES = [file for folder in FOLDERS for file in sorted((DEPLOY / folder).rglob("*.yaml"))]
 # A path in a comment: it has a slash or a suffix.
 POINTER = re.compile(r"(?<![\w/.<>-])(?:\.\./)*[\w-]+(?:/[\w-]+)*\.(?:yaml|sh|py)\b|\.\./[\w./-]*\w")

@@ -19,8 +19,8 @@ from tests.manifests.conftest import (
 
 PERCENT = 100
 ALLOWED = {"user": "todolist", "rule": "todolist", "user-database": "user", "rule-database": "rule"}
-# Accounts of others: Istio names the one of a Gateway API gateway, and Knative uses Istio's own gateway.
-FOREIGN = {"ingress-istio", "istio-system/istio-ingressgateway-service-account"}
+# Accounts of others: Istio names those of Gateways, Knative uses Istio's own gateway, and Prometheus reads metrics.
+FOREIGN = {"ingress-istio", "waypoint", "istio-system/istio-ingressgateway-service-account", "istio-system/prometheus"}
 
 
 def test_every_service_selects_pods(app: list[Document]) -> None:
@@ -53,7 +53,8 @@ def test_traffic_inside_is_mutual_tls(app: list[Document]) -> None:
     (policy,) = of_kind(app, "PeerAuthentication")
     assert policy["spec"] == {"mtls": {"mode": "STRICT"}}
     (namespace,) = of_kind(app, "Namespace")
-    assert namespace["metadata"]["labels"]["istio-injection"] == "enabled"
+    (mode,) = namespace["metadata"]["labels"].items() - {("app.kubernetes.io/part-of", "todolist")}
+    assert mode in {("istio-injection", "enabled"), ("istio.io/dataplane-mode", "ambient")}
 
 
 def test_what_is_not_allowed_is_denied(app: list[Document]) -> None:
@@ -104,7 +105,8 @@ def test_the_ingress_is_the_only_way_in(istio: list[Document], knative: list[Doc
 def test_no_policy_but_these(app: list[Document]) -> None:
     names = {policy["metadata"]["name"] for policy in of_kind(app, "AuthorizationPolicy")}
     expected = {"deny-by-default", "todolist", "user", "rule", "user-database", "rule-database"}
-    assert names - {"ingress"} == expected
+    waypoint = {"waypoint", "todolist-pods", "user-pods", "rule-pods"}
+    assert names - {"ingress"} in (expected, expected | waypoint)
 
 
 def test_accounts_that_policies_name_exist(app: list[Document]) -> None:
