@@ -20,12 +20,18 @@ istio() {
   install_istio "$(kubectl get deployment/istio-ingressgateway --namespace=istio-system --ignore-not-found --output=name)"
 }
 
-# install_istio GATEWAY: with the ingress that Knative uses, unless it is empty. What is there of ambient mode stays, too.
+# install_istio GATEWAY: with the ingress that Knative uses, unless it is empty. Ambient mode, if it is there, stays.
 install_istio() {
-  local mode=${MODE:-}
-  ! has_ambient || mode=ambient
-  "$istioctl" install --skip-confirmation --filename="$root/deploy/install/istio.yaml" \
-    ${mode:+--filename="$root/deploy/install/$mode.yaml"} ${1:+--filename="$root/deploy/install/knative.yaml"}
+  local options=(--filename="$root/deploy/install/istio.yaml")
+  if [ "${MODE:-}" = ambient ] || has_ambient; then
+    options+=(--filename="$root/deploy/install/ambient.yaml")
+    # Where istio-cni finds the network of a pod, if Docker runs the pods, as in minikube and Docker Desktop.
+    case $(kubectl get nodes --output=jsonpath='{.items[*].status.nodeInfo.containerRuntimeVersion}') in
+      *docker://*) options+=(--set=values.cni.cniNetnsDir=/var/run/docker/netns) ;;
+    esac
+  fi
+  [ -z "$1" ] || options+=(--filename="$root/deploy/install/knative.yaml")
+  "$istioctl" install --skip-confirmation "${options[@]}"
 }
 
 knative() {

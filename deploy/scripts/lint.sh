@@ -10,7 +10,7 @@ checkov=$root/.venv/bin/checkov
 rendered=$build/lint
 rm -rf "$rendered"
 mkdir -p "$rendered"
-for set in istio knative; do
+for set in istio ambient knative; do
   NETWORK_POLICIES=1 render lint "$set"
   kubectl kustomize "$build/deploy/lint" >"$rendered/$set.yaml"
 done

@@ -23,7 +23,9 @@ case "$*" in
   "get crd "*gateway.networking.k8s.io*) case $KINDS in *gateway-api*) ;; *) false ;; esac ;;
   "get crd "*) case $KINDS in *istio*) ;; *) false ;; esac ;;
   "get services.serving.knative.dev,"*) echo "$KNATIVE_SERVICES" | tr ' ' '\n' ;;
+  "get pods "*ambient*) echo "$IN_AMBIENT" | tr ' ' '\n' ;;
   "get pods "*) echo "$SIDECARS" | tr ' ' '\n' ;;
+  "get daemonset/ztunnel"*) [ "$ZTUNNEL" ] ;;
   "get gateways.networking.istio.io"*) echo "$ISTIO_GATEWAYS" ;;
   "get gateways"*) echo "$GATEWAYS" ;;
   "get deployments,"*) echo "$MORE" ;;
@@ -74,8 +76,8 @@ class Cluster:
             "KINDS": INSTALLED,
             "KNATIVE_SERVICES": "",
             "SIDECARS": "",
-        }
-        state |= {
+            "IN_AMBIENT": "",
+            "ZTUNNEL": "",
             "GATEWAYS": "",
             "MORE": "",
             "ROUTES": "",
@@ -165,6 +167,7 @@ def test_add_ons_can_be_left_out(cluster: Cluster) -> None:
         ("knative", {"KNATIVE_SERVICES": "shop todolist todolist"}, "Knative Services in: shop todolist "),
         ("istio", {}, "`make uninstall-knative` first"),
         ("istio", {"KINDS": "istio", "SIDECARS": "todolist shop todolist"}, "in: shop todolist "),
+        ("istio", {"KINDS": "istio", "IN_AMBIENT": "todolist istio-system"}, "ztunnel serves pods in: todolist "),
         (
             "istio",
             {"KINDS": "istio gateway-api", "GATEWAYS": "istio shop/door\nnginx shop/other"},
@@ -217,6 +220,26 @@ def test_the_ingress_of_knative_comes_and_goes_with_it(cluster: Cluster) -> None
         assert ("istioctl install" in told("install", "knative", **state)) is not given
     assert "operator.istio.io/component=IngressGateways" in told("uninstall", "knative")
     assert "IngressGateways" not in told("uninstall", "knative", ISTIO_GATEWAYS="shop")
+
+
+def test_ambient_mode_is_added_on_request_and_stays(cluster: Cluster) -> None:
+    for part, state, given in (
+        ("istio", {}, False),
+        ("istio", {"MODE": "ambient"}, True),
+        ("istio", {"ZTUNNEL": "yes"}, True),
+        ("knative", {"ZTUNNEL": "yes"}, True),
+    ):
+        said, did = cluster.run("install", part, **state)
+        assert said == ""
+        assert any("install/ambient.yaml" in call for call in did) is given, (part, state)
+    assert cluster.run("install", "istio", MODE="sidecar") == ("MODE is sidecar: it can be ambient or unset\n", [])
+
+
+@pytest.mark.parametrize("state", [{}, {"ZTUNNEL": "yes", "REQUEST_AUTHENTICATION": "1"}])
+def test_without_what_it_needs_ambient_is_refused_in_a_line(state: dict[str, str], cluster: Cluster) -> None:
+    said, did = cluster.run("deploy", "", TARGET="ambient", **state)
+    assert ("MODE=ambient" in said) is not bool(state)
+    assert (len(said.splitlines()), did) == (1, [])
 
 
 @pytest.mark.parametrize(

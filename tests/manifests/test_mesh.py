@@ -185,7 +185,7 @@ def test_metrics_are_scraped_through_the_sidecar(istio: list[Document]) -> None:
         assert annotations["prometheus.io/port"] == str(port["containerPort"])
 
 
-@pytest.mark.parametrize("target", ["istio", "knative"])
+@pytest.mark.parametrize("target", ["istio", "ambient", "knative"])
 def test_network_policies_allow_what_the_authorization_policies_allow(target: str, deploy_sh: Any) -> None:
     documents = deploy_sh("render", target, NETWORK_POLICIES="1")
     policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(documents, "NetworkPolicy")}

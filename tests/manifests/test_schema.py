@@ -75,7 +75,7 @@ def test_the_check_finds_a_fault(document: Document) -> None:
     assert list(faults(document))
 
 
-@pytest.mark.parametrize("target", ["istio", "knative"])
+@pytest.mark.parametrize("target", ["istio", "ambient", "knative"])
 def test_network_policies_can_be_added(target: str, deploy_sh: Any) -> None:
     documents = deploy_sh("render", target, NETWORK_POLICIES="1")
     assert {name_of(document): found for document in documents if (found := list(faults(document)))} == {}
