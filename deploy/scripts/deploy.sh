@@ -67,7 +67,7 @@ check() {
     ambient)
       need_ambient
       [ -z "${REQUEST_AUTHENTICATION:-}" ] ||
-        die "REQUEST_AUTHENTICATION is for TARGET=istio: it tells the sidecar of todolist, and here is none"
+        die "REQUEST_AUTHENTICATION is for TARGET=istio: a waypoint does not find the way to user's keys"
       ;;
     knative)
       need_knative

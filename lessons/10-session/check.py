@@ -14,8 +14,9 @@ ABOUT = About(
     look="Log in, and change a letter in the middle of the cookie jwtToken in the developer tools of your browser: "
     "instead of the page you get a 401. Delete the cookie, and you are a guest.",
     think="Somebody steals a good token. What does the check at the door do about it?",
-    places=("laptop", "istio", "ambient"),
-    elsewhere="A sidecar that wants the keys of user does not wait until Knative has woken user up.",
+    places=("laptop", "istio"),
+    elsewhere="A sidecar that wants the keys of user does not wait until Knative has woken user up. "
+    "In ambient mode the waypoint would check, and Istio does not tell it the way to the keys of user.",
 )
 
 COOKIE, NAME = "jwtToken", "lesson-alice"

@@ -98,22 +98,28 @@ def application() -> None:
 
 @pytest.fixture(scope="session")
 def knative(application: None) -> bool:
-    """Whether the application runs on Knative; otherwise on plain Istio."""
+    """Whether the application runs on Knative."""
     return exists(f"{KNATIVE_SERVICE}/todolist")
 
 
-@pytest.fixture
-def on_knative(knative: bool) -> None:
-    """Skip a test of what only Knative does."""
-    if not knative:
-        pytest.skip("on Knative only")
+@pytest.fixture(scope="session")
+def ambient(application: None) -> bool:
+    """Whether the application runs in ambient mode."""
+    return Cluster.find().name == "ambient"
 
 
 @pytest.fixture
-def on_istio(knative: bool) -> None:
-    """Skip a test of what only plain Istio does."""
+def on_ambient(ambient: bool) -> None:
+    """Skip a test of what only ambient mode does."""
+    if not ambient:
+        pytest.skip("in ambient mode only")
+
+
+@pytest.fixture
+def not_on_knative(knative: bool) -> None:
+    """Skip a test of what Knative does otherwise."""
     if knative:
-        pytest.skip("on plain Istio only")
+        pytest.skip("not on Knative")
 
 
 @pytest.fixture(scope="session")

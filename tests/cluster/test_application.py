@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.cluster.conftest import (
     NAMESPACE,
     answered_by,
+    eventually,
     exists,
     get,
     kubectl,
@@ -61,6 +63,21 @@ def test_a_forged_session_is_refused_at_the_door(guest: httpx.Client, person: ht
     assert (refused.status_code, "x-served-by" in refused.headers) == (403, False)
 
 
+@pytest.mark.timeout(180)
+@pytest.mark.usefixtures("not_on_knative")
+def test_prometheus_reads_the_metrics_of_each_service() -> None:
+    if not exists("deployment/prometheus", namespace="istio-system"):
+        pytest.skip("Prometheus is missing: `make install-kiali` installs it")
+    query = quote(f'count by (app, version) (http_requests_total{{namespace="{NAMESPACE}"}})')
+    path = f"/api/v1/namespaces/istio-system/services/prometheus:9090/proxy/api/v1/query?query={query}"
+
+    def counted() -> set[tuple[str, str]]:
+        result = json.loads(kubectl("get", "--raw", path))["data"]["result"]
+        return {(one["metric"]["app"], one["metric"]["version"]) for one in result}
+
+    eventually(lambda: counted() == {("todolist", "v1"), ("user", "v1"), ("user", "v2"), ("rule", "v1")}, 120)
+
+
 def edges(graph: Any) -> set[tuple[str, str]]:
     """Return the edges between the nodes of Kiali's graph, by name and version."""
     names = {}
@@ -73,6 +90,9 @@ def edges(graph: Any) -> set[tuple[str, str]]:
             name = f"service {data['service']}"
         else:
             name = data.get("app") or data.get("workload") or data["nodeType"]
+        if name == "ingress-istio":
+            # A waypoint may know the gateway only by its account.
+            name = "ingress"
         if name == "user":
             # On Knative the version is the revision, user-v1: its webhook sets the label that Istio reports.
             name = f"user {data.get('version', '').removeprefix('user-')}"
@@ -81,7 +101,7 @@ def edges(graph: Any) -> set[tuple[str, str]]:
 
 
 @pytest.mark.timeout(300)
-def test_kiali_shows_the_topology_and_nothing_else(ingress: Any, knative: bool, note: Note) -> None:
+def test_kiali_shows_the_topology_and_nothing_else(ingress: Any, knative: bool, ambient: bool, note: Note) -> None:
     if not exists("deployment/kiali", namespace="istio-system"):
         pytest.skip("Kiali is missing: `make install-kiali` installs it")
     path = (
@@ -98,6 +118,10 @@ def test_kiali_shows_the_topology_and_nothing_else(ingress: Any, knative: bool, 
         ("user v2", "user-database"),
         ("rule", "rule-database"),
     }
+    if ambient:
+        # Beside each call the way that it takes. Between todolist and the waypoint one edge stands for both directions.
+        expected |= {(caller, "waypoint") for caller in ("ingress", "todolist")}
+        expected |= {("waypoint", called) for called in ("user v1", "user v2", "rule")}
 
     def shown() -> set[tuple[str, str]]:
         # New people, because a profile that was just read may not be asked for again.

@@ -152,7 +152,7 @@ def one_of_each(selector: str) -> list[Any]:
     return list({tuple(pod["metadata"]["labels"][label] for label in labels): pod for pod in pods(selector)}.values())
 
 
-@pytest.mark.usefixtures("on_istio")
+@pytest.mark.usefixtures("not_on_knative")
 @pytest.mark.timeout(600)
 def test_a_rolling_restart_fails_no_request(traffic: Traffic, note: Callable[[str], None]) -> None:
     services = ("deployments", "--selector=app in (todolist, user, rule)")
