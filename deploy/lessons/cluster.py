@@ -35,32 +35,18 @@ OF_THE_SERVER = re.compile(
 IN_A_ROW = 20
 
 
-def mark(lesson: Lesson, place: PlaceName) -> Any:
-    """Return the object that names the lesson in each answer of todolist, as lesson-filter.yaml does on the laptop."""
-    return mark_of_waypoint(lesson) if place == "ambient" else mark_of_sidecar(lesson)
-
-
-def mark_of_waypoint(lesson: Lesson) -> Any:
-    """Return the mark where a waypoint is before todolist."""
+def mark_route(route: Any, lesson: Lesson) -> Any:
+    """Let a route, an HTTPRoute of a waypoint, name the lesson in each answer, and return it."""
+    route["metadata"]["labels"]["lesson"] = lesson.name
     header = {"name": "x-lesson", "value": lesson.name}
-    return {
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "HTTPRoute",
-        "metadata": {"name": MARK, "labels": {"lesson": lesson.name}},
-        "spec": {
-            "parentRefs": [{"group": "", "kind": "Service", "name": "todolist", "port": 80}],
-            "rules": [
-                {
-                    "filters": [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": [header]}}],
-                    "backendRefs": [{"name": "todolist", "port": 80}],
-                }
-            ],
-        },
-    }
+    for rule in route["spec"]["rules"]:
+        modifier = {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": [header]}}
+        rule["filters"] = [*rule.get("filters", []), modifier]
+    return route
 
 
-def mark_of_sidecar(lesson: Lesson) -> Any:
-    """Return the mark where todolist has a sidecar."""
+def mark(lesson: Lesson) -> Any:
+    """Return the object that names the lesson in each answer of todolist, as lesson-filter.yaml does on the laptop."""
     header = {"header": {"key": "x-lesson", "value": lesson.name}}
     return {
         "apiVersion": "networking.istio.io/v1alpha3",
@@ -163,8 +149,16 @@ class Cluster:
                 self._patch_service(item)
             else:
                 self.kubectl("apply", "--filename=-", stdin=json.dumps(item))
-        self.kubectl("apply", "--filename=-", stdin=json.dumps(mark(lesson, self.name)))
+        self.kubectl("apply", "--filename=-", stdin=json.dumps(self._mark(lesson)))
         self._wait_for(lesson.name)
+
+    def _mark(self, lesson: Lesson) -> Any:
+        if self.name != "ambient":
+            return mark(lesson)
+        (route,) = (
+            item for item in self._set() if item["kind"] == "HTTPRoute" and item["metadata"]["name"] == "todolist"
+        )
+        return mark_route(route, lesson)
 
     def reset(self) -> None:
         # First what the set has under the same names, so that nothing is ever missing; then what only lessons have.

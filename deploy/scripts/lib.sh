@@ -121,9 +121,9 @@ is_ours() {
   [ "$(kubectl get "namespace/$namespace" --output=go-template='{{index .metadata.labels "app.kubernetes.io/part-of"}}')" = todolist ]
 }
 
-# The lesson that is on: an object that it adds names it, of one kind or another. Nothing when none is on.
+# The lesson that is on, which one of these objects names; nothing when none is on.
 deployed_lesson() {
-  kubectl get envoyfilters.networking.istio.io/lesson-mark httproutes.gateway.networking.k8s.io/lesson-mark \
+  kubectl get envoyfilters.networking.istio.io/lesson-mark httproutes.gateway.networking.k8s.io/todolist \
     --namespace="$namespace" --ignore-not-found --output=jsonpath='{.items[*].metadata.labels.lesson}'
 }
 
