@@ -23,6 +23,8 @@ CUSTOM = {
     "security.istio.io/v1",
     "telemetry.istio.io/v1",
 }
+# A kind that has no newer version.
+OLD = ("networking.istio.io/v1beta1", "ProxyConfig")
 # What a Knative Service's template has beside the fields of a pod.
 KNATIVE_FIELDS = {"containerConcurrency", "timeoutSeconds"}
 
@@ -40,7 +42,7 @@ def as_deployment(service: Document) -> Document:
 
 def faults(document: Document) -> Iterator[str]:
     """Yield what is wrong with the document."""
-    if document["apiVersion"] in CUSTOM:
+    if document["apiVersion"] in CUSTOM or (document["apiVersion"], document["kind"]) == OLD:
         return
     if kind(document) == "KService":
         document = as_deployment(document)
