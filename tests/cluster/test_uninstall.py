@@ -41,11 +41,12 @@ def make(*arguments: str) -> str:
 def test_nothing_is_left_of_what_was_installed() -> None:
     namespace = os.environ.get("NAMESPACE", "todolist")
     before = objects()
-    for target in ("install-istio", "install-kiali"):
-        assert make(target) == ""
-    assert make("deploy", "TARGET=istio") == ""
-    assert f"in: {namespace}" in make("uninstall-istio")
-    assert make("undeploy", "VOLUMES=delete") == ""
+    assert make("install-istio", "MODE=ambient") == ""
+    assert make("install-kiali") == ""
+    for target in ("istio", "ambient"):
+        assert make("deploy", f"TARGET={target}") == ""
+        assert f"in: {namespace}" in make("uninstall-istio")
+        assert make("undeploy", "VOLUMES=delete") == ""
     assert "uninstall-kiali" in make("uninstall-istio")
 
     assert make("install-knative") == ""
