@@ -21,11 +21,11 @@ export DOCKER_FLAGS
 export NETWORK_POLICIES
 # deploy: 1 adds deploy/options/request-authentication. Unset: it is removed.
 export REQUEST_AUTHENTICATION
-# deploy: how many seconds each of its waits takes, at most; on Istio there is one, on Knative more. Unset: 300.
+# deploy: how many seconds each of its waits takes, at most; on Knative there are several. Unset: 300.
 export TIMEOUT
 # undeploy, cluster-delete: keep or delete the databases' volumes. Unset: it asks.
 export VOLUMES
-# install-istio: ambient adds ztunnel, for TARGET=ambient. Unset: sidecars only, unless ambient mode is there already.
+# install-istio: ambient adds ztunnel and istio-cni, for TARGET=ambient. Unset: sidecars only, unless ambient mode is there already.
 export MODE
 # install-kiali: which add-ons. Unset: prometheus kiali grafana jaeger.
 export ADDONS

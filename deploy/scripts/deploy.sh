@@ -67,7 +67,7 @@ check() {
     ambient)
       need_ambient
       [ -z "${REQUEST_AUTHENTICATION:-}" ] ||
-        die "REQUEST_AUTHENTICATION is for TARGET=istio: a waypoint does not find the way to user's keys"
+        die "REQUEST_AUTHENTICATION is for TARGET=istio: istiod does not tell a waypoint the way to user's keys"
       ;;
     knative)
       need_knative

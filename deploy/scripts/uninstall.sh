@@ -50,7 +50,7 @@ istio() {
   ! has_kind services.serving.knative.dev || die "Istio stays, because Knative needs it: \`make uninstall-knative\` first"
   users=$(namespaces_of pods security.istio.io/tlsMode)
   [ -z "$users" ] || die "Istio stays, because pods have its sidecar in: $users (\`make undeploy NAMESPACE=\` removes ours)"
-  # Prometheus may be among them, and is the matter of a line below.
+  # Prometheus may be among them; the check of istio-system below finds it.
   users=$(kubectl get pods --all-namespaces --output=jsonpath="$in_ambient" | sort -u | sed '/^istio-system$/d' | xargs)
   [ -z "$users" ] || die "Istio stays, because its ztunnel serves pods in: $users (\`make undeploy NAMESPACE=\` removes ours)"
   if has_kind gateways.gateway.networking.k8s.io; then

@@ -21,7 +21,7 @@ TIMEOUT, QUICK = 2, 1
 
 def run(check: Check) -> None:
     alice, guest = check.person("lesson-alice"), check.guest()
-    # In a cluster, an open connection knows nothing of the delay until the sidecar of rule closes it, within 45 s.
+    # In a cluster, an open connection knows nothing of the delay until the proxy of rule closes it, within 45 s.
     check.eventually(lambda: len(alice.get(LIST, 24, at_once=12).with_status(504)) == 24, 90)
     lists = alice.get(LIST, 4, at_once=4)
     given_up = lists.with_status(504)

@@ -40,11 +40,11 @@ def run(check: Check) -> None:
                 check.that(found == wanted, f"{name} reaches {said(found)}", said(wanted))
 
         reach([], [], [])
-        check.step("open", "a policy allows everything to everybody in the mesh")
+        check.step("open", "everything is allowed to everybody in the mesh")
         # Without a sidecar, the names of Knative Services lead to Knative's gateway, which calls with its own identity.
         plainly = ["user", "rule"] if cluster.name == "knative" else []
         reach(EVERYTHING, plainly, plainly)
-        check.back("that policy is taken away")
+        check.back("that is taken back")
         reach([], [], [])
 
 
