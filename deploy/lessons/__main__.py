@@ -85,8 +85,9 @@ def start(wanted: str) -> int:
 def refuse_elsewhere(lesson: Lesson, place: Place) -> None:
     """Raise UnsuitableError when a lesson cannot run in a place."""
     if place.name not in lesson.about.places:
-        where = " and ".join(PLACES[name] for name in lesson.about.places)
-        raise UnsuitableError(f"This lesson cannot run here: {lesson.about.elsewhere} It runs on {where}.")
+        where = ", ".join(PLACES[name] for name in lesson.about.places)
+        why = lesson.about.elsewhere.get(place.name, "Nobody has written it for this place yet.")
+        raise UnsuitableError(f"This lesson cannot run here ({PLACES[place.name]}). {why} It can run here: {where}.")
 
 
 def passes(place: Place, lesson: Lesson, *, with_change: bool = True) -> bool:

@@ -331,11 +331,15 @@ class Cluster:
         """Wait until many answers in a row name this lesson, or none."""
         # A connection to a waypoint that is open serves one more request as before, and is closed: use all of them.
         paths = ("/healthz", "/api/currentUser", "/api/rule") if self.name == "ambient" else ("/healthz",)
+
+        def is_marked(path: str) -> bool:
+            answer = client.get(path)
+            is_up = path != "/healthz" or answer.is_success
+            return is_up and answer.headers.get("x-lesson") == lesson
+
         with self.client() as client:
             wait_until(
-                lambda: all(client.get(p).headers.get("x-lesson") == lesson for _ in range(IN_A_ROW) for p in paths),
-                "the mesh has the change",
-                60,
+                lambda: all(is_marked(path) for _ in range(IN_A_ROW) for path in paths), "the mesh has the change", 60
             )
 
 

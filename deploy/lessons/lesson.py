@@ -1,8 +1,8 @@
 """A lesson: a folder under `lessons/` with what it changes, its check, and its pages."""
 
 import runpy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,7 +19,7 @@ class About:
     """What a lesson says of itself, at the head of its check.py.
 
     title, learn: a few words, and what a person learns; look: where to look while it is on; think: a question, which
-    the README answers; places: where it can run; elsewhere: why it cannot run in the other places.
+    the README answers; places: where it can run; elsewhere: for each other place, why it cannot run there.
     """
 
     title: str
@@ -27,7 +27,7 @@ class About:
     look: str
     think: str
     places: tuple[PlaceName, ...]
-    elsewhere: str = ""
+    elsewhere: Mapping[PlaceName, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -26,5 +26,7 @@ patch=$(for path in "${split[@]}"; do
   printf "{\"op\": \"replace\", \"path\": \"$path\", \"value\": $v1}," 0
   printf "{\"op\": \"replace\", \"path\": \"$path\", \"value\": $v2}," 1
 done)
-kubectl patch "$object" --namespace="$namespace" --type=json --patch="[${patch%,}]"
+lesson=$(deployed_lesson)
+kubectl patch "$object" --namespace="$namespace" --type=json --patch="[${patch%,}]" ||
+  die "the split was not changed${lesson:+: lesson $lesson has routes of its own, and \`make lesson-reset\` ends it}"
 say "user in namespace $namespace of $(kubectl config current-context): v1 $v1 %, v2 $v2 %"

@@ -31,7 +31,8 @@ case $target in
     echo
     echo "There is no sidecar: a pod has one container. Instead, a ztunnel on each node, and a waypoint in this namespace:"
     kubectl get daemonset/ztunnel --namespace=istio-system
-    kubectl get gateway/waypoint --namespace="$namespace"
+    kubectl get gateway/waypoint --namespace="$namespace" --ignore-not-found | grep . ||
+      echo "there is no waypoint: \`make lesson-reset\` brings it back"
     echo "The Services that go through the waypoint:"
     kubectl get services --namespace="$namespace" --selector=istio.io/use-waypoint --output=name
     object=httproute/user
@@ -45,5 +46,11 @@ case $target in
 esac
 echo
 echo "the split of user:"
-kubectl get "$object" --namespace="$namespace" --output=go-template="$split"
+split=$(kubectl get "$object" --namespace="$namespace" --output=go-template="$split")
+# A lesson may have routes of another form.
+if [[ $split =~ ^\ \ v1\ [0-9]+\ %.*v2\ [0-9]+\ %$ ]]; then
+  echo "$split"
+else
+  echo "  as the lesson says that is on"
+fi
 echo "the lesson that is on: $(deployed_lesson | grep . || echo none)"

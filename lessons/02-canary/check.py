@@ -10,7 +10,9 @@ ABOUT = About(
     "it says v2, each time. Log out, and it says v1 again.",
     think="lesson-alice's login is a call to user, too. Which version carries it out, and why?",
     places=("laptop", "istio", "ambient"),
-    elsewhere="Knative splits by weights, not by headers.",
+    elsewhere={
+        "knative": "Knative splits by weights, not by headers.",
+    },
 )
 
 # At the former 50/50 even 20 requests would all reach one version only once in a million times.

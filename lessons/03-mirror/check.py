@@ -10,7 +10,9 @@ ABOUT = About(
     "In a cluster, Kiali shows that v2 gets as many requests as v1.",
     think="Why are only reads copied, and not registrations?",
     places=("laptop", "istio", "ambient"),
-    elsewhere="Knative's routes cannot copy requests.",
+    elsewhere={
+        "knative": "Knative's routes cannot copy requests.",
+    },
 )
 
 # At the former 50/50 each version would count about 50 of them, and never all.

@@ -10,7 +10,10 @@ ABOUT = About(
     "The panel Request path says how long rule took. A guest's list is as quick as ever.",
     think="A new item of lesson-alice is not late, although it goes to rule, too. Why?",
     places=("laptop", "istio"),
-    elsewhere="Neither Knative nor an HTTPRoute, which tells a waypoint what to do, has a way to say it.",
+    elsewhere={
+        "ambient": "A waypoint is told by HTTPRoutes, and these know no faults.",
+        "knative": "Knative has no way to say it.",
+    },
 )
 
 # The delay in seconds; and what an answer takes at most without one, on a busy machine.

@@ -12,7 +12,9 @@ ABOUT = About(
     "page says in place of her list that a service did not answer in time. A guest's list is there at once.",
     think="rule takes 9 s and the timeout is back at 8 s, but each try has 2 s. How long does lesson-alice wait?",
     places=("laptop", "istio", "ambient"),
-    elsewhere="Knative has no way to delay a call, and its timeout is that of a whole revision.",
+    elsewhere={
+        "knative": "Knative has no way to delay a call, and its timeout is that of a whole revision.",
+    },
 )
 
 # The timeout in seconds; and what an answer takes beside it at most, on a busy machine.

@@ -10,8 +10,10 @@ ABOUT = About(
     "Request path, some calls to v2 take longer than the others: these were repeated.",
     think="v2 fails because too many calls reach it, and each call that fails is repeated five times. What follows?",
     places=("laptop", "istio"),
-    elsewhere="A Knative Service has no setting for retries. "
-    "In ambient mode nothing can make v2 fail: its pods have no sidecar, and an HTTPRoute knows no faults.",
+    elsewhere={
+        "ambient": "Nothing can make v2 fail: its pods have no sidecar, and an HTTPRoute knows no faults.",
+        "knative": "A Knative Service has no setting for retries.",
+    },
 )
 
 # Half of the calls go to v2, and half of those fail. Of 150, that is 21 to 56.

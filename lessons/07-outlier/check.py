@@ -10,8 +10,10 @@ ABOUT = About(
     "only v1 answers, then both do. The check meets the failures, so you may see none.",
     think="Both versions begin to fail at the same time. What happens to the two?",
     places=("laptop", "istio"),
-    elsewhere="A Knative Service has no setting for it. "
-    "In ambient mode nothing can make v2 fail: its pods have no sidecar, and an HTTPRoute knows no faults.",
+    elsewhere={
+        "ambient": "Nothing can make v2 fail: its pods have no sidecar, and an HTTPRoute knows no faults.",
+        "knative": "A Knative Service has no setting for it.",
+    },
 )
 
 # Half of them would go to v2. They are over long before its time out of the pool is.

@@ -10,8 +10,10 @@ ABOUT = About(
     "often the list cannot be loaded, and the rest of the page is there as ever.",
     think="Some people get an error although rule would have answered them a second later. Why is that better?",
     places=("laptop", "istio"),
-    elsewhere="On Knative the queue-proxy in each pod limits its calls: containerConcurrency. "
-    "In ambient mode nothing can make rule slow: its pods have no sidecar, and an HTTPRoute knows no faults.",
+    elsewhere={
+        "ambient": "Nothing can make rule slow: its pods have no sidecar, and an HTTPRoute knows no faults.",
+        "knative": "The queue-proxy in each pod limits its calls there: containerConcurrency.",
+    },
 )
 
 PEOPLE = 20

@@ -12,7 +12,9 @@ ABOUT = About(
     "Too many attempts, and how long to wait. The rest of the page works as ever.",
     think="The ingress runs as three pods, each with this limit. How many logins a minute get through?",
     places=("laptop", "istio", "ambient"),
-    elsewhere="On Knative the ingress belongs to the whole cluster, and a lesson changes only this application.",
+    elsewhere={
+        "knative": "The ingress belongs to the whole cluster there, and a lesson changes only this application.",
+    },
 )
 
 LOGIN = "/api/login/account"

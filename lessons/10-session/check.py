@@ -15,8 +15,10 @@ ABOUT = About(
     "instead of the page you get a 401. Delete the cookie, and you are a guest.",
     think="Somebody steals a good token. What does the check at the door do about it?",
     places=("laptop", "istio"),
-    elsewhere="A sidecar that wants the keys of user does not wait until Knative has woken user up. "
-    "In ambient mode the waypoint would check, and Istio does not tell it the way to the keys of user.",
+    elsewhere={
+        "ambient": "The waypoint would check, and Istio does not tell it the way to the keys of user.",
+        "knative": "A sidecar that wants the keys of user does not wait until Knative has woken user up.",
+    },
 )
 
 COOKIE, NAME = "jwtToken", "lesson-alice"

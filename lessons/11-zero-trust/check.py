@@ -10,7 +10,9 @@ ABOUT = About(
     "and that both ends have proved who they are.",
     think="Even while everything was allowed, no pod outside the mesh reached a database. What stopped it?",
     places=("istio", "ambient", "knative"),
-    elsewhere="On a laptop all processes are yours, and no pod has an identity.",
+    elsewhere={
+        "laptop": "All processes are yours there, and no pod has an identity.",
+    },
 )
 
 EVERYTHING = ["user", "rule", "user-database", "rule-database"]

@@ -13,7 +13,7 @@ ABOUT = About(
     "each call that woke a service up with a snowflake, and says how long it took.",
     think="user and rule are both asleep. Why does the page wait for one cold start and not for two?",
     places=("knative",),
-    elsewhere="Only Knative takes the last pod of a service away.",
+    elsewhere=dict.fromkeys(("laptop", "istio", "ambient"), "Only Knative takes the last pod of a service away."),
 )
 
 ASLEEP = "app in (user, rule)"

@@ -12,7 +12,9 @@ ABOUT = About(
     think="Knative counts requests at a time, Kubernetes' own autoscaler measures the CPU. All of rule's requests wait "
     "for a slow database: which of the two notices?",
     places=("istio", "ambient", "knative"),
-    elsewhere="On a laptop each service is one process.",
+    elsewhere={
+        "laptop": "Each service is one process there.",
+    },
 )
 
 PEOPLE = 60

@@ -9,7 +9,9 @@ ABOUT = About(
     look="The panel Request path counts the calls to user that failed, while the second release was on.",
     think="The second release was ready, and yet it was wrong. What would have noticed it before a person did?",
     places=("istio", "ambient", "knative"),
-    elsewhere="On a laptop nothing starts a second release of a version.",
+    elsewhere={
+        "laptop": "Nothing starts a second release of a version there.",
+    },
 )
 
 REQUESTS = 200

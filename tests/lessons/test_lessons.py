@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from deploy.lessons import __main__ as command
 from deploy.lessons import lesson as lessons
 from deploy.lessons.check import bounds
-from deploy.lessons.lesson import Lesson
+from deploy.lessons.lesson import Lesson, PlaceName
 from tests.local_mesh import Mesh, make
 from tests.support import wait_until
 
@@ -109,7 +110,7 @@ def test_a_failed_check_says_what_was_expected_and_exits_with_1(
 @pytest.mark.parametrize("lesson", ELSEWHERE, ids=lambda lesson: lesson.name)
 def test_a_lesson_that_cannot_run_here_says_why(mesh: Mesh, lesson: Lesson, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main("start", str(lesson.number)) == 1
-    assert "It runs on" in capsys.readouterr().err
+    assert lesson.about.elsewhere["laptop"] in capsys.readouterr().err
 
 
 def test_bounds_are_those_of_a_binomial_distribution() -> None:
@@ -123,6 +124,7 @@ def test_every_folder_is_complete() -> None:
     makefiles = Path("Makefile").read_text() + Path("deploy/cluster.mk").read_text()
     targets = set(re.findall(r"^([a-z-]+):", makefiles, re.MULTILINE))
     for lesson in lessons.every():
+        assert {*lesson.about.places, *lesson.about.elsewhere} == set(get_args(PlaceName)), lesson.name
         for path in (lesson.folder / "README.md", lesson.folder / "README.zh-CN.md"):
             text = path.read_text()
             assert set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", text, re.MULTILINE)), path
@@ -131,7 +133,7 @@ def test_every_folder_is_complete() -> None:
             assert "<details>" in text, path
             for link in re.findall(r"\]\(([^)#]+)", text):
                 assert link.startswith("http") or (lesson.folder / link).exists(), (path, link)
-        for path in lesson.folder.glob("istio*.yaml"):
+        for path in (*lesson.folder.glob("istio*.yaml"), *lesson.folder.glob("ambient*.yaml")):
             labels = re.findall(r"^    lesson: (\S+)$", path.read_text(), re.MULTILINE)
             assert set(labels) == {lesson.name}, path
             assert len(labels) == len(re.findall(r"^kind: ", path.read_text(), re.MULTILINE)), path
