@@ -228,8 +228,10 @@ class Cluster:
                 base_url=address,
                 headers=headers,
                 timeout=60,
-                # kubectl may be about to forward the port again.
-                transport=httpx.HTTPTransport(retries=5, trust_env=False),
+                # kubectl may be about to forward the port again; with it an idle connection would break.
+                transport=httpx.HTTPTransport(
+                    retries=5, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+                ),
             ) as client,
         ):
             yield client
