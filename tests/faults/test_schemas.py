@@ -11,8 +11,9 @@ from tests.conftest import ON_POSTGRESQL
 from tests.faults.conftest import Figure
 from tests.support import Service
 
-# What no schema can tell of: a page beyond the window; a name of white space or control characters, which is a 422, and
-# one that only white space around it makes too long, which is none.
+# What no schema can tell of: a page beyond the window; of a parameter that is given several times the last one counts,
+# and an empty one counts as absent; a name of white space or control characters, which is a 422, and one that only white
+# space around it makes too long, which is none.
 CONFIGURATION = """
 # An operation that only ever refused was not tested.
 [warnings]
@@ -26,6 +27,7 @@ warnings = false
 [[operations]]
 include-name = "GET /api/rule"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "422"]
+checks.negative_data_rejection.expected-statuses = ["2xx", "4xx"]
 
 [[operations]]
 include-name = ["POST /api/rule", "PUT /api/rule", "POST /user/register"]
