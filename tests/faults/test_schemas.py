@@ -12,8 +12,8 @@ from tests.faults.conftest import Figure
 from tests.support import Service
 
 # What no schema can tell of: a page beyond the window; of a parameter that is given several times the last one counts,
-# and an empty one counts as absent; a name of white space or control characters, which is a 422, and one that only white
-# space around it makes too long, which is none.
+# and an empty one counts as absent; a name of white space or control characters, which is a 422, and one that only
+# white space around it makes too long, which is none.
 CONFIGURATION = """
 # An operation that only ever refused was not tested.
 [warnings]
