@@ -25,7 +25,7 @@ export REQUEST_AUTHENTICATION
 export TIMEOUT
 # undeploy, cluster-delete: keep or delete the databases' volumes. Unset: it asks.
 export VOLUMES
-# install-istio: ambient adds ztunnel and istio-cni, for TARGET=ambient. Unset: sidecars only, unless ambient mode is there already.
+# install-istio: ambient adds what TARGET=ambient needs. Unset: it stays if it is there.
 export MODE
 # install-kiali: which add-ons. Unset: prometheus kiali grafana jaeger.
 export ADDONS

@@ -20,14 +20,13 @@ echo "namespace $namespace, TARGET=$target"
 echo
 kubectl get pods --namespace="$namespace" --selector=app.kubernetes.io/part-of=todolist --label-columns=app,version
 echo
+[ "$target" = knative ] || kubectl get deployments,statefulsets --namespace="$namespace" --output=wide
 case $target in
   istio)
-    kubectl get deployments,statefulsets --namespace="$namespace" --output=wide
     object=virtualservice/user
     split='{{range (index .spec.http 0).route}}  {{.destination.subset}} {{.weight}} %{{"\n"}}{{end}}'
     ;;
   ambient)
-    kubectl get deployments,statefulsets --namespace="$namespace" --output=wide
     echo
     echo "There is no sidecar: a pod has one container. Instead, a ztunnel on each node, and a waypoint in this namespace:"
     kubectl get daemonset/ztunnel --namespace=istio-system
