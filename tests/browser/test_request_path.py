@@ -442,4 +442,4 @@ def test_dots_start_on_their_path(guest: Page) -> None:
     expect_counts(guest, todolist=3)
     guest.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     # The browser stands in the middle of a picture 360 wide.
-    assert guest.evaluate("starts") == [180]
+    assert set(guest.evaluate("starts")) == {180}
