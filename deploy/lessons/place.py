@@ -55,5 +55,6 @@ class Place(Protocol):
 
 def count_requests(metrics: str, method: str) -> int:
     """Return how many requests of people a service has answered, by their method, from the text of its metrics."""
-    counted = re.findall(rf'^http_requests_total{{method="{method}",route="(.*?)",.*?}} (\S+)$', metrics, re.MULTILINE)
+    series = rf'http_request_duration_seconds_count{{method="{method}",route="(.*?)",.*?}}'
+    counted = re.findall(rf"^{series} (\S+)$", metrics, re.MULTILINE)
     return sum(int(float(count)) for route, count in counted if route not in NOT_OF_PEOPLE)

@@ -62,7 +62,6 @@ def run(service: str) -> NoReturn:
     )
     server = Server(config)
     # What exists now stays: the garbage collector need not look at it again.
-    gc.collect()
     gc.freeze()
     gc.enable()
     server.run(sockets=[listener])

@@ -2,10 +2,8 @@
 
 import gzip
 import hashlib
-import mimetypes
 from pathlib import Path
 
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,9 +20,13 @@ BROWSER_HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-TEXT_TYPES = ("text/", "application/manifest+json", "image/svg+xml")
-mimetypes.add_type("text/javascript", ".js")
-mimetypes.add_type("application/manifest+json", ".webmanifest")
+# All of them are text, and worth compressing.
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 
 
 class File:
@@ -32,10 +34,8 @@ class File:
 
     def __init__(self, path: Path) -> None:
         self._content = path.read_bytes()
-        media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        self._is_text = media_type.startswith(TEXT_TYPES)
         self._headers = {
-            "content-type": f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type,
+            "content-type": MEDIA_TYPES[path.suffix],
             # Kept by the browser and asked about each time: a new version shows at the next load.
             "cache-control": "no-cache",
             "vary": "accept-encoding",
@@ -44,10 +44,11 @@ class File:
         }
         self._answers: dict[tuple[bool, bool], Response] = {}
 
-    def response(self, headers: Headers) -> Response:
+    def response(self, scope: Scope) -> Response:
         """Return the file, compressed if the request takes that, or 304 when its copy is current."""
-        compressed = self._is_text and "gzip" in headers.get("accept-encoding", "").replace(" ", "").split(",")
-        is_current = self._headers["etag"] in headers.get("if-none-match", "")
+        headers = dict(scope["headers"])
+        compressed = b"gzip" in headers.get(b"accept-encoding", b"").replace(b" ", b"").split(b",")
+        is_current = self._headers["etag"].encode() in headers.get(b"if-none-match", b"")
         if (compressed, is_current) not in self._answers:
             self._answers[compressed, is_current] = self._create(compressed, is_current)
         return self._answers[compressed, is_current]
@@ -76,7 +77,7 @@ class Ui:
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
             file = self._files.get(scope["path"]) if scope.get("method") in ("GET", "HEAD") else None
-            await (file.response(Headers(scope=scope)) if file else app)(scope, receive, send)
+            await (file.response(scope) if file else app)(scope, receive, send)
 
         return serve
 
@@ -84,4 +85,4 @@ class Ui:
         """Answer what no route answers with the page, which then shows what the address means."""
         if scope["path"].startswith("/api/") or scope["method"] not in ("GET", "HEAD"):
             raise Problem(404, "There is nothing at this address.")
-        await self._page.response(Headers(scope=scope))(scope, receive, send)
+        await self._page.response(scope)(scope, receive, send)

@@ -78,8 +78,8 @@ def test_health_metrics_and_headers(service: Service) -> None:
         service.client.get(f"/api/{number}")
         service.client.request(f"ODD{number}", "/healthz")
     metrics = service.client.get("/metrics").text
-    assert 'http_requests_total{method="GET",route="/healthz",status="200"} 1.0' in metrics
-    assert 'http_requests_total{method="GET",route="other",status="404"} 50.0' in metrics
+    assert 'http_request_duration_seconds_count{method="GET",route="/healthz",status="200"} 1.0' in metrics
+    assert 'http_request_duration_seconds_count{method="GET",route="other",status="404"} 50.0' in metrics
     assert "ODD" not in metrics
     assert "process_resident_memory_bytes" in metrics
     # At least uvicorn and the request itself.

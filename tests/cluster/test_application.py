@@ -68,7 +68,7 @@ def test_a_forged_session_is_refused_at_the_door(guest: httpx.Client, person: ht
 def test_prometheus_reads_the_metrics_of_each_service() -> None:
     if not exists("deployment/prometheus", namespace="istio-system"):
         pytest.skip("Prometheus is missing: `make install-kiali` installs it")
-    query = quote(f'count by (app, version) (http_requests_total{{namespace="{NAMESPACE}"}})')
+    query = quote(f'count by (app, version) (http_request_duration_seconds_count{{namespace="{NAMESPACE}"}})')
     path = f"/api/v1/namespaces/istio-system/services/prometheus:9090/proxy/api/v1/query?query={query}"
 
     def counted() -> set[tuple[str, str]]:
