@@ -31,13 +31,13 @@ lessons: .venv/local.done ## List the lessons, and say which one is on
 	@$(VENV)/python -m deploy.lessons list
 
 lesson: .venv/local.done ## Start a lesson, and check it: make lesson N=1
-	@$(VENV)/python -m deploy.lessons start $(N)
+	@$(VENV)/python -u -m deploy.lessons start $(N)
 
 lesson-reset: .venv/local.done ## End a lesson: everything is as it was started
 	@$(VENV)/python -m deploy.lessons reset
 
 lessons-check: .venv/local.done ## Run all lessons that can run here, and check each
-	@$(VENV)/python -m deploy.lessons check
+	@$(VENV)/python -u -m deploy.lessons check
 
 .PHONY: clean
 clean: ## Remove everything that was installed or created: the environment, the databases, all caches

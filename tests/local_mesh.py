@@ -19,6 +19,11 @@ DIRECTLY = (sys.executable, "-m", "deploy.local.mesh")
 PARTS = (".venv", "Makefile", "deploy", "lessons", "requirements", "services")
 
 
+def heed_sigint() -> None:
+    """Heed SIGINT, in a child: one whose parent runs in the background may have inherited that it is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def make(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["make", *arguments], cwd=directory, capture_output=True, text=True, timeout=60, check=False
@@ -43,8 +48,7 @@ class Mesh:
                 command or DIRECTLY,
                 cwd=directory, stdout=output, stderr=output,
                 env={**inherited, "PYTHONUNBUFFERED": "1", **settings, **environment},
-                # Whoever runs the tests in the background may ignore SIGINT, and children inherit that.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - nothing else runs yet
+                preexec_fn=heed_sigint,  # noqa: PLW1509 - nothing else runs yet
             )  # fmt: skip
 
     def text(self) -> str:

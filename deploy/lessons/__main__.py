@@ -7,11 +7,9 @@ import sys
 
 from deploy.lessons import lesson as lessons
 from deploy.lessons.check import Check
-from deploy.lessons.cluster import Cluster
-from deploy.lessons.laptop import Laptop
+from deploy.lessons.finding import find_place
 from deploy.lessons.lesson import Lesson
 from deploy.lessons.place import Place, UnsuitableError
-from deploy.local import here
 
 PLACES = {"laptop": "laptop", "istio": "Istio", "ambient": "ambient", "knative": "Knative"}
 
@@ -29,12 +27,6 @@ def main(command: str, wanted: str = "") -> int:
         # A reset is left to people: they may want to look at what the lesson has changed so far.
         print("\nStopped. `make lesson-reset` puts everything back; so does the next lesson.", file=sys.stderr)
         return 130
-
-
-def find_place() -> Place:
-    """Return where the application runs. Raises UnsuitableError when it runs nowhere."""
-    run = here.current()
-    return Laptop(run) if run else Cluster.find()
 
 
 def show_list() -> int:

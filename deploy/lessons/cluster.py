@@ -1,30 +1,30 @@
-"""The cluster that kubectl points at, and the set of manifests in it."""
+"""A cluster: the one that kubectl points at, and the set of manifests in it.
 
-import difflib
+This is the set for Istio with sidecars (deploy/istio). ambient.py and knative.py say what differs in the others.
+"""
+
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from string import Template
+from typing import Any
 
 import httpx
 import yaml
 
 from deploy.lessons.lesson import Lesson, PlaceName
 from deploy.lessons.place import UnsuitableError, count_requests
+from deploy.lessons.stranger import Stranger
 from deploy.lessons.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
-KNATIVE_SERVICE = "services.serving.knative.dev"
-MARK, BEFORE = "lesson-mark", "lesson-before"
-HTTP, ROUTER = "envoy.filters.network.http_connection_manager", "envoy.filters.http.router"
-HEADERS = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
+MARK = Path(__file__).with_name("mark.yaml")
 # The parts of a set that lessons may replace, by the API groups of their kinds.
 GROUPS = ("networking.istio.io/", "security.istio.io/", "gateway.networking.k8s.io/", "autoscaling/")
 # Lines of a diff that only the server writes.
@@ -33,52 +33,6 @@ OF_THE_SERVER = re.compile(
 )
 # So many answers in a row that name the lesson show that each pod of todolist, and so the mesh, knows it.
 IN_A_ROW = 20
-
-
-def mark_route(route: Any, lesson: Lesson) -> Any:
-    """Let a route, an HTTPRoute of a waypoint, name the lesson in each answer, and return it."""
-    route["metadata"]["labels"]["lesson"] = lesson.name
-    header = {"name": "x-lesson", "value": lesson.name}
-    for rule in route["spec"]["rules"]:
-        modifier = {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": [header]}}
-        rule["filters"] = [*rule.get("filters", []), modifier]
-    return route
-
-
-def mark(lesson: Lesson) -> Any:
-    """Return the object that names the lesson in each answer of todolist, as lesson-filter.yaml does on the laptop."""
-    header = {"header": {"key": "x-lesson", "value": lesson.name}}
-    return {
-        "apiVersion": "networking.istio.io/v1alpha3",
-        "kind": "EnvoyFilter",
-        "metadata": {"name": MARK, "labels": {"lesson": lesson.name}},
-        "spec": {
-            "workloadSelector": {"labels": {"app": "todolist"}},
-            "configPatches": [
-                {
-                    "applyTo": "HTTP_FILTER",
-                    "match": {
-                        "context": "SIDECAR_INBOUND",
-                        "listener": {"filterChain": {"filter": {"name": HTTP, "subFilter": {"name": ROUTER}}}},
-                    },
-                    "patch": {
-                        "operation": "INSERT_BEFORE",
-                        "value": {
-                            "name": "lesson",
-                            "typed_config": {
-                                "@type": HEADERS,
-                                "mutations": {
-                                    "response_mutations": [
-                                        {"append": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-                                    ]
-                                },
-                            },
-                        },
-                    },
-                }
-            ],
-        },
-    }
 
 
 def script(function: str, namespace: str) -> str:
@@ -91,30 +45,17 @@ def script(function: str, namespace: str) -> str:
     return done.stdout.strip()
 
 
-def is_knative_service(item: Any) -> bool:
-    """Say whether an object is a Knative Service."""
-    return bool(item["apiVersion"].startswith("serving.knative.dev/"))
-
-
 class Cluster:
-    """The application in a namespace of a cluster."""
+    """The application in a namespace of a cluster, with sidecars."""
 
-    def __init__(self, name: PlaceName, namespace: str) -> None:
-        self.name, self.namespace = name, namespace
+    name: PlaceName = "istio"
+    # A change is in force when the answers to these name the lesson.
+    watched: tuple[str, ...] = ("/healthz",)
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
         context = self.kubectl("config", "current-context").strip()
-        self.description = f"TARGET={name} in namespace {namespace} of {context}"
-
-    @classmethod
-    def find(cls) -> "Cluster":
-        """Return the set that the namespace holds. Raises UnsuitableError when there is none."""
-        nothing = "Nothing runs here: `make run` starts the application on this machine, `make deploy` in a cluster"
-        if not shutil.which("kubectl"):
-            raise UnsuitableError(nothing)
-        namespace = os.environ.get("NAMESPACE") or "todolist"
-        target = script("deployed_target", namespace)
-        if not target:
-            raise UnsuitableError(nothing)
-        return cls(cast("PlaceName", target), namespace)
+        self.description = f"TARGET={self.name} in namespace {namespace} of {context}"
 
     def kubectl(self, *arguments: str, stdin: str | None = None, accept: tuple[int, ...] = (0,)) -> str:
         """Run kubectl in the namespace and return what it prints. Raises UnsuitableError when it fails."""
@@ -128,100 +69,24 @@ class Cluster:
         return script("deployed_lesson", self.namespace) or None
 
     def difference(self, lesson: Lesson) -> str:
-        lines: list[str] = []
-        for item in self._objects(lesson, ""):
-            if is_knative_service(item):
-                service = f"Service {item['metadata']['name']}"
-                before = self.kubectl("get", f"{KNATIVE_SERVICE}/{item['metadata']['name']}", "--output=yaml")
-                after = self._patch_service(item, "--dry-run=server", "--output=yaml")
-                former, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-                lines += difflib.unified_diff(former, new, service, f"{service}, lesson {lesson.name}")
-            else:
-                # kubectl diff exits with 1 when there is a difference.
-                lines += self.kubectl("diff", "--filename=-", stdin=json.dumps(item), accept=(0, 1)).splitlines(True)
+        lines = [line for item in self._objects(lesson, "") for line in self._difference_of(item)]
         return "".join(re.sub(r"/\S+/(\S+)\t.*", r"\1", line) for line in lines if not OF_THE_SERVER.search(line))
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
-        if self.name == "knative" and not self.has("configmap", BEFORE):
-            self._keep_services()
         for item in self._objects(lesson, step):
-            if is_knative_service(item):
-                self._patch_service(item)
-            else:
-                self.kubectl("apply", "--filename=-", stdin=json.dumps(item))
-        self.kubectl("apply", "--filename=-", stdin=json.dumps(self._mark(lesson)))
+            self._apply_one(item)
+        self._apply_one(self._mark(lesson))
         self._wait_for(lesson.name)
-
-    def _mark(self, lesson: Lesson) -> Any:
-        if self.name != "ambient":
-            return mark(lesson)
-        (route,) = (
-            item for item in self._set() if item["kind"] == "HTTPRoute" and item["metadata"]["name"] == "todolist"
-        )
-        return mark_route(route, lesson)
 
     def reset(self) -> None:
         # First what the set has under the same names, so that nothing is ever missing; then what only lessons have.
-        objects = self._set()
-        rules = [item for item in objects if item["apiVersion"].startswith(GROUPS)]
-        self.kubectl("apply", "--filename=-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": rules}))
-        if self.name == "knative":
-            self._restore_services(objects)
+        self._put_back(self._set())
         script("delete_lesson", self.namespace)
         self._wait_for(None)
 
-    def _keep_services(self) -> None:
-        """Keep the Knative Services as they are, for a reset: a lesson may replace their templates."""
-        found = json.loads(self.kubectl("get", KNATIVE_SERVICE, "--output=json"))["items"]
-        kept = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": BEFORE, "labels": {"lesson": ""}},
-            "data": {service["metadata"]["name"]: json.dumps(service["spec"]) for service in found},
-        }
-        self.kubectl("apply", "--filename=-", stdin=json.dumps(kept))
-
-    def _restore_services(self, objects: list[Any]) -> None:
-        """Give the Knative Services the split of the set, and the templates that they had before a lesson."""
-        kept = self.kubectl("get", f"configmap/{BEFORE}", "--ignore-not-found", "--output=jsonpath={.data}")
-        before = {name: json.loads(spec) for name, spec in json.loads(kept or "{}").items()}
-        for service in filter(is_knative_service, objects):
-            name, split = service["metadata"]["name"], service["spec"].get("traffic")
-            spec = {**before.get(name, {}), **({"traffic": split} if split else {})}
-            patch = [{"op": "replace", "path": f"/spec/{key}", "value": value} for key, value in spec.items()]
-            self.kubectl("patch", f"{KNATIVE_SERVICE}/{name}", "--type=json", f"--patch={json.dumps(patch)}")
-            self.kubectl("wait", f"{KNATIVE_SERVICE}/{name}", "--for=condition=Ready", "--timeout=120s")
-        self.kubectl("delete", "revisions", "--selector=lesson", "--ignore-not-found")
-
-    def _objects(self, lesson: Lesson, step: str) -> list[Any]:
-        """Return what a lesson changes here: none if it has no file for this place."""
-        path = lesson.change(self.name, step)
-        if not path.exists():
-            return []
-        # As in the sets, images have plain names, and addresses the namespace todolist: take what is deployed.
-        image = re.compile(r"(?<=image: )(todolist|user|rule)$", re.MULTILINE)
-        text = image.sub(self._image, path.read_text(encoding="utf-8"))
-        return list(yaml.safe_load_all(text.replace(".todolist.svc", f".{self.namespace}.svc")))
-
-    def _patch_service(self, item: Any, *options: str) -> str:
-        """Change a Knative Service. item: the fields that differ, as for `kubectl patch --type=merge`."""
-        name = f"{KNATIVE_SERVICE}/{item['metadata']['name']}"
-        return self.kubectl("patch", name, "--type=merge", f"--patch={json.dumps(item)}", *options)
-
-    def _image(self, name: re.Match[str]) -> str:
-        """Return the image that is deployed under a plain name."""
-        workload = f"{KNATIVE_SERVICE}/{name[0]}" if self.name == "knative" else f"deployment/{name[0]}"
-        if workload == "deployment/user":
-            workload += "-v1"
-        return self.kubectl("get", workload, "--output=jsonpath={.spec.template.spec.containers[0].image}")
-
     @contextmanager
     def client(self) -> Iterator[httpx.Client]:
-        if self.name == "knative":
-            url = self.kubectl("get", f"{KNATIVE_SERVICE}/todolist", "--output=jsonpath={.status.url}")
-            service, namespace, headers = "istio-ingressgateway", "istio-system", {"host": url.removeprefix("http://")}
-        else:
-            service, namespace, headers = "ingress-istio", self.namespace, {}
+        service, namespace, headers = self._ingress()
         with (
             self._forwarded(service, namespace) as address,
             httpx.Client(
@@ -255,8 +120,6 @@ class Cluster:
 
     def mesh_labels(self, *, in_mesh: bool) -> dict[str, str]:
         """Return the label by which a pod is in the mesh, or stays outside."""
-        if self.name == "ambient":
-            return {"istio.io/dataplane-mode": "ambient" if in_mesh else "none"}
         return {"sidecar.istio.io/inject": str(in_mesh).lower()}
 
     def pods(self, selector: str) -> list[Any]:
@@ -281,20 +144,23 @@ class Cluster:
         ]
 
     @contextmanager
-    def stranger(self, *, in_mesh: bool = False, elsewhere: bool = False) -> Iterator["Stranger"]:
+    def stranger(self, *, in_mesh: bool = False, elsewhere: bool = False) -> Iterator[Stranger]:
         """Start a pod that does not belong to the application, beside it or in another namespace, and remove it."""
         namespace = f"{self.namespace}-elsewhere" if elsewhere else self.namespace
         if elsewhere:
             self.kubectl("create", "namespace", namespace)
-        image = self.pods("app=todolist")[0]["spec"]["containers"][0]["image"]
         pod = Stranger(self, namespace, f"stranger-{'inside' if in_mesh else 'outside'}")
         try:
-            pod.start(image, in_mesh=in_mesh)
+            pod.start("default", in_mesh=in_mesh)
             yield pod
         finally:
             pod.remove()
             if elsewhere:
                 self.kubectl("delete", "namespace", namespace, "--wait=false")
+
+    def _ingress(self) -> tuple[str, str, dict[str, str]]:
+        """Return the Service of the ingress, its namespace, and the headers that requests need."""
+        return "ingress-istio", self.namespace, {}
 
     @contextmanager
     def _forwarded(self, service: str, namespace: str) -> Iterator[str]:
@@ -329,10 +195,42 @@ class Cluster:
             item["metadata"]["namespace"] = self.namespace
         return objects
 
+    def _objects(self, lesson: Lesson, step: str) -> list[Any]:
+        """Return what a lesson changes here: none if it has no file for this place."""
+        path = lesson.change(self.name, step)
+        if not path.exists():
+            return []
+        # As in the sets, images have plain names, and addresses the namespace todolist: take what is deployed.
+        image = re.compile(r"(?<=image: )(todolist|user|rule)$", re.MULTILINE)
+        text = image.sub(lambda found: self._image(found[0]), path.read_text(encoding="utf-8"))
+        return list(yaml.safe_load_all(text.replace(".todolist.svc", f".{self.namespace}.svc")))
+
+    def _image(self, service: str) -> str:
+        """Return the image that is deployed for a service."""
+        pod_template = "--output=jsonpath={.spec.template.spec.containers[0].image}"
+        return self.kubectl("get", self._workload(service), pod_template)
+
+    def _workload(self, service: str) -> str:
+        return "deployment/user-v1" if service == "user" else f"deployment/{service}"
+
+    def _mark(self, lesson: Lesson) -> Any:
+        """Return the object that lets each answer name the lesson, as lesson-filter.yaml does on the laptop."""
+        return yaml.safe_load(Template(MARK.read_text(encoding="utf-8")).substitute(LESSON=lesson.name))
+
+    def _difference_of(self, item: Any) -> list[str]:
+        # kubectl diff exits with 1 when there is a difference.
+        return self.kubectl("diff", "--filename=-", stdin=json.dumps(item), accept=(0, 1)).splitlines(keepends=True)
+
+    def _apply_one(self, item: Any) -> None:
+        self.kubectl("apply", "--filename=-", stdin=json.dumps(item))
+
+    def _put_back(self, objects: list[Any]) -> None:
+        """Apply those objects of the set that lessons may replace."""
+        rules = [item for item in objects if item["apiVersion"].startswith(GROUPS)]
+        self._apply_one({"apiVersion": "v1", "kind": "List", "items": rules})
+
     def _wait_for(self, lesson: str | None) -> None:
         """Wait until many answers in a row name this lesson, or none."""
-        # A connection to a waypoint that is open serves one more request as before, and is closed: use all of them.
-        paths = ("/healthz", "/api/currentUser", "/api/rule") if self.name == "ambient" else ("/healthz",)
 
         def is_marked(path: str) -> bool:
             answer = client.get(path)
@@ -341,41 +239,7 @@ class Cluster:
 
         with self.client() as client:
             wait_until(
-                lambda: all(is_marked(path) for _ in range(IN_A_ROW) for path in paths), "the mesh has the change", 60
+                lambda: all(is_marked(path) for _ in range(IN_A_ROW) for path in self.watched),
+                "the mesh has the change",
+                60,
             )
-
-
-class Stranger:
-    """A pod that runs Python, from an image that the nodes have already."""
-
-    def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
-        self._cluster, self._namespace, self._name = cluster, f"--namespace={namespace}", name
-
-    def start(self, image: str, *, in_mesh: bool) -> None:
-        """Start it and wait until it is ready. in_mesh: with a sidecar, or in ambient mode through ztunnel."""
-        command = ["python", "-c", "import time; time.sleep(3600)"]
-        container = {"name": "python", "image": image, "imagePullPolicy": "IfNotPresent", "command": command}
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {
-                "name": self._name,
-                "labels": {"app": "stranger", "version": "v1", **self._cluster.mesh_labels(in_mesh=in_mesh)},
-            },
-            "spec": {"automountServiceAccountToken": False, "containers": [container]},
-        }
-        self._cluster.kubectl(self._namespace, "apply", "--filename=-", stdin=json.dumps(pod))
-        wait = ("wait", f"pod/{self._name}", "--for=condition=Ready", "--timeout=180s")
-        self._cluster.kubectl(self._namespace, *wait)
-
-    def reaches(self) -> list[str]:
-        """Return which of user, rule and their databases answer it."""
-        script = (Path(__file__).parent / "stranger.py").read_text(encoding="utf-8")
-        run = ("exec", "--stdin", self._name, "--container=python", "--", "python", "-", self._cluster.namespace)
-        found: list[str] = json.loads(self._cluster.kubectl(self._namespace, *run, stdin=script))
-        return found
-
-    def remove(self) -> None:
-        """Remove it at once."""
-        delete = ("delete", "pod", self._name, "--ignore-not-found", "--grace-period=1", "--wait=false")
-        self._cluster.kubectl(self._namespace, *delete)

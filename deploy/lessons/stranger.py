@@ -1,49 +1,56 @@
-"""Runs inside a pod: tries to reach each part of the application and prints what came of it, as JSON.
-
-Its first argument is the namespace of the application.
-"""
+"""A pod that does not belong to the application."""
 
 import json
-import socket
-import sys
-import urllib.error
-import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-# PostgreSQL's question whether it speaks TLS; it answers with one letter to anybody.
-SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
-TIMEOUT = 20
-PATHS = {"user": "/user/guest", "rule": "/api/rule"}
-# Each service has several pods, and one may know of a change before another.
-TRIES = 8
+if TYPE_CHECKING:
+    from deploy.lessons.cluster import Cluster
+
+TRIES = Path(__file__).with_name("stranger_tries.py")
 
 
-def main(namespace: str) -> None:
-    """Print the parts that answer."""
-    urls = {name: f"http://{name}.{namespace}.svc.cluster.local{path}" for name, path in PATHS.items()}
-    found = [name for name, url in urls.items() if any(answers(url) for _ in range(TRIES))]
-    found += [
-        name for name in ("user-database", "rule-database") if has_server(f"{name}.{namespace}.svc.cluster.local")
-    ]
-    print(json.dumps(found))
+class Stranger:
+    """A pod that runs Python, from an image that the nodes have already."""
 
+    def __init__(self, cluster: "Cluster", namespace: str, name: str) -> None:
+        self._cluster, self._namespace, self._name = cluster, namespace, name
 
-def answers(url: str) -> bool:
-    """Say whether a service answers what needs no account."""
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT):  # noqa: S310 - http, as written above
-            return True
-    except OSError:
-        return False
+    def start(self, account: str, *, in_mesh: bool) -> None:
+        """Start it and wait until it is ready. account: its ServiceAccount; in_mesh: with a sidecar, or by ztunnel."""
+        container = {
+            "name": "python",
+            "image": self._cluster.pods("app=todolist")[0]["spec"]["containers"][0]["image"],
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["python", "-c", "import time; time.sleep(3600)"],
+        }
+        labels = {"app": "stranger", "version": "v1", **self._cluster.mesh_labels(in_mesh=in_mesh)}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": self._name, "labels": labels},
+            "spec": {
+                "serviceAccountName": account,
+                "automountServiceAccountToken": False,
+                "containers": [container],
+            },
+        }
+        self._kubectl("apply", "--filename=-", stdin=json.dumps(pod))
+        self._kubectl("wait", f"pod/{self._name}", "--for=condition=Ready", "--timeout=180s")
 
+    def python(self, program: str, *arguments: str) -> str:
+        """Run a program in it, and return what it prints."""
+        run = ("exec", "--stdin", self._name, "--container=python", "--", "python", "-", *arguments)
+        return self._kubectl(*run, stdin=program)
 
-def has_server(host: str) -> bool:
-    """Say whether a database server answers the question whether it speaks TLS."""
-    try:
-        with socket.create_connection((host, 5432), timeout=TIMEOUT) as server:
-            server.sendall(SSL_REQUEST)
-            return server.recv(1) in {b"S", b"N"}
-    except OSError:
-        return False
+    def reaches(self) -> list[str]:
+        """Return which of user, rule and their databases answer it."""
+        found: list[str] = json.loads(self.python(TRIES.read_text(encoding="utf-8"), self._cluster.namespace))
+        return found
 
+    def remove(self) -> None:
+        """Remove it at once."""
+        self._kubectl("delete", "pod", self._name, "--ignore-not-found", "--grace-period=1", "--wait=false")
 
-main(sys.argv[1])
+    def _kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        return self._cluster.kubectl(f"--namespace={self._namespace}", *arguments, stdin=stdin)

@@ -92,8 +92,10 @@ need_knative() {
     die "Knative Serving is missing in this cluster: \`make install-knative\` installs it"
 }
 
+# Sets `deployed` to the set that the namespace holds.
 need_application() {
-  [ -n "$(deployed_target)" ] ||
+  deployed=$(deployed_target)
+  [ -n "$deployed" ] ||
     die "the application is not in namespace $namespace: \`make deploy\` puts it there"
 }
 

@@ -16,7 +16,7 @@ fi
 need_cluster
 need_application
 # Where the weights of v1 and v2 are. In two of the sets reads and writes are two routes with one split.
-case $(deployed_target) in
+case $deployed in
   istio) object=virtualservice/user split=("/spec/http/0/route/%d/weight" "/spec/http/1/route/%d/weight") ;;
   ambient) object=httproute/user split=("/spec/rules/0/backendRefs/%d/weight" "/spec/rules/1/backendRefs/%d/weight") ;;
   knative) object=services.serving.knative.dev/user split=("/spec/traffic/%d/percent") ;;

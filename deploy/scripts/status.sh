@@ -15,13 +15,12 @@ if url=$("${PYTHON:-false}" -m deploy.local.here); then
 fi
 need_cluster
 need_application
-target=$(deployed_target)
-echo "namespace $namespace, TARGET=$target"
+echo "namespace $namespace, TARGET=$deployed"
 echo
 kubectl get pods --namespace="$namespace" --selector=app.kubernetes.io/part-of=todolist --label-columns=app,version
 echo
-[ "$target" = knative ] || kubectl get deployments,statefulsets --namespace="$namespace" --output=wide
-case $target in
+[ "$deployed" = knative ] || kubectl get deployments,statefulsets --namespace="$namespace" --output=wide
+case $deployed in
   istio)
     object=virtualservice/user
     split='{{range (index .spec.http 0).route}}  {{.destination.subset}} {{.weight}} %{{"\n"}}{{end}}'

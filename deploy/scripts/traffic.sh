@@ -6,7 +6,7 @@
 start() {
   need_application
   local out=$build/traffic url host=
-  if [ "$(deployed_target)" = knative ]; then
+  if [ "$deployed" = knative ]; then
     url=http://istio-ingressgateway.istio-system.svc.cluster.local
     host=$(kubectl get services.serving.knative.dev/todolist --namespace="$namespace" --output=jsonpath='{.status.url}')
     host=${host#http://}
@@ -32,7 +32,7 @@ configMapGenerator:
         app.kubernetes.io/part-of: todolist
         app.kubernetes.io/name: traffic
 EOF
-  say "sending ${RATE:-2} requests a second to the $(deployed_target) set in namespace $namespace of $(kubectl config current-context)"
+  say "sending ${RATE:-2} requests a second to the $deployed set in namespace $namespace of $(kubectl config current-context)"
   kubectl apply --kustomize="$out"
   say "it continues until \`make traffic-stop\`"
 }

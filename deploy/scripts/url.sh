@@ -7,7 +7,7 @@ port=${PORT:-3001}
 
 need_cluster
 need_application
-if [ "$(deployed_target)" = knative ]; then
+if [ "$deployed" = knative ]; then
   service=istio-ingressgateway service_namespace=istio-system
   host=$(kubectl get services.serving.knative.dev/todolist --namespace="$namespace" --output=jsonpath='{.status.url}')
   host=${host#http://}

@@ -1,7 +1,7 @@
 """Lesson 14, Scale by demand: pods follow the number of requests at a time, and go again."""
 
 from deploy.lessons.check import LIST, Check
-from deploy.lessons.cluster import KNATIVE_SERVICE
+from deploy.lessons.knative import KNATIVE_SERVICE
 from deploy.lessons.lesson import About
 
 ABOUT = About(

@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.lessons.cluster import Cluster
+from deploy.lessons.finding import find_cluster
+from deploy.lessons.place import UnsuitableError
 
 NAMESPACE = os.environ.get("NAMESPACE", "todolist")
-KNATIVE_SERVICE = "services.serving.knative.dev"
 WAIT = 180
 
 rows: list[tuple[str, str]] = []
@@ -92,20 +92,22 @@ def application() -> None:
         pytest.skip("kubectl is missing: https://kubernetes.io/docs/tasks/tools/ tells how to install it")
     if not kubectl("get", "--raw", "/version", "--request-timeout=10s", check=False):
         pytest.skip("no cluster answers kubectl: `make cluster` makes one")
-    if not (exists("deployment/todolist") or exists(f"{KNATIVE_SERVICE}/todolist")):
-        pytest.skip(f"the application is not in namespace {NAMESPACE}: `make deploy` puts it there")
+    try:
+        find_cluster()
+    except UnsuitableError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
 def knative(application: None) -> bool:
     """Whether the application runs on Knative."""
-    return exists(f"{KNATIVE_SERVICE}/todolist")
+    return find_cluster().name == "knative"
 
 
 @pytest.fixture(scope="session")
 def ambient(application: None) -> bool:
     """Whether the application runs in ambient mode."""
-    return Cluster.find().name == "ambient"
+    return find_cluster().name == "ambient"
 
 
 @pytest.fixture
@@ -125,7 +127,7 @@ def not_on_knative(knative: bool) -> None:
 @pytest.fixture(scope="session")
 def ingress(application: None) -> Callable[[], AbstractContextManager[httpx.Client]]:
     """Make clients, each a person who comes through the ingress."""
-    return Cluster.find().client
+    return find_cluster().client
 
 
 @pytest.fixture

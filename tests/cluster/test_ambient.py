@@ -1,11 +1,10 @@
 """Ambient mode: what guards the pods also holds without a waypoint, and for Prometheus."""
 
-import json
-
 import httpx
 import pytest
 
-from deploy.lessons.cluster import Cluster
+from deploy.lessons.finding import find_cluster
+from deploy.lessons.stranger import Stranger
 from tests.cluster.conftest import eventually, exists, kubectl, pods
 
 pytestmark = pytest.mark.usefixtures("on_ambient")
@@ -23,7 +22,7 @@ for url in sys.argv[1:]:
 
 @pytest.mark.timeout(600)
 def test_without_a_waypoint_nobody_gets_in(guest: httpx.Client) -> None:
-    cluster = Cluster.find()
+    cluster = find_cluster()
     with cluster.stranger(in_mesh=True) as inside, cluster.stranger() as outside:
         kubectl("delete", "gateway/waypoint")
         eventually(lambda: not pods("app=waypoint"))
@@ -43,22 +42,11 @@ def test_prometheus_may_ask_for_metrics_and_for_nothing_else() -> None:
         pytest.skip("Prometheus is missing: `make install-kiali` installs it")
     (pod, *_) = pods("app=rule")
     urls = [f"http://{pod['status']['podIP']}:3000{path}" for path in ("/metrics", "/api/rule")]
-    container = {
-        "name": "prometheus",
-        "image": pod["spec"]["containers"][0]["image"],
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-c", "import time; time.sleep(3600)"],
-    }
-    impostor = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "todolist-test-prometheus", "labels": {"istio.io/dataplane-mode": "ambient"}},
-        "spec": {"serviceAccountName": "prometheus", "containers": [container]},
-    }
-    kubectl("apply", "--filename=-", stdin=json.dumps(impostor), namespace="istio-system")
+    cluster = find_cluster()
+    # With the labels of a pod in the mesh and the account of Prometheus: that is all that the rule looks at.
+    impostor = Stranger(cluster, "istio-system", "todolist-test-prometheus")
     try:
-        kubectl("wait", "pod/todolist-test-prometheus", "--for=condition=Ready", namespace="istio-system")
-        ask = ("exec", "todolist-test-prometheus", "--", "python", "-c", CLIENT, *urls)
-        eventually(lambda: kubectl(*ask, namespace="istio-system").split() == ["200", "403"], 60)
+        impostor.start("prometheus", in_mesh=True)
+        eventually(lambda: impostor.python(CLIENT, *urls).split() == ["200", "403"], 60)
     finally:
-        kubectl("delete", "pod/todolist-test-prometheus", "--grace-period=1", namespace="istio-system")
+        impostor.remove()

@@ -7,12 +7,13 @@ import pytest
 from deploy.lessons import __main__ as command
 from deploy.lessons import lesson as lessons
 from deploy.lessons.cluster import Cluster
+from deploy.lessons.finding import find_cluster
 from deploy.lessons.lesson import Lesson
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    cluster = Cluster.find()
+    cluster = find_cluster()
     cluster.reset()
     yield cluster
     cluster.reset()

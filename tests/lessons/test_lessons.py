@@ -14,7 +14,7 @@ from deploy.lessons import __main__ as command
 from deploy.lessons import lesson as lessons
 from deploy.lessons.check import bounds
 from deploy.lessons.lesson import Lesson, PlaceName
-from tests.local_mesh import Mesh, make
+from tests.local_mesh import Mesh, heed_sigint, make
 from tests.support import wait_until
 
 ON_THE_LAPTOP = [lesson for lesson in lessons.every() if "laptop" in lesson.about.places]
@@ -81,11 +81,12 @@ def test_a_lesson_begins_where_the_former_one_is_over(mesh: Mesh) -> None:
 def test_an_interrupted_lesson_leaves_nothing_broken(mesh: Mesh) -> None:
     before = configuration(mesh)
     running = subprocess.Popen(
-        [sys.executable, "-m", "deploy.lessons", "start", "1"],
+        [sys.executable, "-u", "-m", "deploy.lessons", "start", "1"],
         cwd=mesh.directory,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_sigint,  # noqa: PLW1509 - nothing else runs yet
     )
     wait_until(lambda: running.stdout.readline().startswith("It is in force"), "the check begins", 30)
     running.send_signal(signal.SIGINT)

@@ -1,0 +1,31 @@
+"""Finding the application: `make run` in this folder if it is on, else in the cluster that kubectl points at."""
+
+import os
+import shutil
+
+from deploy.lessons.ambient import Ambient
+from deploy.lessons.cluster import Cluster, script
+from deploy.lessons.knative import Knative
+from deploy.lessons.laptop import Laptop
+from deploy.lessons.place import Place, UnsuitableError
+from deploy.local import here
+
+NOTHING = "Nothing runs here: `make run` starts the application on this machine, `make deploy` in a cluster"
+SETS = {"istio": Cluster, "ambient": Ambient, "knative": Knative}
+
+
+def find_place() -> Place:
+    """Return where the application runs. Raises UnsuitableError when it runs nowhere."""
+    run = here.current()
+    return Laptop(run) if run else find_cluster()
+
+
+def find_cluster() -> Cluster:
+    """Return the set that is deployed in NAMESPACE. Raises UnsuitableError when there is none."""
+    if not shutil.which("kubectl"):
+        raise UnsuitableError(NOTHING)
+    namespace = os.environ.get("NAMESPACE") or "todolist"
+    target = script("deployed_target", namespace)
+    if not target:
+        raise UnsuitableError(NOTHING)
+    return SETS[target](namespace)

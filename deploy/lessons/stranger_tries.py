@@ -1,0 +1,49 @@
+"""Runs inside a pod: tries to reach each part of the application and prints what came of it, as JSON.
+
+Its first argument is the namespace of the application.
+"""
+
+import json
+import socket
+import sys
+import urllib.error
+import urllib.request
+
+# PostgreSQL's question whether it speaks TLS; it answers with one letter to anybody.
+SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
+TIMEOUT = 20
+PATHS = {"user": "/user/guest", "rule": "/api/rule"}
+# Each service has several pods, and one may know of a change before another.
+TRIES = 8
+
+
+def main(namespace: str) -> None:
+    """Print the parts that answer."""
+    urls = {name: f"http://{name}.{namespace}.svc.cluster.local{path}" for name, path in PATHS.items()}
+    found = [name for name, url in urls.items() if any(answers(url) for _ in range(TRIES))]
+    found += [
+        name for name in ("user-database", "rule-database") if has_server(f"{name}.{namespace}.svc.cluster.local")
+    ]
+    print(json.dumps(found))
+
+
+def answers(url: str) -> bool:
+    """Say whether a service answers what needs no account."""
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT):  # noqa: S310 - http, as written above
+            return True
+    except OSError:
+        return False
+
+
+def has_server(host: str) -> bool:
+    """Say whether a database server answers the question whether it speaks TLS."""
+    try:
+        with socket.create_connection((host, 5432), timeout=TIMEOUT) as server:
+            server.sendall(SSL_REQUEST)
+            return server.recv(1) in {b"S", b"N"}
+    except OSError:
+        return False
+
+
+main(sys.argv[1])
