@@ -54,7 +54,7 @@ def compare_pages(system: System) -> None:
 
 
 def measure(references: References, systems: Sequence[System], rounds: int, seconds: int) -> None:
-    """Send each kind of request once a round, and then start each process once a round."""
+    """Send each kind of request once a round, and then start each process three times as often."""
     for number in range(rounds):
         say(f"Load, round {number + 1} of {rounds}")
         references.hello.run(seconds)
@@ -65,8 +65,9 @@ def measure(references: References, systems: Sequence[System], rounds: int, seco
                 system.loads[name].run(seconds)
     for system in systems:
         system.measure_memory()
-    for number in range(rounds):
-        say(f"Starts, round {number + 1} of {rounds}")
+    # More rounds, as single starts differ a lot.
+    for number in range(3 * rounds):
+        say(f"Starts, round {number + 1} of {3 * rounds}")
         references.start()
         for system in systems:
             system.start()

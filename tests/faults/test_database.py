@@ -34,8 +34,8 @@ from tests.support import (
 # The default of DATABASE_TIMEOUT, after which rule gives up; a read has been given up by its proxy before, three times.
 TIMEOUT = 5
 IN_TIME = 10
-# The default of DATABASE_POOL_SIZE, and the one that writes.
-CONNECTIONS = 3
+# One reads, one writes.
+CONNECTIONS = 2
 LASTS = 12
 RESTARTS = 5
 

@@ -1,6 +1,6 @@
 """The database of a service: short reads, grouped durable writes, and a schema that is brought up to date at start.
 
-One way for SQLite and PostgreSQL. The drivers' calls block, so they run in a few threads: some that read, one that
+One way for SQLite and PostgreSQL. The drivers' calls block, so they run in two threads: one that reads, one that
 commits. A read is one statement; a write is one statement too.
 """
 
@@ -36,8 +36,8 @@ class Database:
         self.dialect = self._engine.dialect.name
         self._timeout = settings.database_timeout
         self._migrations = migrations
-        self._reads = Groups(partial(statements.read, self._engine), settings.database_pool_size)
-        self._writes = Groups(partial(statements.commit, self._engine), 1)
+        self._reads = Groups(partial(statements.read, self._engine))
+        self._writes = Groups(partial(statements.commit, self._engine))
         self._is_migrated = False
 
     async def read(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Rows:
@@ -60,7 +60,8 @@ class Database:
 
         prepare: run once after that, before the service is ready.
         """
-        tasks = [asyncio.create_task(self._migrate(prepare)), *self._reads.start(), *self._writes.start()]
+        work = (self._migrate(prepare), self._reads.serve(), self._writes.serve())
+        tasks = [asyncio.create_task(each) for each in work]
         # This usually takes milliseconds. Without a database the service still starts, and says that it is not ready.
         await asyncio.wait(tasks[:1], timeout=1)
         yield

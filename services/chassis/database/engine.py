@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import sqlalchemy
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 from sqlalchemy import URL, Engine, event, make_url
 
 from services.chassis.settings import Seconds, Settings
@@ -29,11 +29,10 @@ class DatabaseSettings(Settings):
 
     database_url: DatabaseUrl
     database_timeout: Seconds = 5
-    database_pool_size: Annotated[int, Field(gt=0)] = 2
 
 
 def create_engine(settings: DatabaseSettings) -> Engine:
-    """Return an engine with a connection for each thread that reads and for the one that writes."""
+    """Return an engine with a connection for the thread that reads and for the one that writes."""
     url, timeout = _driver_url(settings.database_url), settings.database_timeout
     is_sqlite = url.get_backend_name() == "sqlite"
     # libpq takes whole seconds. Text is UTF-8 even in a database that was created without an encoding.

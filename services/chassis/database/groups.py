@@ -1,4 +1,4 @@
-"""Statements in groups: those that wait while a thread is busy go to it together.
+"""Statements in groups: those that wait while the thread is busy go to it together.
 
 A commit to a disk takes as long for fifty rows as for one, and waking a thread takes as long as a short read.
 """
@@ -23,16 +23,12 @@ class Statement(NamedTuple):
 
 
 class Groups:
-    """The statements that wait, and the threads that run them."""
+    """The statements that wait, and the thread that runs them."""
 
-    def __init__(self, run: Callable[[Sequence[Statement]], Sequence[Rows | Exception]], threads: int) -> None:
+    def __init__(self, run: Callable[[Sequence[Statement]], Sequence[Rows | Exception]]) -> None:
         """run: runs a group, and returns the rows of each of its statements, or why there are none."""
-        self._run, self._number, self._threads = run, threads, ThreadPoolExecutor(threads)
+        self._run, self._thread = run, ThreadPoolExecutor(1)
         self._waiting: asyncio.Queue[Statement] = asyncio.Queue()
-
-    def start(self) -> list[asyncio.Task[None]]:
-        """Return the tasks that serve what waits, one for each thread."""
-        return [asyncio.create_task(self._serve()) for _ in range(self._number)]
 
     def add(self, executable: Executable, parameters: Mapping[str, Any] | None) -> asyncio.Future[Rows]:
         """Queue a statement and return a future of its rows."""
@@ -40,7 +36,8 @@ class Groups:
         self._waiting.put_nowait(Statement(executable, parameters, rows))
         return rows
 
-    async def _serve(self) -> None:
+    async def serve(self) -> None:
+        """Run what waits, until this is cancelled."""
         while True:
             group = [await self._waiting.get()]
             while not self._waiting.empty():
@@ -48,7 +45,7 @@ class Groups:
             # Drop those whose callers have given up.
             group = [statement for statement in group if not statement.rows.done()]
             loop = asyncio.get_running_loop()
-            results = await loop.run_in_executor(self._threads, self._run, group) if group else ()
+            results = await loop.run_in_executor(self._thread, self._run, group) if group else ()
             for statement, result in zip(group, results, strict=True):
                 if statement.rows.done():
                     continue
