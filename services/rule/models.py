@@ -10,7 +10,6 @@ STORED_TIME = "%(year)04d-%(month)02d-%(day)02d %(hour)02d:%(minute)02d:%(second
 SQLITE_TIME = sqlite.DATETIME(storage_format=STORED_TIME)  # type: ignore[no-untyped-call]
 Time = DateTime(timezone=True).with_variant(SQLITE_TIME, "sqlite")
 
-
 items = Table(
     "items",
     metadata,

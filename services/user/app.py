@@ -21,7 +21,6 @@ from services.user.tokens import Tokens
 
 ADMIN: Authority = "admin"
 
-
 SettingsDep = Annotated[Settings, from_state("settings")]
 PasswordsDep = Annotated[Passwords, from_state("passwords")]
 TokensDep = Annotated[Tokens, from_state("tokens")]
