@@ -10,7 +10,8 @@ class Ambient(Cluster):
     """The application in a namespace of a cluster, with a waypoint."""
 
     name: PlaceName = "ambient"
-    # A connection to a waypoint that is open serves one more request as before, and is closed: use all of them.
+    # An open connection to the waypoint serves one more request by the former routes, and is then closed: so user and
+    # rule are asked, too.
     watched = ("/healthz", "/api/currentUser", "/api/rule")
 
     def mesh_labels(self, *, in_mesh: bool) -> dict[str, str]:

@@ -25,7 +25,7 @@ from deploy.lessons.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 MARK = Path(__file__).with_name("mark.yaml")
-# The parts of a set that lessons may replace, by the API groups of their kinds.
+# What a reset applies again, by the API groups of the kinds: lessons may have replaced it.
 GROUPS = ("networking.istio.io/", "security.istio.io/", "gateway.networking.k8s.io/", "autoscaling/")
 # Lines of a diff that only the server writes.
 OF_THE_SERVER = re.compile(
@@ -49,7 +49,7 @@ class Cluster:
     """The application in a namespace of a cluster, with sidecars."""
 
     name: PlaceName = "istio"
-    # A change is in force when the answers to these name the lesson.
+    # What to ask for until the answers name the lesson.
     watched: tuple[str, ...] = ("/healthz",)
 
     def __init__(self, namespace: str) -> None:
@@ -70,6 +70,7 @@ class Cluster:
 
     def difference(self, lesson: Lesson) -> str:
         lines = [line for item in self._objects(lesson, "") for line in self._difference_of(item)]
+        # Files are named without the folder that kubectl made for them, and without the time.
         return "".join(re.sub(r"/\S+/(\S+)\t.*", r"\1", line) for line in lines if not OF_THE_SERVER.search(line))
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
@@ -93,7 +94,7 @@ class Cluster:
                 base_url=address,
                 headers=headers,
                 timeout=60,
-                # kubectl may be about to forward the port again; with it an idle connection would break.
+                # No idle connection is kept: each breaks when kubectl ends, and forwards the port again.
                 transport=httpx.HTTPTransport(
                     retries=5, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
                 ),
@@ -102,13 +103,13 @@ class Cluster:
             yield client
 
     def requests_served(self, service: str, version: str, method: str = "GET") -> int:
-        script = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:%s/metrics').read().decode())"
+        program = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:%s/metrics').read().decode())"
         total = 0
         for pod in self.pods(f"app={service},version={version}"):
             (container,) = (item for item in pod["spec"]["containers"] if item["name"] == service)
             port = container["ports"][0]["containerPort"]
             name = pod["metadata"]["name"]
-            text = self.kubectl("exec", name, f"--container={service}", "--", "python", "-c", script % port)
+            text = self.kubectl("exec", name, f"--container={service}", "--", "python", "-c", program % port)
             total += count_requests(text, method)
         return total
 
@@ -165,6 +166,7 @@ class Cluster:
     @contextmanager
     def _forwarded(self, service: str, namespace: str) -> Iterator[str]:
         """Forward a free port of this machine to port 80 of a Service, and give its address."""
+        # Fails if there is none: the loop below would go on for ever.
         self.kubectl("get", f"service/{service}", f"--namespace={namespace}")
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
@@ -225,7 +227,7 @@ class Cluster:
         self.kubectl("apply", "--filename=-", stdin=json.dumps(item))
 
     def _put_back(self, objects: list[Any]) -> None:
-        """Apply those objects of the set that lessons may replace."""
+        """Apply what lessons may have replaced."""
         rules = [item for item in objects if item["apiVersion"].startswith(GROUPS)]
         self._apply_one({"apiVersion": "v1", "kind": "List", "items": rules})
 

@@ -11,7 +11,7 @@ from deploy.lessons.place import Place, UnsuitableError
 from deploy.local import here
 
 NOTHING = "Nothing runs here: `make run` starts the application on this machine, `make deploy` in a cluster"
-SETS = {"istio": Cluster, "ambient": Ambient, "knative": Knative}
+CLUSTERS = {"istio": Cluster, "ambient": Ambient, "knative": Knative}
 
 
 def find_place() -> Place:
@@ -21,11 +21,11 @@ def find_place() -> Place:
 
 
 def find_cluster() -> Cluster:
-    """Return the set that is deployed in NAMESPACE. Raises UnsuitableError when there is none."""
+    """Return the cluster, with the set that is in NAMESPACE. Raises UnsuitableError when there is none."""
     if not shutil.which("kubectl"):
         raise UnsuitableError(NOTHING)
     namespace = os.environ.get("NAMESPACE") or "todolist"
     target = script("deployed_target", namespace)
     if not target:
         raise UnsuitableError(NOTHING)
-    return SETS[target](namespace)
+    return CLUSTERS[target](namespace)

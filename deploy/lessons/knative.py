@@ -14,7 +14,7 @@ BEFORE = "lesson-before"
 class Knative(Cluster):
     """The application in a namespace of a cluster, as Knative Services.
 
-    Lessons have the fields of them that differ, as for `kubectl patch --type=merge`, and not whole ones.
+    Of a Service, a lesson's file holds only the fields that differ, as for `kubectl patch --type=merge`.
     """
 
     name: PlaceName = "knative"
@@ -51,7 +51,7 @@ class Knative(Cluster):
         return self.kubectl("patch", name, "--type=merge", f"--patch={json.dumps(item)}", *options)
 
     def _put_back(self, objects: list[Any]) -> None:
-        """Also give the Services the split of the set, and the templates that they had before a lesson."""
+        """Also give the Services what they had before a lesson, and the split of the set."""
         super()._put_back(objects)
         kept = self.kubectl("get", f"configmap/{BEFORE}", "--ignore-not-found", "--output=jsonpath={.data}")
         before = {name: json.loads(spec) for name, spec in json.loads(kept or "{}").items()}
@@ -61,6 +61,7 @@ class Knative(Cluster):
             patch = [{"op": "replace", "path": f"/spec/{key}", "value": value} for key, value in spec.items()]
             self.kubectl("patch", f"{KNATIVE_SERVICE}/{name}", "--type=json", f"--patch={json.dumps(patch)}")
             self.kubectl("wait", f"{KNATIVE_SERVICE}/{name}", "--for=condition=Ready", "--timeout=120s")
+        # They are Knative's own kind, which delete_lesson leaves alone.
         self.kubectl("delete", "revisions", "--selector=lesson", "--ignore-not-found")
 
     def _keep_services(self) -> None:

@@ -1,4 +1,4 @@
-"""Runs inside a pod: tries to reach each part of the application and prints what came of it, as JSON.
+"""Runs inside a pod: tries to reach user, rule and their databases, and prints which of them answer, as JSON.
 
 Its first argument is the namespace of the application.
 """
@@ -6,14 +6,13 @@ Its first argument is the namespace of the application.
 import json
 import socket
 import sys
-import urllib.error
 import urllib.request
 
 # PostgreSQL's question whether it speaks TLS; it answers with one letter to anybody.
 SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
 TIMEOUT = 20
 PATHS = {"user": "/user/guest", "rule": "/api/rule"}
-# Each service has several pods, and one may know of a change before another.
+# One answer is enough. Each service has several pods, and one may know of a change before another.
 TRIES = 8
 
 

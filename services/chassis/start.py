@@ -12,9 +12,9 @@ def run(service: str) -> NoReturn:
     # Process 1 of a container ignores a SIGTERM for which it has no handler: a pod that is deleted while it starts
     # would stay for its whole grace period.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # OpenSSL then reads a certificate authority when it needs one; importing aiohttp would read all of them, twice.
+    # No file of authorities: OpenSSL finds one in its folder when needed. Importing aiohttp would read all, twice.
     os.environ.setdefault("SSL_CERT_FILE", os.devnull)
-    # Garbage collection during imports finds nothing and takes a tenth of the start.
+    # Garbage collection during imports finds nothing and takes a tenth of the start: until server.run.
     gc.disable()
     from pydantic import BaseModel
 

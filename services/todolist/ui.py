@@ -45,7 +45,7 @@ class File:
         self._answers: dict[tuple[bool, bool], Response] = {}
 
     def response(self, scope: Scope) -> Response:
-        """Return the file, compressed if the request takes that, or 304 when its copy is current."""
+        """Return the file, compressed if the request takes that, or 304 when the browser's copy is current."""
         headers = dict(scope["headers"])
         compressed = b"gzip" in headers.get(b"accept-encoding", b"").replace(b" ", b"").split(b",")
         is_current = self._headers["etag"].encode() in headers.get(b"if-none-match", b"")
@@ -62,7 +62,7 @@ class File:
 
 
 class Ui:
-    """The files of a directory, the first of them index.html: the page."""
+    """The files of a directory; index.html is the page."""
 
     def __init__(self, directory: Path) -> None:
         self._files = {

@@ -17,10 +17,10 @@ INTRODUCTION = f"""\
 
 `make bench` measured this and wrote this file. Each service is one process, as it ships, on SQLite, with no proxy in
 between; wrk sends each kind of request over {CONNECTIONS} connections. The reference is a bare uvicorn that says hello
-([hello.py](../tests/bench/hello.py)). All are measured in turn, round after round: a ratio compares two figures of the
-same round, and the median of all rounds stands here.
+([hello.py](../tests/bench/hello.py)). Requests and starts are measured in turn, round after round: a ratio compares two
+figures of the same round, and the median of all rounds stands here.
 
-`python -m tests.bench --against ../other` compares this checkout with another in a minute and a half.
+`python -m tests.bench --against ../other` compares this checkout with another in two minutes.
 """
 # The last section of the file is measured in a cluster, and stays as it is.
 BY_HAND = "## Cold start on Knative\n"
@@ -116,7 +116,10 @@ def write(system: System) -> str:
         "A start ends with the first 200. Memory is resident, after the load.\n",
         table(
             ("", "Start, ms", "Memory, MiB"),
-            [(name, f"{median(times):.0f}", f"{system.memory.get(name, 0):.0f}") for name, times in starts.items()],
+            [
+                (name, f"{median(times):.0f}", f"{system.memory[name]:.0f}" if name in system.memory else "")
+                for name, times in starts.items()
+            ],
         ),
     ))  # fmt: skip
     _, heading, by_hand = FILE.read_text().partition(BY_HAND)

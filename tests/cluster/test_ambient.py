@@ -1,4 +1,4 @@
-"""Ambient mode: what guards the pods also holds without a waypoint, and for Prometheus."""
+"""Ambient mode: the pods stay guarded without a waypoint, and Prometheus gets only metrics."""
 
 import httpx
 import pytest
@@ -32,6 +32,7 @@ def test_without_a_waypoint_nobody_gets_in(guest: httpx.Client) -> None:
             for stranger in (inside, outside):
                 eventually(lambda who=stranger: all(who.reaches() == [] for _ in range(3)))
         finally:
+            # It applies the waypoint again, too.
             cluster.reset()
     eventually(lambda: all(guest.get("/api/currentUser").status_code == 200 for _ in range(20)))
 
@@ -43,7 +44,7 @@ def test_prometheus_may_ask_for_metrics_and_for_nothing_else() -> None:
     (pod, *_) = pods("app=rule")
     urls = [f"http://{pod['status']['podIP']}:3000{path}" for path in ("/metrics", "/api/rule")]
     cluster = find_cluster()
-    # With the labels of a pod in the mesh and the account of Prometheus: that is all that the rule looks at.
+    # The policy looks only at the account.
     impostor = Stranger(cluster, "istio-system", "todolist-test-prometheus")
     try:
         impostor.start("prometheus", in_mesh=True)

@@ -1,7 +1,7 @@
-"""The database of a service: short reads, grouped durable writes, and a schema that is brought up to date at start.
+"""The database of a service: reads and durable writes, in groups, and a schema that is brought up to date at start.
 
 One way for SQLite and PostgreSQL. The drivers' calls block, so they run in two threads: one that reads, one that
-commits. A read is one statement; a write is one statement too.
+commits. Each read and each write is one statement.
 """
 
 import asyncio

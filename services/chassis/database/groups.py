@@ -1,4 +1,4 @@
-"""Statements in groups: those that wait while the thread is busy go to it together.
+"""Statements in groups: those that come while their thread is busy go to it together.
 
 A commit to a disk takes as long for fifty rows as for one, and waking a thread takes as long as a short read.
 """
