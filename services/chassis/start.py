@@ -14,7 +14,7 @@ def run(service: str) -> NoReturn:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # No file of authorities: OpenSSL finds one in its folder when needed. Importing aiohttp would read all, twice.
     os.environ.setdefault("SSL_CERT_FILE", os.devnull)
-    # Garbage collection during imports finds nothing and takes a tenth of the start: until server.run.
+    # Garbage collection during imports finds nothing and takes a tenth of the start. server.run turns it on.
     gc.disable()
     from pydantic import BaseModel
 

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from deploy.lessons.cluster import Cluster
 from deploy.lessons.finding import find_cluster
 from deploy.lessons.place import UnsuitableError
 
@@ -86,28 +87,28 @@ def eventually(check: Callable[[], Any], seconds: float = WAIT, interval: float 
 
 
 @pytest.fixture(scope="session", autouse=True)
-def application() -> None:
-    """Skip everything where there is nothing to test."""
+def deployed() -> Cluster:
+    """Return the cluster with the application; skip everything where there is none."""
     if not shutil.which("kubectl"):
         pytest.skip("kubectl is missing: https://kubernetes.io/docs/tasks/tools/ tells how to install it")
     if not kubectl("get", "--raw", "/version", "--request-timeout=10s", check=False):
         pytest.skip("no cluster answers kubectl: `make cluster` makes one")
     try:
-        find_cluster()
+        return find_cluster()
     except UnsuitableError as error:
         pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
-def knative(application: None) -> bool:
+def knative(deployed: Cluster) -> bool:
     """Whether the application runs on Knative."""
-    return find_cluster().name == "knative"
+    return deployed.name == "knative"
 
 
 @pytest.fixture(scope="session")
-def ambient(application: None) -> bool:
+def ambient(deployed: Cluster) -> bool:
     """Whether the application runs in ambient mode."""
-    return find_cluster().name == "ambient"
+    return deployed.name == "ambient"
 
 
 @pytest.fixture
@@ -125,9 +126,9 @@ def not_on_knative(knative: bool) -> None:
 
 
 @pytest.fixture(scope="session")
-def ingress(application: None) -> Callable[[], AbstractContextManager[httpx.Client]]:
+def ingress(deployed: Cluster) -> Callable[[], AbstractContextManager[httpx.Client]]:
     """Make clients, each a person who comes through the ingress."""
-    return find_cluster().client
+    return deployed.client
 
 
 @pytest.fixture

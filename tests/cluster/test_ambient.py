@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from deploy.lessons.finding import find_cluster
+from deploy.lessons.cluster import Cluster
 from deploy.lessons.stranger import Stranger
 from tests.cluster.conftest import eventually, exists, kubectl, pods
 
@@ -21,9 +21,8 @@ for url in sys.argv[1:]:
 
 
 @pytest.mark.timeout(600)
-def test_without_a_waypoint_nobody_gets_in(guest: httpx.Client) -> None:
-    cluster = find_cluster()
-    with cluster.stranger(in_mesh=True) as inside, cluster.stranger() as outside:
+def test_without_a_waypoint_nobody_gets_in(deployed: Cluster, guest: httpx.Client) -> None:
+    with deployed.stranger(in_mesh=True) as inside, deployed.stranger() as outside:
         kubectl("delete", "gateway/waypoint")
         eventually(lambda: not pods("app=waypoint"))
         try:
@@ -33,19 +32,18 @@ def test_without_a_waypoint_nobody_gets_in(guest: httpx.Client) -> None:
                 eventually(lambda who=stranger: all(who.reaches() == [] for _ in range(3)))
         finally:
             # It applies the waypoint again, too.
-            cluster.reset()
+            deployed.reset()
     eventually(lambda: all(guest.get("/api/currentUser").status_code == 200 for _ in range(20)))
 
 
 @pytest.mark.timeout(300)
-def test_prometheus_may_ask_for_metrics_and_for_nothing_else() -> None:
+def test_prometheus_may_ask_for_metrics_and_for_nothing_else(deployed: Cluster) -> None:
     if not exists("serviceaccount/prometheus", namespace="istio-system"):
         pytest.skip("Prometheus is missing: `make install-kiali` installs it")
     (pod, *_) = pods("app=rule")
     urls = [f"http://{pod['status']['podIP']}:3000{path}" for path in ("/metrics", "/api/rule")]
-    cluster = find_cluster()
     # The policy looks only at the account.
-    impostor = Stranger(cluster, "istio-system", "todolist-test-prometheus")
+    impostor = Stranger(deployed, "istio-system", "todolist-test-prometheus")
     try:
         impostor.start("prometheus", in_mesh=True)
         eventually(lambda: impostor.python(CLIENT, *urls).split() == ["200", "403"], 60)

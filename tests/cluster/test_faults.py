@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from deploy.lessons.cluster import Cluster
 from tests.cluster.conftest import NAMESPACE, all_ready, eventually, get, kubectl, pods
 
 PAUSE = 0.1
@@ -103,7 +104,7 @@ def traffic(ingress: Callable[[], AbstractContextManager[httpx.Client]], person:
 
 
 @pytest.fixture(scope="module")
-def kill(application: None) -> Iterator[Callable[[Any, str], None]]:
+def kill(deployed: Cluster) -> Iterator[Callable[[Any, str], None]]:
     """Kill all processes of a container with signal 9, and wait until everything is ready again."""
     kubectl("create", "namespace", KILLER)
     # The first process of a container ignores this signal from its own processes: a pod that sees those of the node

@@ -7,16 +7,14 @@ import pytest
 from deploy.lessons import __main__ as command
 from deploy.lessons import lesson as lessons
 from deploy.lessons.cluster import Cluster
-from deploy.lessons.finding import find_cluster
 from deploy.lessons.lesson import Lesson
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    cluster = find_cluster()
-    cluster.reset()
-    yield cluster
-    cluster.reset()
+def cluster(deployed: Cluster) -> Iterator[Cluster]:
+    deployed.reset()
+    yield deployed
+    deployed.reset()
 
 
 @pytest.mark.timeout(1200)

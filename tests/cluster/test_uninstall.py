@@ -18,7 +18,7 @@ OBJECT = '{{range .items}}{{.kind}} {{.metadata.namespace}}/{{.metadata.name}}{{
 
 
 @pytest.fixture(scope="session", autouse=True)
-def application() -> None:
+def deployed() -> None:
     """Skip where something is installed already, instead of where nothing is."""
     if exists("namespace/istio-system"):
         pytest.skip("this cluster has Istio already, and may be somebody's")
