@@ -1,7 +1,6 @@
 """Who calls: what the gateway says in headers to the services behind it."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 from urllib.parse import unquote
 
 from fastapi import Depends, Request
@@ -11,8 +10,7 @@ GUEST = "guest"
 USER_ID, USER_NAME = "x-user-id", "x-user-name"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """An account's id and name, or the guest."""
 
     id: str = GUEST

@@ -1,11 +1,10 @@
 """The Prometheus metrics of a service, beside those of the process; every label has a bounded set of values."""
 
 import asyncio
+from functools import lru_cache
 from http import HTTPMethod
 
 from prometheus_client import Gauge, Histogram
-
-METHODS = frozenset(HTTPMethod)
 
 # Its `_count` is the number of requests.
 _seconds = Histogram("http_request_duration_seconds", "Time to answer.", ("method", "route", "status"))
@@ -13,7 +12,7 @@ _tasks = Gauge("asyncio_tasks", "Tasks of the event loop that have not ended.")
 _tasks.set_function(lambda: len(asyncio.all_tasks()))
 
 
-def observe(method: str, route: str, status: int, seconds: float) -> None:
-    """Count one answer, and how long it took."""
-    method = method if method in METHODS else "other"
-    _seconds.labels(method, route, str(status)).observe(seconds)
+@lru_cache
+def duration(method: str, route: str, status: int) -> Histogram:
+    """Return the histogram of how long such answers took, in seconds."""
+    return _seconds.labels(method if method in HTTPMethod.__members__ else "other", route, str(status))

@@ -47,5 +47,5 @@ class Edge:
                 await problem_response(problem)(scope, receive, send_with_headers)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            metrics.observe(scope["method"], route, status, time.perf_counter() - started)
+            metrics.duration(scope["method"], route, status).observe(time.perf_counter() - started)
             request_headers.reset(token)

@@ -63,6 +63,8 @@ def run(service: str) -> NoReturn:
     server = Server(config)
     # What exists now stays: the garbage collector need not look at it again.
     gc.freeze()
+    # A few requests at a time have more objects than the default of 700: it would run all the time, and find nothing.
+    gc.set_threshold(20_000)
     gc.enable()
     server.run(sockets=[listener])
     sys.exit(0 if server.started else 1)

@@ -16,6 +16,8 @@ def run(service: str) -> NoReturn:
     os.environ.setdefault("SSL_CERT_FILE", os.devnull)
     # Garbage collection during imports finds nothing and takes a tenth of the start. server.run turns it on.
     gc.disable()
+    # FastAPI would import Pydantic 1 only to recognize its models, and refuse them.
+    sys.modules["pydantic.v1"] = None  # type: ignore[assignment]
     from pydantic import BaseModel
 
     # Most models, such as those of the OpenAPI format, never validate anything: build each when it is first needed.

@@ -3,8 +3,7 @@
 import json
 import logging
 import time
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import aiohttp
@@ -27,8 +26,7 @@ FAILURES = {502: "returned an invalid response", 503: "cannot be reached", 504: 
 log = logging.getLogger("upstream")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What an upstream answered. headers: those that go on to the caller."""
 
     upstream: "Upstream"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Header
+from fastapi import APIRouter, FastAPI, Header, Request
 from pydantic import ValidationError
 
 from services.chassis.application import create_app as create_chassis_app
@@ -46,14 +46,14 @@ async def register(
 
 
 @router.get("/user/{id}")
-async def read_profile(id: str, settings: SettingsDep, database: DatabaseDep) -> Profile:
+async def read_profile(id: str, request: Request, database: DatabaseDep) -> Profile:
     """Return the profile of an account, or of the guest."""
     if id == GUEST:
-        return profile(settings.version)
+        return profile(request.app.version)
     account = await store.find_by_id(database, id)
     if account is None:
         raise Problem(404, "There is no such account.")
-    return profile(settings.version, account["id"], account["name"], account["authority"])
+    return profile(request.app.version, account["id"], account["name"], account["authority"])
 
 
 @router.get("/api/users")
