@@ -55,7 +55,7 @@ test-faults: .venv/dev.done ## Break, overload and attack the system for 8 minut
 	@$(VENV)/pytest --dist load --maxschedchunk 1 --timeout 600 $(or $(TESTS),tests/faults)
 
 .PHONY: bench
-bench: .venv/dev.done ## Measure the services beside a bare uvicorn for 5 minutes, and write docs/performance.md
+bench: .venv/dev.done ## Measure the services beside a bare uvicorn for 8 minutes, and write docs/performance.md
 	@$(VENV)/python -m tests.bench
 
 .PHONY: lint

@@ -17,7 +17,7 @@ from tests.support import ROOT
 from tests.wrk import require_wrk
 
 # Many rounds: what else the machine does changes all the time.
-ROUNDS, QUICK_ROUNDS = 12, 4
+ROUNDS, QUICK_ROUNDS = 20, 4
 SECONDS = 2
 
 

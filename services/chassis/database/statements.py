@@ -36,7 +36,7 @@ def commit(engine: Engine, group: Sequence[Statement]) -> Sequence[Rows | Except
 def _execute(connection: Connection, statement: Statement) -> Rows:
     result = connection.execute(statement.executable, statement.parameters)
     names = list(map(str, result.keys()))
-    return [dict(zip(names, row, strict=True)) for row in result]
+    return [dict(zip(names, row, strict=True)) for row in result.all()]
 
 
 @contextmanager
