@@ -14,8 +14,8 @@ from sqlalchemy import Executable
 Rows = list[dict[str, Any]]
 
 
-class Statement(NamedTuple):
-    """A queued statement, and the future of its rows."""
+class Queued(NamedTuple):
+    """A statement that waits for its thread, and the future of its rows."""
 
     executable: Executable
     parameters: Mapping[str, Any] | None
@@ -25,15 +25,15 @@ class Statement(NamedTuple):
 class Groups:
     """The statements that wait, and the thread that runs them."""
 
-    def __init__(self, run: Callable[[Sequence[Statement]], Sequence[Rows | Exception]]) -> None:
+    def __init__(self, run: Callable[[Sequence[Queued]], Sequence[Rows | Exception]]) -> None:
         """run: runs a group, and returns the rows of each of its statements, or why there are none."""
         self._run, self._thread = run, ThreadPoolExecutor(1)
-        self._waiting: asyncio.Queue[Statement] = asyncio.Queue()
+        self._waiting: asyncio.Queue[Queued] = asyncio.Queue()
 
     def add(self, executable: Executable, parameters: Mapping[str, Any] | None) -> asyncio.Future[Rows]:
         """Queue a statement and return a future of its rows."""
         rows: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait(Statement(executable, parameters, rows))
+        self._waiting.put_nowait(Queued(executable, parameters, rows))
         return rows
 
     async def serve(self) -> None:
@@ -43,13 +43,13 @@ class Groups:
             while not self._waiting.empty():
                 group.append(self._waiting.get_nowait())
             # Drop those whose callers have given up.
-            group = [statement for statement in group if not statement.rows.done()]
+            group = [queued for queued in group if not queued.rows.done()]
             loop = asyncio.get_running_loop()
             results = await loop.run_in_executor(self._thread, self._run, group) if group else ()
-            for statement, result in zip(group, results, strict=True):
-                if statement.rows.done():
+            for queued, result in zip(group, results, strict=True):
+                if queued.rows.done():
                     continue
                 if isinstance(result, Exception):
-                    statement.rows.set_exception(result)
+                    queued.rows.set_exception(result)
                 else:
-                    statement.rows.set_result(result)
+                    queued.rows.set_result(result)

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError
 
-from services.chassis.database.groups import Rows, Statement
+from services.chassis.database.groups import Queued, Rows
 
 
-def read(engine: Engine, group: Sequence[Statement], *, is_repeated: bool = False) -> Sequence[Rows | Exception]:
+def read(engine: Engine, group: Sequence[Queued], *, is_repeated: bool = False) -> Sequence[Rows | Exception]:
     """Run the statements; if the connection breaks, all once more on a new one. A DataError fails only its own."""
     try:
         with engine.connect() as connection:
-            return [_execute(connection, statement) for statement in group]
+            return [_execute(connection, queued) for queued in group]
     except DataError as error:
         return [error] if len(group) == 1 else [result for each in group for result in read(engine, [each])]
     except Exception as error:
@@ -22,19 +22,19 @@ def read(engine: Engine, group: Sequence[Statement], *, is_repeated: bool = Fals
         return read(engine, group, is_repeated=True) if is_broken and not is_repeated else [error] * len(group)
 
 
-def commit(engine: Engine, group: Sequence[Statement]) -> Sequence[Rows | Exception]:
+def commit(engine: Engine, group: Sequence[Queued]) -> Sequence[Rows | Exception]:
     """Run the statements in one transaction; if the database refuses one of them, each in a transaction of its own."""
     try:
         with engine.connect() as connection, transaction(connection):
-            return [_execute(connection, statement) for statement in group]
+            return [_execute(connection, queued) for queued in group]
     except (DataError, IntegrityError) as error:
         return [error] if len(group) == 1 else [result for each in group for result in commit(engine, [each])]
     except Exception as error:
         return [error] * len(group)
 
 
-def _execute(connection: Connection, statement: Statement) -> Rows:
-    result = connection.execute(statement.executable, statement.parameters)
+def _execute(connection: Connection, queued: Queued) -> Rows:
+    result = connection.execute(queued.executable, queued.parameters)
     names = list(map(str, result.keys()))
     return [dict(zip(names, row, strict=True)) for row in result.all()]
 
