@@ -46,7 +46,7 @@ def create_app(
         **options,
     )
     app.state.settings, app.state.stopping = settings, False
-    # Outside of the framework's own layers, which then do not run for what one of these answers.
+    # Around FastAPI's own middleware, which does not run for a request that one of these answers.
     app.middleware_stack = Edge(
         layers(app.build_middleware_stack()),
         headers={"x-served-by": f"{service}/{settings.version}@{settings.instance_name}", **(headers or {})},
@@ -77,6 +77,7 @@ def create_app(
 def from_state(name: str) -> Any:
     """Return a dependency on what stands in `app.state` by this name."""
 
+    # async, although it waits for nothing: FastAPI would run a plain function in a thread.
     async def read(request: Request) -> Any:
         return getattr(request.app.state, name)
 

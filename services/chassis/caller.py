@@ -6,7 +6,7 @@ from urllib.parse import unquote
 from fastapi import Depends, Request
 
 GUEST = "guest"
-# Names are percent-encoded (RFC 3986) as UTF-8.
+# The name is percent-encoded (RFC 3986) as UTF-8.
 USER_ID, USER_NAME = "x-user-id", "x-user-name"
 
 

@@ -78,5 +78,13 @@ async def _answer_invalid(_: Request, error: RequestValidationError) -> JSONResp
     return problem_response(Problem(422, "Some fields are not valid.", errors=errors))
 
 
+async def _leave_to_edge(_: Request, error: Exception) -> JSONResponse:
+    raise error
+
+
 # The `exception_handlers` of an application whose errors are all problems.
-HANDLERS: dict[Any, Any] = {HTTPException: _answer_error, RequestValidationError: _answer_invalid}
+HANDLERS: dict[Any, Any] = {
+    HTTPException: _answer_error,
+    RequestValidationError: _answer_invalid,
+    Exception: _leave_to_edge,
+}

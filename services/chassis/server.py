@@ -56,14 +56,14 @@ def run(service: str) -> NoReturn:
         access_log=settings.access_log,
         server_header=False,
         proxy_headers=False,
-        # Longer than the callers' (60 s): who sends requests closes an idle connection, and so none meets a closed one.
+        # Longer than the callers' 60 s: they close an idle connection first, and so send no request into a closed one.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(settings.shutdown_timeout),
     )
     server = Server(config)
     # What exists now stays: the garbage collector need not look at it again.
     gc.freeze()
-    # A few requests at a time have more objects than the default of 700: it would run all the time, and find nothing.
+    # With its low default it would run all the time under load, and find almost nothing.
     gc.set_threshold(20_000)
     gc.enable()
     server.run(sockets=[listener])

@@ -12,9 +12,9 @@ def run(service: str) -> NoReturn:
     # Process 1 of a container ignores a SIGTERM for which it has no handler: a pod that is deleted while it starts
     # would stay for its whole grace period.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # No file of authorities: OpenSSL finds one in its folder when needed. Importing aiohttp would read all, twice.
+    # No CA file: importing aiohttp would read it, twice. OpenSSL still looks into its folder of CAs when it needs one.
     os.environ.setdefault("SSL_CERT_FILE", os.devnull)
-    # Garbage collection during imports finds nothing and takes a tenth of the start. server.run turns it on.
+    # Garbage collection during imports finds little and takes a tenth of the start. server.run turns it on.
     gc.disable()
     # FastAPI would import Pydantic 1 only to recognize its models, and refuse them.
     sys.modules["pydantic.v1"] = None  # type: ignore[assignment]

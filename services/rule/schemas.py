@@ -32,7 +32,7 @@ PlainText = AfterValidator(_plain_text)
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), PlainText]
 Desc = Annotated[str, StringConstraints(max_length=2000), PlainText]
 Key = Annotated[str, StringConstraints(max_length=64)]
-# The React front end of the course sends "2" for 2.
+# The first front end, in React, sends "2" for 2.
 Digit = Annotated[int, Field(strict=True, ge=0, le=3)]
 StatusNumber = Annotated[Digit | Literal["0", "1", "2", "3"], AfterValidator(int)]
 
@@ -71,7 +71,7 @@ class PageQuery(Wire):
     @model_validator(mode="before")
     @classmethod
     def _without_empty_ones(cls, query: dict[str, Any]) -> dict[str, Any]:
-        # The React front end of the course ends each address with "&sorter=".
+        # The first front end, in React, ends each address with "&sorter=".
         return {name: value for name, value in query.items() if value != ""}
 
     @model_validator(mode="after")
@@ -87,7 +87,7 @@ class PageQuery(Wire):
 
     @property
     def statuses(self) -> tuple[int, ...]:
-        """The statuses to keep, in order; none means all."""
+        """The statuses to keep, in order; empty means all."""
         chosen = sorted({int(number) for number in self.status.split(",") if number})
         return () if len(chosen) == len(Status) else tuple(chosen)
 

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from services.chassis.application import create_app as create_chassis_app
-from services.chassis.problems import PROBLEMS
+from services.chassis.problems import PROBLEMS, Problem
 from services.todolist import openapi, session, upstream
 from services.todolist.gateway import ROUTES, FastPath
 from services.todolist.guard import Guard
@@ -54,14 +54,14 @@ async def document(request: Request) -> Response:
     calls = [(method, route.path) for route in ROUTES for method in route.methods or () if method != "HEAD"]
     calls += [("POST", LOGIN), ("POST", REGISTRATION)]
     try:
-        document = openapi.completed(request.app.openapi(), [answer.json() for answer in answers], calls)
+        completed = openapi.completed(request.app.openapi(), [answer.json() for answer in answers], calls)
     except (AttributeError, KeyError, TypeError):
-        raise answers[0].invalid() from None
-    return JSONResponse(document)
+        raise Problem(502, "The documents of the services do not fit together.") from None
+    return JSONResponse(completed)
 
 
 async def _start_session(request: Request, response: Response, path: str) -> LoggedIn | Response:
-    """Let user check a name and password; on success move the token from the body into the cookie."""
+    """Let the user service check a name and password; on success move the token from the body into the cookie."""
     user: Upstream = request.app.state.user
     body, device = await request.body(), session.known_device(request)
     answer = await user.call(request, "POST", path, body=body, device=device)

@@ -14,7 +14,7 @@ class LoggedIn(Wire):
 
 
 class NewSession(LoggedIn, strict=True):
-    """What the user service answers to it: the rest is for the gateway."""
+    """What the user service answers: the same, and what only the gateway sees."""
 
     token: str
     expires_in: int

@@ -35,7 +35,7 @@ class Sessions:
     async def caller(self, request: Request) -> Caller:
         """Return the account of a valid token, else the guest.
 
-        Raises a Problem when there is a token and no key to check it with, because user is away.
+        Raises a Problem when there is a token and no key to check it with, because the user service is away.
         """
         token = request.cookies.get(COOKIE)
         if not token:
@@ -71,7 +71,7 @@ class Sessions:
         return claims
 
     async def _fetch(self, request: Request) -> None:
-        """Get the keys, unless that was done a moment ago. Raises a Problem when user does not return them."""
+        """Get the keys, unless that was done a moment ago. Raises a Problem when there is no answer with keys."""
         import jwt
 
         if time.monotonic() - self._fetched_at < REFRESH_PAUSE:
@@ -93,7 +93,7 @@ async def find_caller(request: Request) -> Caller:
 
 
 def start(request: Request, response: Response, begun: NewSession) -> None:
-    """Set two cookies: the session's token, and a token that lets user recognise this browser at later logins."""
+    """Set two cookies: the session's token, and a token by which the user service knows this browser again."""
     _set_cookie(request, response, COOKIE, begun.token, begun.expires_in, "/")
     _set_cookie(request, response, DEVICE_COOKIE, begun.device, DEVICE_LIFETIME, "/api/login")
 

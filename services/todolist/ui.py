@@ -82,7 +82,7 @@ class Ui:
         return serve
 
     async def fallback(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what no route answers with the page, which then shows what the address means."""
+        """Send the page for an address without a route: its scripts show what the address means."""
         if scope["path"].startswith("/api/") or scope["method"] not in ("GET", "HEAD"):
             raise Problem(404, "There is nothing at this address.")
         await self._page.response(scope)(scope, receive, send)

@@ -81,7 +81,7 @@ class Upstream:
         if caller:
             headers |= {USER_ID: caller.id, USER_NAME: quote(caller.name)}
             if caller.id != GUEST:
-                headers["end-user"] = quote(caller.name)
+                headers["end-user"] = quote(caller.name)  # Routes by person match it.
         if device:
             headers["x-known-device"] = device
         if body:

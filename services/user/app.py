@@ -28,7 +28,6 @@ TokensDep = Annotated[Tokens, from_state("tokens")]
 router = APIRouter(tags=["user"], responses=PROBLEMS)
 
 
-# Before the route of a profile, whose path this one would match too.
 @router.post("/user/register", status_code=201)
 async def register(
     registration: Registration, database: DatabaseDep, passwords: PasswordsDep, tokens: TokensDep
@@ -42,7 +41,7 @@ async def register(
     account = await store.create(database, registration.user_name, password_hash, "user")
     if account is None:
         raise taken
-    return tokens.log_in(account)
+    return tokens.issue(account)
 
 
 @router.get("/user/{id}")
@@ -97,7 +96,7 @@ async def log_in(
     if account is None or not matches:
         raise wrong
     await store.forget_login_attempts(database, counted)
-    return tokens.log_in(account, credentials.type)
+    return tokens.issue(account, credentials.type)
 
 
 @router.get("/.well-known/jwks.json")

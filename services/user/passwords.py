@@ -17,7 +17,7 @@ NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$" + "A" * 22 + "$" + "A" * 43
 # Each hash takes a core for tens of milliseconds: few at once, and few that wait. A proxy that lets the gateway work on
 # 64 requests still has room for others while the passwords of both versions of user wait.
 WORKERS = 2
-MAX_WAITING = 24
+MAX_PLACES = 24
 
 
 class Passwords:
@@ -30,7 +30,7 @@ class Passwords:
     @contextmanager
     def place(self) -> Iterator[None]:
         """Keep a place among those who wait; raises a 503 Problem when there is none left."""
-        if self._places_taken >= MAX_WAITING:
+        if self._places_taken >= MAX_PLACES:
             raise Problem(503, "Too many passwords are being checked.", headers={"Retry-After": "2"})
         self._places_taken += 1
         try:

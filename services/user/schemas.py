@@ -13,10 +13,10 @@ EXAMPLE: JsonDict = {"userName": "alice", "password": "correct horse battery"}
 
 
 def _printable(value: str) -> str:
-    """Return the name in its one canonical spelling (Unicode NFC), or raise ValueError for control characters."""
+    """Return the name in its one canonical spelling (Unicode NFC), or raise ValueError if parts cannot be seen."""
     value = unicodedata.normalize("NFC", value)
     if not value.isprintable():
-        raise ValueError("must not contain control characters")
+        raise ValueError("must not contain characters that cannot be seen")
     return value
 
 
@@ -54,7 +54,7 @@ class LoggedIn(Wire):
 class LoginRefused(Wire):
     """The answer to a wrong name or password.
 
-    The course's front end reads `status` and `type`: here they are words of its own, not those of RFC 9457.
+    The first front end, in React, reads `status` and `type`: here they are words of its own, not those of RFC 9457.
     """
 
     status: Literal["error"] = "error"

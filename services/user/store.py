@@ -45,7 +45,7 @@ async def create(database: Database, name: str, password_hash: str, authority: A
 
 
 async def count_login_attempt(database: Database, name: str, window: timedelta) -> tuple[int, datetime]:
-    """Count one more attempt for a name; return how many there are in its window, and when that ends (UTC).
+    """Count one more attempt for a name or a device; return how many there are in its window, and when that ends (UTC).
 
     Counted before the password is looked at: attempts made at the same time cannot all pass.
     """

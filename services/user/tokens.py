@@ -42,8 +42,8 @@ class Tokens:
             "keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": self._key_id, "alg": "EdDSA", "use": "sig"}]
         }
 
-    def log_in(self, account: AccountRow, type: str = "") -> LoggedIn:
-        """Return the answer that starts a session: a new token for the account, and one for the device."""
+    def issue(self, account: AccountRow, type: str = "") -> LoggedIn:
+        """Return new tokens, for a session of the account and for the device, as the answer to a login."""
         now, lifetime = int(time.time()), int(self._settings.token_lifetime)
         claims = {
             "iss": self._settings.token_issuer,

@@ -4,11 +4,13 @@ import json
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -96,6 +98,16 @@ def test_errors_are_problems(service: Service) -> None:
     wrong = service.client.post("/healthz", json={})
     assert (wrong.status_code, wrong.headers["content-type"]) == (405, "application/problem+json")
     assert wrong.headers["allow"] == "GET"
+
+
+def test_a_failure_of_a_route_is_a_500_problem_and_in_the_log(tmp_path: Path) -> None:
+    with running(rule := Forked("rule", tmp_path)):
+        with closing(sqlite3.connect(tmp_path / "data/rule.db", isolation_level=None)) as database:
+            database.execute("UPDATE items SET status = 9")
+        failed = rule.client.get("/api/rule")
+    assert (failed.status_code, failed.headers["content-type"]) == (500, "application/problem+json")
+    assert failed.json()["detail"] == "The service failed; the log has the reason."
+    assert "GET /api/rule failed" in rule.log.read_text()
 
 
 def test_sigterm_ends_with_code_0(service: Service) -> None:

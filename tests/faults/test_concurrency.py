@@ -8,7 +8,7 @@ from threading import Barrier, Event
 import httpx
 import pytest
 
-from services.user.passwords import MAX_WAITING
+from services.user.passwords import MAX_PLACES
 from tests.faults.conftest import Figure
 from tests.support import wait_until
 
@@ -57,7 +57,7 @@ def test_a_delete_while_it_is_updated_is_final(member: httpx.Client, figure: Fig
         for before, after in (each.result() for each in updates):
             # Gone at once for some, before the deleter heard of it; and gone for good.
             assert before == sorted(before)
-            assert {*before, 404} == {200, 404}
+            assert {*before} <= {200, 404}
             assert after == [404] * 3
         seen.update(updated)
     assert member.get("/api/rule").json()["total"] == 0
@@ -72,11 +72,11 @@ def test_the_same_registration_many_times_at_once_is_one_account(
 ) -> None:
     account = {"userName": unique("wanted"), "password": "a good password"}
     # As many as one process lets wait, in case chance sends them all to the same.
-    with ThreadPoolExecutor(MAX_WAITING) as threads:
-        answers = list(threads.map(lambda _: visitor.post("/user/register", json=account), range(MAX_WAITING)))
-    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: MAX_WAITING - 1}
+    with ThreadPoolExecutor(MAX_PLACES) as threads:
+        answers = list(threads.map(lambda _: visitor.post("/user/register", json=account), range(MAX_PLACES)))
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: MAX_PLACES - 1}
     assert visitor.post("/api/login/account", json=account).status_code == 200
     figure(
-        f"The same registration {MAX_WAITING} times at once, at two processes: one account",
-        f"1 × 201, {MAX_WAITING - 1} × 409",
+        f"The same registration {MAX_PLACES} times at once, at two processes: one account",
+        f"1 × 201, {MAX_PLACES - 1} × 409",
     )

@@ -62,10 +62,10 @@ class Database:
         """
         work = (self._migrate(prepare), self._reads.serve(), self._writes.serve())
         tasks = [asyncio.create_task(each) for each in work]
-        # This usually takes milliseconds. Without a database the service still starts, and says that it is not ready.
+        # The migration usually takes milliseconds. Without a database the service still starts, and is not ready.
         await asyncio.wait(tasks[:1], timeout=1)
         yield
-        # Nothing is queued now: the server has answered all requests.
+        # The server has answered all requests, or given them up.
         for task in tasks:
             task.cancel()
         self._engine.dispose()
@@ -86,7 +86,7 @@ class Database:
             async with asyncio.timeout(self._timeout):
                 return await rows
         except Exception as error:
-            cause = getattr(error, "orig", error)
+            cause = getattr(error, "orig", error)  # The driver's exception, if it is one.
             log.error("The database failed: %r", cause)  # noqa: TRY400 - where in our code says nothing
             if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or getattr(cause, "sqlstate", "") == "53100":
                 raise Problem(507, "The disk of the database is full; nothing was changed.") from error

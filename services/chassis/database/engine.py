@@ -42,8 +42,6 @@ def create_engine(settings: DatabaseSettings) -> Engine:
         # A read is one statement, and a write begins its transaction itself.
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
-        # No limit: each thread takes one connection at a time.
-        pool_size=0,
         # Values may be private, so they are not logged.
         hide_parameters=True,
         connect_args={"timeout": timeout} if is_sqlite else {**postgresql, "deadline": timeout},

@@ -26,7 +26,7 @@ class Groups:
     """The statements that wait, and the thread that runs them."""
 
     def __init__(self, run: Callable[[Sequence[Queued]], Sequence[Rows | Exception]]) -> None:
-        """run: runs a group, and returns the rows of each of its statements, or why there are none."""
+        """run: runs a group, and returns the rows of each of its statements, or its exception."""
         self._run, self._thread = run, ThreadPoolExecutor(1)
         self._waiting: asyncio.Queue[Queued] = asyncio.Queue()
 
@@ -44,8 +44,7 @@ class Groups:
                 group.append(self._waiting.get_nowait())
             # Drop those whose callers have given up.
             group = [queued for queued in group if not queued.rows.done()]
-            loop = asyncio.get_running_loop()
-            results = await loop.run_in_executor(self._thread, self._run, group) if group else ()
+            results = await asyncio.get_running_loop().run_in_executor(self._thread, self._run, group) if group else ()
             for queued, result in zip(group, results, strict=True):
                 if queued.rows.done():
                     continue

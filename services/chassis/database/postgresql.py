@@ -18,7 +18,7 @@ class Connection(psycopg.Connection[Any]):
             return super().wait(gen, interval, timeout or self.deadline)
         except psycopg.OperationalError:
             if self.info.transaction_status == TransactionStatus.ACTIVE:
-                # A late answer would be taken for the answer to the next statement.
+                # It still waits for this answer, and can take no other statement.
                 self.close()
             raise
 

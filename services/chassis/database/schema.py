@@ -22,7 +22,7 @@ def migrate(engine: Engine, migrations: Path) -> None:
         from alembic import command
         from alembic.config import Config
 
-        # A migration may take longer than a request, so its connection is not for requests.
+        # A migration may take longer than a request may, so its connection leaves the pool.
         driver: Any = connection.connection.driver_connection
         connection.detach()
         with transaction(connection):

@@ -2,8 +2,6 @@
 
 from alembic import context
 
-from services.user.models import metadata
-
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=metadata, transactional_ddl=False)
+context.configure(connection=connection, transactional_ddl=False)
 context.run_migrations()
