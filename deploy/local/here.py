@@ -31,7 +31,8 @@ class Run:
 def claim(run: Run) -> TextIO | None:
     """Say that this run is on until the returned file is closed, or return None if another one is."""
     FILE.parent.mkdir(exist_ok=True)
-    file = FILE.open("a+", encoding="utf-8")
+    # Not "w", which would empty the file of another run.
+    file = FILE.open("a", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

