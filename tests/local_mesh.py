@@ -13,7 +13,7 @@ import psutil
 from deploy.local import proxy
 from tests.support import ROOT, free_port, wait_until
 
-NAMES = (*proxy.ENVOY, *proxy.SERVICES)
+NAMES = (*proxy.ENVOY_PORTS, *proxy.SERVICE_PORTS)
 DIRECTLY = (sys.executable, "-m", "deploy.local.mesh")
 # What `make` needs of the repository, for a run with data of its own.
 PARTS = (".venv", "Makefile", "deploy", "lessons", "requirements", "services")

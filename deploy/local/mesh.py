@@ -34,7 +34,7 @@ from honcho.printer import Message, Printer
 
 from deploy.local import here, proxy
 
-PORTS = {**proxy.ENVOY, **proxy.SERVICES}
+PORTS = {**proxy.ENVOY_PORTS, **proxy.SERVICE_PORTS}
 DATA = Path("data")
 CONFIGURATION = DATA / "envoy"
 STOPPED = re.compile(r"(.+) stopped \(rc=(-?\d+)\)")

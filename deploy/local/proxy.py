@@ -17,11 +17,11 @@ from string import Template
 TEMPLATES = Path(__file__).parent / "envoy"
 
 # Where Envoy listens: the ingress, what todolist calls for user and for rule, and Envoy's administration.
-ENVOY = {"PORT": 3001, "USER_PORT": 3002, "RULE_PORT": 3000, "ENVOY_ADMIN_PORT": 15000}
+ENVOY_PORTS = {"PORT": 3001, "USER_PORT": 3002, "RULE_PORT": 3000, "ENVOY_ADMIN_PORT": 15000}
 # Where the services listen.
-SERVICES = {"TODOLIST_V1_PORT": 3011, "USER_V1_PORT": 3012, "USER_V2_PORT": 3022, "RULE_V1_PORT": 3010}
+SERVICE_PORTS = {"TODOLIST_V1_PORT": 3011, "USER_V1_PORT": 3012, "USER_V2_PORT": 3022, "RULE_V1_PORT": 3010}
 HOSTS = ("LISTEN_HOST", "TODOLIST_V1_HOST", "USER_V1_HOST", "USER_V2_HOST", "RULE_V1_HOST")
-DEFAULTS: dict[str, str | int] = {**ENVOY, **SERVICES, **dict.fromkeys(HOSTS, "127.0.0.1")}
+DEFAULTS: dict[str, str | int] = {**ENVOY_PORTS, **SERVICE_PORTS, **dict.fromkeys(HOSTS, "127.0.0.1")}
 
 
 def template(name: str, folder: Path, settings: Mapping[str, str | int]) -> str:

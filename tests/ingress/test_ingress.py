@@ -90,7 +90,7 @@ def shared() -> Iterator[Gateway]:
 
 @pytest.fixture(scope="module")
 def envoy(shared: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Envoy]:
-    ports = dict.fromkeys(proxy.SERVICES, shared.server_port)
+    ports = dict.fromkeys(proxy.SERVICE_PORTS, shared.server_port)
     with running_envoy(tmp_path_factory.mktemp("ingress"), **ports) as envoy:
         yield envoy
 
@@ -290,6 +290,12 @@ def test_a_read_is_tried_again_when_a_process_has_died_and_a_write_is_not(
         answer = httpx.request(method, address + path, trust_env=False)
         assert answer.status_code == 503
         assert gateway.seen == [(method, path)] * expected
+
+
+def test_reads_are_tried_again_however_many_fail_at_once(address: str, gateway: Gateway) -> None:
+    with ThreadPoolExecutor(20) as threads:
+        list(threads.map(lambda _: httpx.get(f"{address}/gone", trust_env=False), range(20)))
+    assert gateway.seen == [("GET", "/gone")] * 60
 
 
 def test_a_503_of_the_gateway_is_an_answer(client: httpx.Client) -> None:
