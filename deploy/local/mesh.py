@@ -78,8 +78,7 @@ def main() -> int:
     except ValueError as error:
         print(f"{', '.join(PORTS)} must be port numbers: {error}")
         return 1
-    at = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    claimed = here.claim(here.Run(url=at["PORT"], admin=at["ENVOY_ADMIN_PORT"], ports=ports))
+    claimed = here.claim(here.Run(url=_url(ports["PORT"]), admin=_url(ports["ENVOY_ADMIN_PORT"]), ports=ports))
     if not claimed:
         running = here.current()
         print(f"`make run` is already running in this folder{f', at {running.url}' if running else ''}: stop it first")
@@ -92,11 +91,12 @@ def main() -> int:
         if lesson := proxy.lesson(CONFIGURATION):
             print(f"Lesson {lesson} was still on. It is over: each start begins without one.")
         proxy.write_all(CONFIGURATION, ports)
-        return _run(ports, at)
+        return _run(ports)
 
 
-def _run(ports: dict[str, int], at: dict[str, str]) -> int:
-    """Start all processes. at: the address of each port, by its setting."""
+def _run(ports: dict[str, int]) -> int:
+    """Start all processes. ports: by their settings."""
+    at = {name: _url(port) for name, port in ports.items()}
     # Known only now and kept nowhere: it is printed once, when the account is created.
     admin_password = (
         None if (DATA / "user.db").exists() or "USER_DATABASE_URL" in os.environ else secrets.token_urlsafe(12)
@@ -133,6 +133,10 @@ def _run(ports: dict[str, int], at: dict[str, str]) -> int:
     threading.Thread(target=attend, daemon=True).start()
     manager.loop()
     return 1 if printer.failed else 0
+
+
+def _url(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
 
 
 def _is_free(port: int) -> bool:

@@ -79,6 +79,7 @@ async def _answer_invalid(_: Request, error: RequestValidationError) -> JSONResp
 
 
 async def _leave_to_edge(_: Request, error: Exception) -> JSONResponse:
+    # Without this, Starlette would answer in plain text before Edge can.
     raise error
 
 

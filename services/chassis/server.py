@@ -63,7 +63,7 @@ def run(service: str) -> NoReturn:
     server = Server(config)
     # What exists now stays: the garbage collector need not look at it again.
     gc.freeze()
-    # With its low default it would run all the time under load, and find almost nothing.
+    # At its default threshold it would run all the time under load, and find almost nothing.
     gc.set_threshold(20_000)
     gc.enable()
     server.run(sockets=[listener])

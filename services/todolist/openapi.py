@@ -12,8 +12,8 @@ UPSTREAM_PATHS = {"/api/currentUser": "/user/{id}"}
 def completed(own: Document, upstreams: Iterable[Document], calls: Iterable[tuple[str, str]]) -> Document:
     """Return the gateway's document with all that its upstreams say of the calls that it passes on.
 
-    calls: method and path of each. Parameters, bodies and answers come from the upstream, without the
-    headers and path parameters of the gateway. Where both have a schema of one name, the gateway's is the public one.
+    calls: method and path of each. Parameters, bodies and answers come from the upstream, without the headers and path
+    parameters that the gateway sends. Where both have a schema of one name, the gateway's is the public one.
     Raises AttributeError, KeyError or TypeError when an upstream's document is no OpenAPI document.
     """
     document = deepcopy(own)

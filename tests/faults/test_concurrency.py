@@ -71,7 +71,7 @@ def test_the_same_registration_many_times_at_once_is_one_account(
     visitor: httpx.Client, unique: Callable[[str], str], figure: Figure
 ) -> None:
     account = {"userName": unique("wanted"), "password": "a good password"}
-    # As many as one process lets wait, in case chance sends them all to the same.
+    # As many as one process has places for, in case chance sends them all to the same.
     with ThreadPoolExecutor(MAX_PLACES) as threads:
         answers = list(threads.map(lambda _: visitor.post("/user/register", json=account), range(MAX_PLACES)))
     assert Counter(answer.status_code for answer in answers) == {201: 1, 409: MAX_PLACES - 1}
