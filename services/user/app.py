@@ -46,7 +46,7 @@ async def register(
 
 @router.get("/user/{id}")
 async def read_profile(id: str, request: Request, database: DatabaseDep) -> Profile:
-    """Return the profile of an account, or of the guest."""
+    """Return the profile of an account, or of the guest, as the variant of this process shows it."""
     if id == GUEST:
         return profile(request.app.version)
     account = await store.find_by_id(database, id)
