@@ -19,18 +19,16 @@ class TracedJsonFormatter(JsonFormatter):
 
 def configure(settings: Settings, service: str) -> None:
     """Send all logs of the process to standard output in the format that the settings ask for."""
-    handler = logging.StreamHandler(sys.stdout)
+    formatter: logging.Formatter = TracedJsonFormatter(
+        ["levelname", "name", "message"],
+        rename_fields={"levelname": "level", "name": "logger", "exc_info": "exception"},
+        static_fields={"service": service, "version": settings.version},
+        timestamp="time",
+    )
     if settings.log_format == "text" or (settings.log_format == "auto" and sys.stdout.isatty()):
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
-    else:
-        handler.setFormatter(
-            TracedJsonFormatter(
-                ["levelname", "name", "message"],
-                rename_fields={"levelname": "level", "name": "logger", "exc_info": "exception"},
-                static_fields={"service": service, "version": settings.version},
-                timestamp="time",
-            )
-        )
+        formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(formatter)
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     # These report every step of a start and a stop; only their warnings are news.
     for name in ("uvicorn.error", "alembic.runtime.plugins"):

@@ -8,8 +8,7 @@ from prometheus_client import Gauge, Histogram
 
 # Its `_count` is the number of requests.
 _seconds = Histogram("http_request_duration_seconds", "Time to answer.", ("method", "route", "status"))
-_tasks = Gauge("asyncio_tasks", "Tasks of the event loop that have not ended.")
-_tasks.set_function(lambda: len(asyncio.all_tasks()))
+Gauge("asyncio_tasks", "Tasks that have not ended.").set_function(lambda: len(asyncio.all_tasks()))
 
 
 @lru_cache

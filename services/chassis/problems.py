@@ -84,8 +84,4 @@ async def _leave_to_edge(_: Request, error: Exception) -> JSONResponse:
 
 
 # The `exception_handlers` of an application whose errors are all problems.
-HANDLERS: dict[Any, Any] = {
-    HTTPException: _answer_error,
-    RequestValidationError: _answer_invalid,
-    Exception: _leave_to_edge,
-}
+HANDLERS: Any = {HTTPException: _answer_error, RequestValidationError: _answer_invalid, Exception: _leave_to_edge}

@@ -20,10 +20,7 @@ class Server(uvicorn.Server):
     """Stops in steps: on SIGTERM readiness fails, requests finish, the exit code is 0; a second signal hurries."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Take a step towards the end.
-
-        uvicorn's own handler would raise the signal again at the end, and so spoil the exit code.
-        """
+        """Take a step towards the end. uvicorn's own also raises the signal again, which spoils the exit code."""
         state = cast("FastAPI", self.config.app).state
         if state.stopping:
             self.should_exit = self.force_exit = True

@@ -5,16 +5,14 @@ import socket
 from typing import Annotated, Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
     """Settings of every service. The variable is the field's name in capitals."""
-
-    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
 
     host: str = "127.0.0.1"
     port: Port

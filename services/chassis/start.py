@@ -4,10 +4,9 @@ import gc
 import os
 import signal
 import sys
-from typing import NoReturn
 
 
-def run(service: str) -> NoReturn:
+def run(service: str) -> None:
     """Import and run a service until it is told to stop. Exit codes: see server.run."""
     # Process 1 of a container ignores a SIGTERM for which it has no handler: a pod that is deleted while it starts
     # would stay for its whole grace period.

@@ -14,5 +14,4 @@ def trace_id() -> str | None:
         parts = headers.get(name, b"").split(b"-")
         if len(parts) > part and len(parts[part]) in (16, 32) and parts[part].isalnum():
             return parts[part].decode()
-    request_id = headers.get(b"x-request-id", b"")[:64]
-    return request_id.decode("ascii", "replace") or None
+    return headers.get(b"x-request-id", b"")[:64].decode("ascii", "replace") or None

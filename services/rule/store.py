@@ -15,7 +15,8 @@ from services.chassis.database.groups import Rows
 from services.rule.models import items
 from services.rule.schemas import WINDOW, ItemCreate, ItemUpdate, PageQuery, Status
 
-CREATE = insert(items).returning(*items.c)
+# Several together run as one: the rows come back in the order of their parameters.
+CREATE = insert(items).returning(*items.c, sort_by_parameter_order=True)
 
 # For each owner, the status filters that matched more than WINDOW items: counting is the most expensive part of their
 # pages. Entries expire after 5 s; until then a deletion by another replica may go unnoticed.

@@ -68,13 +68,8 @@ class Tokens:
         import jwt
 
         try:
-            claims = jwt.decode(
-                token,
-                self._key.public_key(),
-                algorithms=["EdDSA"],
-                audience=DEVICE_AUDIENCE,
-                subject=name,
-            )
+            key = self._key.public_key()
+            claims = jwt.decode(token, key, algorithms=["EdDSA"], audience=DEVICE_AUDIENCE, subject=name)
         except jwt.PyJWTError:
             return None
         return str(claims["jti"])

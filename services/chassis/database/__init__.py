@@ -1,6 +1,6 @@
 """The database of a service: reads and durable writes, in groups, and a schema that is brought up to date at start.
 
-One way for SQLite and PostgreSQL. The drivers' calls block, so they run in two threads: one that reads, one that
+One way for SQLite and PostgreSQL. The drivers' calls block, so they run in threads: one for the reads, one for the
 commits. Each read and each write is one statement.
 """
 
@@ -34,8 +34,7 @@ class Database:
         """migrations: the folder with Alembic's revisions."""
         self._engine = create_engine(settings)
         self.dialect = self._engine.dialect.name
-        self._timeout = settings.database_timeout
-        self._migrations = migrations
+        self._timeout, self._migrations = settings.database_timeout, migrations
         self._reads = Groups(partial(statements.read, self._engine))
         self._writes = Groups(partial(statements.commit, self._engine))
         self._is_migrated = False
@@ -91,7 +90,7 @@ class Database:
             if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or getattr(cause, "sqlstate", "") == "53100":
                 raise Problem(507, "The disk of the database is full; nothing was changed.") from error
             # A write that timed out may have been committed.
-            reason = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
+            reason = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be used"
             raise Problem(503, f"The database {reason}.", headers={"Retry-After": "1"}) from error
 
 

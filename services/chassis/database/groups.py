@@ -5,10 +5,9 @@ A commit to a disk takes as long for fifty rows as for one, and waking a thread 
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from sqlalchemy import Executable
+from sqlalchemy import Executable, exc
 
 # Each row by the names of its columns.
 Rows = list[dict[str, Any]]
@@ -23,11 +22,10 @@ class Queued(NamedTuple):
 
 
 class Groups:
-    """The statements that wait, and the thread that runs them."""
+    """The statements that wait, and the thread that runs one group of them at a time."""
 
-    def __init__(self, run: Callable[[Sequence[Queued]], Sequence[Rows | Exception]]) -> None:
-        """run: runs a group, and returns the rows of each of its statements, or its exception."""
-        self._run, self._thread = run, ThreadPoolExecutor(1)
+    def __init__(self, run: Callable[[Sequence[Queued]], Sequence[Rows]]) -> None:
+        self._run = run
         self._waiting: asyncio.Queue[Queued] = asyncio.Queue()
 
     def add(self, executable: Executable, parameters: Mapping[str, Any] | None) -> asyncio.Future[Rows]:
@@ -44,7 +42,7 @@ class Groups:
                 group.append(self._waiting.get_nowait())
             # Drop those whose callers have given up.
             group = [queued for queued in group if not queued.rows.done()]
-            results = await asyncio.get_running_loop().run_in_executor(self._thread, self._run, group) if group else ()
+            results = await asyncio.to_thread(self._run_in_thread, group) if group else ()
             for queued, result in zip(group, results, strict=True):
                 if queued.rows.done():
                     continue
@@ -52,3 +50,12 @@ class Groups:
                     queued.rows.set_exception(result)
                 else:
                     queued.rows.set_result(result)
+
+    def _run_in_thread(self, group: Sequence[Queued]) -> Sequence[Rows | Exception]:
+        """Run the group; if the database refuses one of the statements, each alone."""
+        try:
+            return self._run(group)
+        except (exc.DataError, exc.IntegrityError) as error:
+            return [error] if len(group) == 1 else [result for each in group for result in self._run_in_thread([each])]
+        except Exception as error:
+            return [error] * len(group)
