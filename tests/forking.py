@@ -76,6 +76,7 @@ def main() -> None:
         for standard in (1, 2):
             os.dup2(output, standard)
         server.run(name)
+        sys.exit()
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def create_app(
         **options,
     )
     app.state.settings, app.state.stopping = settings, False
-    # Around FastAPI's own middleware, which does not run for a request that one of these answers.
+    # Outside of FastAPI's own middleware, which does not run for a request that a layer answers.
     app.middleware_stack = Edge(
         layers(app.build_middleware_stack()),
         headers={"x-served-by": f"{service}/{settings.version}@{settings.instance_name}", **(headers or {})},

@@ -33,7 +33,7 @@ class Edge:
                 message["headers"] = [*message["headers"], *self._headers]
                 if b"cache-control" not in dict(message["headers"]):
                     message["headers"].append((b"cache-control", b"no-store"))
-                if status == 503:  # Deliberate: with this header no Envoy repeats it.
+                if status == 503:  # It is meant: with this header no Envoy repeats the call.
                     message["headers"].append((b"x-envoy-ratelimited", b"true"))
             await send(message)
 

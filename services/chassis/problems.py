@@ -70,7 +70,7 @@ async def _answer_invalid(_: Request, error: RequestValidationError) -> JSONResp
     errors = [
         {
             # The first part of the place says only that it is the body or the query.
-            "field": ".".join(str(part) for part in each["loc"][1:] if each["type"] != "json_invalid") or "body",
+            "field": ".".join(map(str, () if each["type"] == "json_invalid" else each["loc"][1:])) or each["loc"][0],
             "message": each["msg"].removeprefix("Value error, "),
         }
         for each in error.errors()

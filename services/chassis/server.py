@@ -6,7 +6,7 @@ import importlib
 import socket
 import sys
 from types import FrameType
-from typing import NoReturn, cast
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -29,8 +29,8 @@ class Server(uvicorn.Server):
             asyncio.get_running_loop().call_later(state.settings.shutdown_delay, setattr, self, "should_exit", True)
 
 
-def run(service: str) -> NoReturn:
-    """Run a service until it is told to stop. Exits with 0 then, and with 1 if it cannot serve."""
+def run(service: str) -> None:
+    """Run a service until it is told to stop. Exits with a code other than 0 if it cannot serve."""
     module = importlib.import_module(f"services.{service}.app")
     try:
         settings: Settings = module.Settings()
@@ -39,7 +39,7 @@ def run(service: str) -> NoReturn:
     except ValidationError as error:
         faults = (f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors())
         sys.exit("\n".join(faults).replace("Value error, ", ""))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         sys.exit(str(error))
     try:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -55,13 +55,11 @@ def run(service: str) -> NoReturn:
         proxy_headers=False,
         # Longer than the callers' 60 s: they close an idle connection first, and so send no request into a closed one.
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=int(settings.shutdown_timeout),
+        timeout_graceful_shutdown=settings.shutdown_timeout,
     )
-    server = Server(config)
     # What exists now stays: the garbage collector need not look at it again.
     gc.freeze()
     # At its default threshold it would run all the time under load, and find almost nothing.
     gc.set_threshold(20_000)
     gc.enable()
-    server.run(sockets=[listener])
-    sys.exit(0 if server.started else 1)
+    Server(config).run(sockets=[listener])

@@ -87,7 +87,7 @@ def _ids(keys: Sequence[str]) -> list[int]:
 
 
 def _escaped(text: str) -> str:
-    r"""Return a LIKE pattern, with \ as its escape character, that matches exactly this text, A to Z in lower case."""
+    r"""Return the text in lower case (A to Z), escaped with \ for LIKE."""
     # bytes.lower() changes only A to Z, as lower() does in SQLite and in the column's collation in PostgreSQL.
     return re.sub(r"([%_\\])", r"\\\1", text.strip()).encode().lower().decode()
 

@@ -38,6 +38,7 @@ def run(name: str, directory: Path, **environment: str) -> subprocess.CompletedP
         ("rule", "DATABASE_URL", "mysql://localhost/db"),
         ("rule", "DATABASE_URL", "not an address"),
         ("rule", "DATABASE_URL", "postgresql://localhost"),
+        ("rule", "DATABASE_URL", "sqlite"),
         ("user", "VERSION", "v3"),
         ("user", "TOKEN_KEY_FILE", "/nowhere/key.pem"),
         ("user", "TOKEN_KEY_FILE", "/etc/hostname"),
@@ -182,6 +183,20 @@ def test_replicas_that_start_at_once_migrate_once(new_database: NewDatabase, tmp
         assert {replica.client.get("/api/rule").json()["total"] for replica in replicas} == {5}
     upgrades = sum(replica.log.read_text().count("Running upgrade  -> 0001") for replica in replicas)
     assert upgrades == 1
+
+
+def test_a_migration_that_failed_leaves_no_lock_and_is_tried_again(tmp_path: Path) -> None:
+    file = tmp_path / "rule.db"
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("CREATE TABLE items (id)")
+    service = Forked("rule", tmp_path, DATABASE_URL=f"sqlite:///{file}")
+    try:
+        wait_until(lambda: "table items already exists" in service.log.read_text(), "it failed")
+        with closing(sqlite3.connect(file, timeout=2)) as other:
+            other.execute("DROP TABLE items")
+        wait_until(service.is_ready, "ready")
+    finally:
+        service.kill()
 
 
 def test_the_newest_revision_is_that_of_the_last_file() -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from sqlalchemy import Executable, text
+from sqlalchemy import Executable, exc, text
 
 from services.chassis.application import from_state
 from services.chassis.database import statements
@@ -37,19 +37,19 @@ class Database:
         self._timeout, self._migrations = settings.database_timeout, migrations
         self._reads = Groups(partial(statements.read, self._engine))
         self._writes = Groups(partial(statements.commit, self._engine))
-        self._is_migrated = False
+        self._is_prepared = False
 
     async def read(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Rows:
         """Return the rows of one statement."""
         return await self._in_time(self._reads.add(statement, parameters))
 
     async def write(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Rows:
-        """Return the rows of one INSERT, UPDATE or DELETE … RETURNING, once its commit is durable."""
+        """Return the rows of one INSERT (sort_by_parameter_order), UPDATE or DELETE … RETURNING, once it is durable."""
         return await self._in_time(self._writes.add(statement, parameters))
 
     async def check(self) -> None:
         """Raise a Problem when the database cannot be used now."""
-        if not self._is_migrated:
+        if not self._is_prepared:
             raise Problem(503, "The database is not prepared yet.")
         await self.read(text("SELECT 1"))
 
@@ -57,25 +57,25 @@ class Database:
     async def running(self, prepare: Callable[[], Awaitable[None]] | None = None) -> AsyncIterator[None]:
         """Bring the schema up to date, as soon as the database can be reached; in the end close all connections.
 
-        prepare: run once after that, before the service is ready.
+        prepare: run after that until it succeeds once; then the service is ready.
         """
-        work = (self._migrate(prepare), self._reads.serve(), self._writes.serve())
-        tasks = [asyncio.create_task(each) for each in work]
+        migration = asyncio.create_task(self._migrate(prepare))
+        workers = [asyncio.create_task(groups.serve()) for groups in (self._reads, self._writes)]
         # The migration usually takes milliseconds. Without a database the service still starts, and is not ready.
-        await asyncio.wait(tasks[:1], timeout=1)
+        await asyncio.wait([migration], timeout=1)
         yield
         # The server has answered all requests, or given them up.
-        for task in tasks:
+        for task in (migration, *workers):
             task.cancel()
         self._engine.dispose()
 
     async def _migrate(self, prepare: Callable[[], Awaitable[None]] | None) -> None:
-        while not self._is_migrated:
+        while not self._is_prepared:
             try:
                 await asyncio.to_thread(migrate, self._engine, self._migrations)
                 if prepare:
                     await prepare()
-                self._is_migrated = True
+                self._is_prepared = True
             except Exception as error:
                 log.warning("The database cannot be prepared yet: %r", getattr(error, "orig", error))
                 await asyncio.sleep(1)
@@ -84,7 +84,7 @@ class Database:
         try:
             async with asyncio.timeout(self._timeout):
                 return await rows
-        except Exception as error:
+        except (TimeoutError, exc.SQLAlchemyError) as error:
             cause = getattr(error, "orig", error)  # The driver's exception, if it is one.
             log.error("The database failed: %r", cause)  # noqa: TRY400 - where in our code says nothing
             if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or getattr(cause, "sqlstate", "") == "53100":

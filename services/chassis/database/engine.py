@@ -15,8 +15,8 @@ DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "
 
 def _driver_url(address: str) -> URL:
     """Return the address with its driver. Raises ValueError for one that is not supported."""
-    scheme = address.partition("://")[0]
-    if scheme not in DRIVERS or not make_url(address).database:
+    scheme, _, rest = address.partition("://")
+    if scheme not in DRIVERS or not rest or not make_url(address).database:
         raise ValueError("is neither sqlite:///file nor postgresql://user:password@host/database")
     return make_url(address).set(drivername=DRIVERS[scheme])
 
@@ -32,7 +32,7 @@ class DatabaseSettings(Settings):
 
 
 def create_engine(settings: DatabaseSettings) -> Engine:
-    """Return an engine with a connection for the thread that reads and for the one that writes."""
+    """Return an engine for the database that the settings name."""
     url, timeout = _driver_url(settings.database_url), settings.database_timeout
     is_sqlite = url.get_backend_name() == "sqlite"
     # libpq takes whole seconds. Text is UTF-8 even in a database that was created without an encoding.

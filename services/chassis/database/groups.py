@@ -42,7 +42,7 @@ class Groups:
                 group.append(self._waiting.get_nowait())
             # Drop those whose callers have given up.
             group = [queued for queued in group if not queued.rows.done()]
-            results = await asyncio.to_thread(self._run_in_thread, group) if group else ()
+            results = await self._results(group) if group else ()
             for queued, result in zip(group, results, strict=True):
                 if queued.rows.done():
                     continue
@@ -51,11 +51,11 @@ class Groups:
                 else:
                     queued.rows.set_result(result)
 
-    def _run_in_thread(self, group: Sequence[Queued]) -> Sequence[Rows | Exception]:
+    async def _results(self, group: Sequence[Queued]) -> Sequence[Rows | Exception]:
         """Run the group; if the database refuses one of the statements, each alone."""
         try:
-            return self._run(group)
+            return await asyncio.to_thread(self._run, group)
         except (exc.DataError, exc.IntegrityError) as error:
-            return [error] if len(group) == 1 else [result for each in group for result in self._run_in_thread([each])]
+            return [error] if len(group) == 1 else [result for each in group for result in await self._results([each])]
         except Exception as error:
             return [error] * len(group)
