@@ -141,6 +141,8 @@ def visit(browser: Browser, system: System, faults: Faults) -> Iterator[Visit]:
         for page in context.pages:
             # What the page said before this answer has arrived by now.
             page.evaluate("0")
+            # Requests that a handler still works on end with the page.
+            page.unroute_all(behavior="ignoreErrors")
         context.close()
     assert not faults.found, "\n".join(faults.found)
 

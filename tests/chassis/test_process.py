@@ -189,7 +189,7 @@ def test_a_migration_that_failed_leaves_no_lock_and_is_tried_again(tmp_path: Pat
     file = tmp_path / "rule.db"
     with closing(sqlite3.connect(file)) as other:
         other.execute("CREATE TABLE items (id)")
-    service = Forked("rule", tmp_path, DATABASE_URL=f"sqlite:///{file}")
+    service = Service("rule", tmp_path, DATABASE_URL=f"sqlite:///{file}")
     try:
         wait_until(lambda: "table items already exists" in service.log.read_text(), "it failed")
         with closing(sqlite3.connect(file, timeout=2)) as other:
