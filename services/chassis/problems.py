@@ -69,7 +69,7 @@ async def _answer_error(request: Request, error: HTTPException) -> JSONResponse:
 async def _answer_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
     errors = [
         {
-            # The first part of the place says only that it is the body or the query.
+            # The first part of the place is the body or the query; broken JSON has no name after it, only a position.
             "field": ".".join(map(str, () if each["type"] == "json_invalid" else each["loc"][1:])) or each["loc"][0],
             "message": each["msg"].removeprefix("Value error, "),
         }

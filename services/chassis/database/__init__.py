@@ -44,7 +44,7 @@ class Database:
         return await self._in_time(self._reads.add(statement, parameters))
 
     async def write(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Rows:
-        """Return the rows of one INSERT (sort_by_parameter_order), UPDATE or DELETE … RETURNING, once it is durable."""
+        """Return the rows of one INSERT, UPDATE or DELETE … RETURNING, once its commit is durable."""
         return await self._in_time(self._writes.add(statement, parameters))
 
     async def check(self) -> None:

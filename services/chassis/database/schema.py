@@ -22,12 +22,13 @@ def migrate(engine: Engine, migrations: Path) -> None:
         from alembic import command
         from alembic.config import Config
 
-        driver: Any = connection.connection.driver_connection
         with transaction(connection):
             if connection.dialect.name == "postgresql":
+                # A migration may take longer than a request may.
+                driver: Any = connection.connection.driver_connection
                 driver.deadline = None
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
             location = {"script_location": str(migrations)}
             command.upgrade(Config(config_args=location, attributes={"connection": connection}), "head")
-        # The pool gets another connection: this one has no deadline.
+        # Not back into the pool: this connection has no deadline.
         connection.invalidate()

@@ -29,11 +29,12 @@ def commit(engine: Engine, group: Sequence[Queued]) -> Sequence[Rows]:
 
 
 def _execute(connection: Connection, group: Sequence[Queued]) -> Sequence[Rows]:
-    """Run the statements in order; an INSERT that is there several times runs once with all the rows: it is faster."""
+    """Run the statements in order; an INSERT that is there several times runs once for all rows, which is faster."""
     results: list[Rows] = []
     for statement, alike in groupby(group, lambda queued: queued.executable):
         parameters = [queued.parameters or {} for queued in alike]
         if isinstance(statement, Insert) and len(parameters) > 1:
+            # A row for each set of parameters; they are in the same order only with sort_by_parameter_order.
             results += ([row] for row in _rows(connection.execute(statement, parameters)))
         else:
             results += (_rows(connection.execute(statement, each)) for each in parameters)
