@@ -1,17 +1,22 @@
 """The application factory: what every service has around its own routes."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.middleware import Middleware
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.types import ASGIApp
 
 from services.chassis import problems
 from services.chassis.middleware import Edge
 from services.chassis.settings import Settings
+
+
+def edge(service: str, settings: Settings, headers: Mapping[str, str] | None = None) -> Middleware:
+    """Return the outermost middleware of a service. headers: for every answer."""
+    served_by = {"x-served-by": f"{service}/{settings.version}@{settings.instance_name}"}
+    return Middleware(Edge, headers={**served_by, **(headers or {})})
 
 
 def create_app(
@@ -19,21 +24,18 @@ def create_app(
     service: str,
     router: APIRouter,
     settings: Settings,
-    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
+    middleware: Sequence[Middleware] = (),
     check: Callable[[], Awaitable[Any]] | None = None,
-    layers: Callable[[ASGIApp], ASGIApp] = lambda app: app,
-    headers: Mapping[str, str] | None = None,
     **options: Any,
 ) -> FastAPI:
-    """Return an application with these routes, and with health, metrics, problem answers and headers.
+    """Return an application with these routes, and with health, metrics and problems as its errors.
 
-    check: raises a Problem when the service cannot serve now; layers: puts plain ASGI middleware around it;
-    headers: for every answer; options: FastAPI's own. The server sets `app.state.stopping` when it is told to stop.
+    check: raises a Problem when the service cannot serve now; options: FastAPI's own.
     """
     app = FastAPI(
         title=service,
         version=settings.version,
-        lifespan=lifespan,
+        middleware=middleware,
         responses=problems.PROBLEMS,
         exception_handlers=problems.HANDLERS,
         # Swagger UI and ReDoc load scripts of third parties; the document itself is enough.
@@ -45,12 +47,7 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False},
         **options,
     )
-    app.state.settings, app.state.stopping = settings, False
-    # Outside of FastAPI's own middleware, which does not run for a request that a layer answers.
-    app.middleware_stack = Edge(
-        layers(app.build_middleware_stack()),
-        headers={"x-served-by": f"{service}/{settings.version}@{settings.instance_name}", **(headers or {})},
-    )
+    app.state.settings = settings
     # Not included as a router: that would match each request twice.
     app.router.routes.extend(router.routes)
 
@@ -60,9 +57,7 @@ def create_app(
 
     @app.get("/readyz", tags=["health"])
     async def readyz() -> dict[str, str]:
-        """The service can take requests: its database answers and it is not shutting down."""
-        if app.state.stopping:
-            raise problems.Problem(503, "The service is shutting down.")
+        """The service can take requests: its database answers."""
         if check:
             await check()
         return {"status": "ok"}

@@ -6,7 +6,7 @@ from http import HTTPMethod
 
 from prometheus_client import Gauge, Histogram
 
-# Its `_count` is the number of requests.
+# Its `_count` is the number of requests. Not by a library: those that there are match each route a second time.
 _seconds = Histogram("http_request_duration_seconds", "Time to answer.", ("method", "route", "status"))
 Gauge("asyncio_tasks", "Tasks that have not ended.").set_function(lambda: len(asyncio.all_tasks()))
 

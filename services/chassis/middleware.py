@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Mapping
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.chassis import metrics
@@ -12,7 +13,10 @@ from services.chassis.tracing import request_headers
 
 
 class Edge:
-    """Gives every answer the same headers, counts and times it, and answers 500 where a route failed. Plain ASGI."""
+    """Gives every answer the same headers, counts and times it, and answers 500 where a route failed.
+
+    A HEAD is answered wherever a GET is: the routes see a GET, and the server sends no body (RFC 9110, 9.3.2).
+    """
 
     def __init__(self, app: ASGIApp, *, headers: Mapping[str, str]) -> None:
         self._app = app
@@ -22,6 +26,9 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
+        if method == "HEAD":
+            scope = {**scope, "method": "GET"}
         started = time.perf_counter()
         status = 0
 
@@ -40,12 +47,15 @@ class Edge:
         token = request_headers.set(scope["headers"])
         try:
             await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            # nginx's status for it, in the metrics; nobody reads an answer.
+            status = status or 499
         except Exception:
-            logging.getLogger("application").exception("%s %s failed", scope["method"], scope["path"])
+            logging.getLogger("application").exception("%s %s failed", method, scope["path"])
             if not status:
                 problem = Problem(500, "The service failed; the log has the reason.")
                 await problem_response(problem)(scope, receive, send_with_headers)
         finally:
-            route = getattr(scope.get("route"), "path", "other")
-            metrics.duration(scope["method"], route, status).observe(time.perf_counter() - started)
+            route = getattr(scope.get("route"), "path", "") or "other"
+            metrics.duration(method, route, status).observe(time.perf_counter() - started)
             request_headers.reset(token)

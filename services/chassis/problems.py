@@ -3,11 +3,12 @@
 from http import HTTPStatus
 from typing import Any, Literal
 
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from services.chassis.tracing import trace_id
 from services.chassis.wire import Wire
@@ -57,12 +58,17 @@ def problem_response(error: HTTPException) -> JSONResponse:
     return JSONResponse(body, status, error.headers, MEDIA_TYPE)
 
 
-async def _answer_error(request: Request, error: HTTPException) -> JSONResponse:
+async def _answer_error(request: Request, error: HTTPException) -> Response:
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         # Each method is a route of its own, and the framework names that of the first one only.
-        operations = request.app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", None))
-        headers = {"Allow": ", ".join(operations).upper()} if operations else dict(error.headers or {})
-        error = Problem(405, "This address does not take this method.", headers=headers)
+        routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+        methods = {method for route in routes for method in route.methods or ()}
+        allow = {"Allow": ", ".join(sorted(methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))}
+        if request.method == "OPTIONS":
+            return Response(None, 204, allow)
+        error = Problem(
+            405, "This address does not take this method; the header Allow names those it does.", headers=allow
+        )
     return problem_response(error)
 
 
@@ -78,10 +84,5 @@ async def _answer_invalid(_: Request, error: RequestValidationError) -> JSONResp
     return problem_response(Problem(422, "Some fields are not valid.", errors=errors))
 
 
-async def _leave_to_edge(_: Request, error: Exception) -> JSONResponse:
-    # Without this, Starlette would answer in plain text before Edge can.
-    raise error
-
-
 # The `exception_handlers` of an application whose errors are all problems.
-HANDLERS: Any = {HTTPException: _answer_error, RequestValidationError: _answer_invalid, Exception: _leave_to_edge}
+HANDLERS: Any = {HTTPException: _answer_error, RequestValidationError: _answer_invalid}

@@ -1,41 +1,28 @@
-"""The process of a service: settings, socket, signals, exit code."""
+"""The process of a service: settings, socket, server, exit code."""
 
-import asyncio
 import gc
 import importlib
 import socket
 import sys
-from types import FrameType
-from typing import cast
 
 import uvicorn
-from fastapi import FastAPI
 from pydantic import ValidationError
+from starlette.types import ASGIApp
 
 from services.chassis import logs
 from services.chassis.settings import Settings
 
 
-class Server(uvicorn.Server):
-    """Stops in steps: on SIGTERM readiness fails, requests finish, the exit code is 0; a second signal hurries."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Take a step towards the end. uvicorn's own also raises the signal again, which spoils the exit code."""
-        state = cast("FastAPI", self.config.app).state
-        if state.stopping:
-            self.should_exit = self.force_exit = True
-        else:
-            state.stopping = True
-            asyncio.get_running_loop().call_later(state.settings.shutdown_delay, setattr, self, "should_exit", True)
-
-
 def run(service: str) -> None:
-    """Run a service until it is told to stop. Exits with a code other than 0 if it cannot serve."""
+    """Run a service until SIGTERM: then it takes no new connection, and what runs finishes.
+
+    Exits with code 0 after that (start.py), and with code 1 and a line that says why if it cannot serve.
+    """
     module = importlib.import_module(f"services.{service}.app")
     try:
         settings: Settings = module.Settings()
         logs.configure(settings, service)
-        app: FastAPI = module.create_app(settings)
+        app: ASGIApp = module.create_app(settings)
     except ValidationError as error:
         faults = (f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors())
         sys.exit("\n".join(faults).replace("Value error, ", ""))
@@ -62,4 +49,4 @@ def run(service: str) -> None:
     # At its default threshold it would run all the time under load, and find almost nothing.
     gc.set_threshold(20_000)
     gc.enable()
-    Server(config).run(sockets=[listener])
+    uvicorn.Server(config).run(sockets=[listener])

@@ -21,7 +21,6 @@ class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
     log_format: Literal["auto", "json", "text"] = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     access_log: bool = False
-    shutdown_delay: Annotated[float, Field(ge=0)] = 0
     shutdown_timeout: Annotated[int, Field(gt=0)] = 15
 
     @property

@@ -4,5 +4,5 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 
-class Wire(BaseModel, alias_generator=to_camel, validate_by_name=True, defer_build=False):
-    """A body as it is sent or received; built at start, unlike other models (start.py)."""
+class Wire(BaseModel, alias_generator=to_camel, validate_by_name=True):
+    """A body as it is sent or received."""

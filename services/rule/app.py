@@ -7,9 +7,9 @@ from fastapi import APIRouter, FastAPI, Query
 from pydantic import TypeAdapter
 
 from services.chassis.application import create_app as create_chassis_app
+from services.chassis.application import edge
 from services.chassis.caller import Caller, CallerDep
-from services.chassis.database import Database, DatabaseDep
-from services.chassis.database.groups import Rows
+from services.chassis.database import Database, DatabaseDep, Row
 from services.chassis.problems import PROBLEMS, Problem
 from services.rule import store
 from services.rule.schemas import AfterDelete, Item, ItemCreate, ItemDelete, ItemUpdate, Page, PageQuery, Pagination
@@ -22,7 +22,9 @@ ITEMS = TypeAdapter(list[Item])
 @router.get("/api/rule")
 async def list_items(query: Annotated[PageQuery, Query()], caller: CallerDep, database: DatabaseDep) -> Page:
     """Return a page of the caller's list."""
-    found = await store.read_page(database, caller.id, query)
+    # A search by name looks at every item of the list; all other pages are read from an index.
+    read = database.search if query.name else database.read
+    found = await read(store.read_page, caller.id, query)
     return Page(
         data=_items(found.rows, caller),
         total=found.total,
@@ -35,14 +37,14 @@ async def list_items(query: Annotated[PageQuery, Query()], caller: CallerDep, da
 @router.post("/api/rule", status_code=201)
 async def create_item(item: ItemCreate, caller: CallerDep, database: DatabaseDep) -> Item:
     """Add an item to the caller's list."""
-    row = await store.create(database, caller.id, item)
+    row = await database.insert(store.create, (caller.id, item))
     return _items([row], caller)[0]
 
 
 @router.put("/api/rule")
 async def update_item(item: ItemUpdate, caller: CallerDep, database: DatabaseDep) -> Item:
     """Change the given fields of one of the caller's items."""
-    row = await store.change(database, caller.id, item)
+    row = await database.write(store.change, caller.id, item)
     if row is None:
         raise Problem(404, "You have no item with this key.")
     return _items([row], caller)[0]
@@ -51,8 +53,8 @@ async def update_item(item: ItemUpdate, caller: CallerDep, database: DatabaseDep
 @router.delete("/api/rule")
 async def delete_items(items: ItemDelete, caller: CallerDep, database: DatabaseDep) -> AfterDelete:
     """Delete some of the caller's items and return the first page of what is left."""
-    await store.remove(database, caller.id, [items.key] if isinstance(items.key, str) else items.key)
-    left = await store.read_page(database, caller.id, PageQuery())
+    await database.write(store.remove, caller.id, [items.key] if isinstance(items.key, str) else items.key)
+    left = await database.read(store.read_page, caller.id, PageQuery())
     pagination = Pagination(total=left.total, total_is_exact=left.total_is_exact)
     return AfterDelete(list=_items(left.rows, caller), pagination=pagination)
 
@@ -64,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
         service="rule",
         router=router,
         settings=settings,
+        middleware=[edge("rule", settings)],
         lifespan=lambda _: database.running(),
         check=database.check,
     )
@@ -71,6 +74,6 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _items(rows: Rows, caller: Caller) -> list[Item]:
+def _items(rows: list[Row], caller: Caller) -> list[Item]:
     """Return rows as items. Only their owner reads them, so the owner's name is the caller's."""
     return ITEMS.validate_python([{**row, "owner": caller.name} for row in rows])

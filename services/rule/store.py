@@ -4,34 +4,35 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
+from threading import Lock
 from typing import Any, NamedTuple
 
 from cachetools import TTLCache
 from pydantic.alias_generators import to_snake
-from sqlalchemy import Select, bindparam, delete, func, insert, literal_column, select, union_all, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, literal_column, select, union_all, update
 
-from services.chassis.database import Database
-from services.chassis.database.groups import Rows
+from services.chassis.database import Row, rows_of
 from services.rule.models import items
 from services.rule.schemas import WINDOW, ItemCreate, ItemUpdate, PageQuery, Status
 
-# Several together run as one: the rows come back in the order of their parameters.
-CREATE = insert(items).returning(*items.c, sort_by_parameter_order=True)
+# The rows come back in the order of the values.
+INSERT = insert(items).returning(*items.c, sort_by_parameter_order=True)
 
 # For each owner, the status filters that matched more than WINDOW items: counting is the most expensive part of their
-# pages. Entries expire after 5 s; until then a deletion by another replica may go unnoticed.
+# pages. Entries expire after 5 s; until then a deletion by another replica may go unnoticed. Several threads use it.
 long_lists: TTLCache[str, set[tuple[int, ...]]] = TTLCache(maxsize=1000, ttl=5)
+long_lists_lock = Lock()
 
 
 class Found(NamedTuple):
     """The items of a page, and how many match in the whole list, counted up to WINDOW."""
 
-    rows: Rows
+    rows: list[Row]
     total: int
     total_is_exact: bool = True
 
 
-async def read_page(database: Database, owner: str, query: PageQuery) -> Found:
+def read_page(connection: Connection, owner: str, query: PageQuery) -> Found:
     """Return the items of a page of the owner's list."""
     statuses, by_name = query.statuses, bool(query.name)
     parameters = {
@@ -41,43 +42,56 @@ async def read_page(database: Database, owner: str, query: PageQuery) -> Found:
         "offset": query.offset,
         "end": query.offset + query.page_size,
     }
-    is_long = not by_name and statuses in long_lists.get(owner, ())
-    if is_long and (rows := await database.read(_page(query.sorter, statuses, by_name, with_total=False), parameters)):
+    with long_lists_lock:
+        is_long = not by_name and statuses in long_lists.get(owner, ())
+    statement = _page(query.sorter, statuses, by_name, with_total=not is_long)
+    rows = rows_of(connection.execute(statement, parameters))
+    if is_long and rows:
         return Found(rows, WINDOW, total_is_exact=False)
-    rows = await database.read(_page(query.sorter, statuses, by_name, with_total=True), parameters)
-    # A page beyond the end has no row that could carry the total.
-    counted = rows or (await database.read(_count(statuses, by_name), parameters))
-    total: int = counted[0]["total"]
+    if rows:
+        total = rows[0]["total"]
+    elif query.offset:
+        # A page beyond the end has no row that could carry the total.
+        total = connection.execute(_count(statuses, by_name), parameters).scalar_one()
+    else:
+        total = 0
     if total <= WINDOW:
         return Found(rows, total)
     if not by_name:
-        long_lists.setdefault(owner, set()).add(statuses)
+        with long_lists_lock:
+            long_lists.setdefault(owner, set()).add(statuses)
     return Found(rows, WINDOW, total_is_exact=False)
 
 
-async def create(database: Database, owner: str, item: ItemCreate) -> dict[str, Any]:
-    """Add an item to the owner's list and return it."""
+def create(connection: Connection, new: Sequence[tuple[str, ItemCreate]]) -> list[Row]:
+    """Add items, each to the list of its owner, and return them in the same order."""
     now = datetime.now(UTC)
-    values = {"owner": owner, "status": Status.IN_PROGRESS, "changes": 0, "created_at": now, "updated_at": now}
-    rows = await database.write(CREATE, {**values, **item.model_dump()})
-    return rows[0]
+    values = {"status": Status.IN_PROGRESS, "changes": 0, "created_at": now, "updated_at": now}
+    return rows_of(connection.execute(INSERT, [{"owner": owner, **item.model_dump(), **values} for owner, item in new]))
 
 
-async def change(database: Database, owner: str, item: ItemUpdate) -> dict[str, Any] | None:
+def change(connection: Connection, owner: str, item: ItemUpdate) -> Row | None:
     """Change the given fields of an item and return it as it then is, or None if the owner has no such item."""
     fields = item.model_dump(exclude={"key"}, exclude_none=True)
     mine = update(items).where(items.c.owner == owner, items.c.id.in_(_ids([item.key])))
     changed = mine.values(**fields, changes=items.c.changes + 1, updated_at=datetime.now(UTC))
-    rows = await database.write(changed.returning(*items.c))
-    long_lists.pop(owner, None)
+    rows = rows_of(connection.execute(changed.returning(*items.c)))
+    _forget_long_list(owner)
     return rows[0] if rows else None
 
 
-async def remove(database: Database, owner: str, keys: Sequence[str]) -> None:
-    """Delete the owner's items of these keys; keys of nobody or of others are ignored."""
-    mine = delete(items).where(items.c.owner == owner, items.c.id.in_(_ids(keys)))
-    await database.write(mine.returning(items.c.id))
-    long_lists.pop(owner, None)
+def remove(connection: Connection, owner: str, keys: Sequence[str]) -> None:
+    """Delete the owner's items of these keys; unknown keys, and those of other owners, are ignored."""
+    ids = _ids(keys)
+    # Locked in one order: two deletions of the same items would otherwise deadlock.
+    mine = select(items.c.id).where(items.c.owner == owner, items.c.id.in_(ids)).order_by(items.c.id).with_for_update()
+    connection.execute(delete(items).where(items.c.id.in_(mine)))
+    _forget_long_list(owner)
+
+
+def _forget_long_list(owner: str) -> None:
+    with long_lists_lock:
+        long_lists.pop(owner, None)
 
 
 def _ids(keys: Sequence[str]) -> list[int]:

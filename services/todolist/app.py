@@ -4,15 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Request, Response
+from fastapi.middleware import Middleware
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from services.chassis.application import create_app as create_chassis_app
-from services.chassis.problems import PROBLEMS, Problem
+from services.chassis.application import edge
+from services.chassis.problems import HANDLERS, PROBLEMS, Problem
 from services.todolist import openapi, session, upstream
-from services.todolist.gateway import ROUTES, FastPath
+from services.todolist.gateway import TABLE
 from services.todolist.guard import Guard
 from services.todolist.schemas import LoggedIn, NewSession
 from services.todolist.session import Sessions
@@ -46,15 +51,14 @@ async def log_out(request: Request, response: Response) -> None:
 @router.get("/openapi.json", include_in_schema=False)
 async def document(request: Request) -> Response:
     """Return one document for the whole system: the gateway's own, completed by those of its upstreams."""
-    services: list[Upstream] = [request.app.state.user, request.app.state.rule]
+    services: list[Upstream] = [request.state.user, request.state.rule]
     answers = await asyncio.gather(*(service.call(request, "GET", "/openapi.json") for service in services))
     for answer in answers:
         if answer.status >= 400:
             return answer.response()
-    calls = [(method, route.path) for route in ROUTES for method in route.methods or () if method != "HEAD"]
-    calls += [("POST", LOGIN), ("POST", REGISTRATION)]
+    paths = [*(route.path for route in TABLE), LOGIN, REGISTRATION]
     try:
-        completed = openapi.completed(request.app.openapi(), [answer.json() for answer in answers], calls)
+        completed = openapi.completed(request.app.openapi(), [answer.json() for answer in answers], paths)
     except (AttributeError, KeyError, TypeError):
         raise Problem(502, "The documents of the services do not fit together.") from None
     return JSONResponse(completed)
@@ -62,7 +66,7 @@ async def document(request: Request) -> Response:
 
 async def _start_session(request: Request, response: Response, path: str) -> LoggedIn | Response:
     """Let the user service check a name and password; on success move the token from the body into the cookie."""
-    user: Upstream = request.app.state.user
+    user: Upstream = request.state.user
     body, device = await request.body(), session.known_device(request)
     answer = await user.call(request, "POST", path, body=body, device=device)
     if answer.status >= 400:
@@ -76,28 +80,23 @@ async def _start_session(request: Request, response: Response, path: str) -> Log
     return LoggedIn(type=begun.type, current_authority=begun.current_authority)
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Return the application."""
+def create_app(settings: Settings) -> Starlette:
+    """Return the application: the table, the files of the UI, and behind them the routes above."""
     ui = Ui(Path(__file__).parent / "static")
+    # The gateway's document is completed by its upstreams.
+    own = create_chassis_app(service="todolist", router=router, settings=settings, openapi_url=None)
+    own.router.default = ui.fallback
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
         async with upstream.client(settings.upstream_timeout) as client:
-            app.state.user = Upstream("user", settings.user_url, client)
-            app.state.rule = Upstream("rule", settings.rule_url, client)
-            app.state.sessions = Sessions(settings, app.state.user)
-            yield
+            user, rule = Upstream("user", settings.user_url, client), Upstream("rule", settings.rule_url, client)
+            # What a request has as its `state`.
+            yield {"user": user, "rule": rule, "sessions": Sessions(settings, user)}
 
-    app = create_chassis_app(
-        service="todolist",
-        router=router,
-        settings=settings,
+    return Starlette(
+        routes=[*TABLE, *ui.routes, Mount("/", own)],
+        middleware=[edge("todolist", settings, BROWSER_HEADERS), Middleware(Guard)],
+        exception_handlers=HANDLERS,
         lifespan=lifespan,
-        layers=lambda app: ui.before(Guard(FastPath(app))),
-        headers=BROWSER_HEADERS,
-        # The gateway's document is completed by its upstreams.
-        openapi_url=None,
     )
-    app.router.routes.extend(ROUTES)
-    app.router.default = ui.fallback
-    return app

@@ -1,70 +1,54 @@
 """The table of the gateway: which call goes to which service."""
 
-from collections.abc import Awaitable, Callable
-
-from fastapi import Request, Response
-from starlette.exceptions import HTTPException
+from fastapi import Request
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from services.chassis.caller import GUEST
-from services.chassis.problems import problem_response
-from services.todolist.session import find_caller
+from services.chassis.disconnect import cancelled_on_disconnect
+from services.todolist.session import Sessions
 from services.todolist.upstream import Upstream
 
-Handler = Callable[[Request], Awaitable[Response]]
 
+class PassOn:
+    """An endpoint that passes a request on to a service, whatever its method, and tells the service who calls."""
 
-async def read_profile(request: Request) -> Response:
-    """Return the profile of the logged-in user, or of the guest."""
-    user: Upstream = request.app.state.user
-    caller = await find_caller(request)
-    answer = await user.call(request, "GET", f"/user/{caller.id}", caller)
-    if answer.status == 404:
-        # The token outlived its account.
-        answer = await user.call(request, "GET", f"/user/{GUEST}")
-    return answer.response()
-
-
-def pass_on_to(service: str) -> Handler:
-    """Return a handler that passes method, path, query and body on, and tells the service who calls."""
-
-    async def pass_on(request: Request) -> Response:
-        upstream: Upstream = getattr(request.app.state, service)
-        caller = await find_caller(request)
-        body = None if request.method in ("GET", "HEAD") else await request.body()
-        query = request.scope["query_string"].decode("latin-1")
-        target = f"{request.scope['path']}?{query}" if query else request.scope["path"]
-        return (await upstream.call(request, request.method, target, caller, body)).response()
-
-    return pass_on
-
-
-ROUTES = [
-    Route("/api/currentUser", read_profile, methods=["GET"]),
-    Route("/api/users", pass_on_to("user"), methods=["GET"]),
-    Route("/api/rule", pass_on_to("rule"), methods=["GET", "POST", "PUT", "DELETE"]),
-]
-
-
-class FastPath:
-    """Answers the routes above without running FastAPI's middleware, which would take a fifth of the time. Plain ASGI.
-
-    FastAPI has these routes too, and answers requests with a wrong method.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._routes = {(method, route.path): route for route in ROUTES for method in route.methods or ()}
+    def __init__(self, service: str) -> None:
+        self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if route is None:
-            await self._app(scope, receive, send)
-            return
-        scope["route"] = route
-        try:
-            response = await route.endpoint(Request(scope, receive))
-        except HTTPException as error:
-            response = problem_response(error)
-        await response(scope, receive, send)
+        request = Request(scope, receive)
+        sessions: Sessions = request.state.sessions
+        upstream: Upstream = getattr(request.state, self._service)
+        caller = await sessions.caller(request)
+        query = scope["query_string"].decode("latin-1")
+        target = f"{scope['path']}?{query}" if query else scope["path"]
+        if request.method == "GET":
+            with cancelled_on_disconnect(request):
+                answer = await upstream.call(request, "GET", target, caller)
+        else:
+            answer = await upstream.call(request, request.method, target, caller, await request.body())
+        await answer.response()(scope, receive, send)
+
+
+class Profile:
+    """The endpoint for the profile of the logged-in user, or of the guest."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        sessions: Sessions = request.state.sessions
+        user: Upstream = request.state.user
+        caller = await sessions.caller(request)
+        answer = await user.call(request, request.method, f"/user/{caller.id}", caller)
+        if answer.status == 404:
+            # The token outlived its account.
+            answer = await user.call(request, request.method, f"/user/{GUEST}")
+        await answer.response()(scope, receive, send)
+
+
+# Without `methods`: the service answers 405 where it does not know one.
+TABLE = [
+    Route("/api/currentUser", Profile()),
+    Route("/api/users", PassOn("user")),
+    Route("/api/rule", PassOn("rule")),
+]

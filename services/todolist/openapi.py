@@ -9,20 +9,20 @@ Document = dict[str, Any]
 UPSTREAM_PATHS = {"/api/currentUser": "/user/{id}"}
 
 
-def completed(own: Document, upstreams: Iterable[Document], calls: Iterable[tuple[str, str]]) -> Document:
-    """Return the gateway's document with all that its upstreams say of the calls that it passes on.
+def completed(own: Document, upstreams: Iterable[Document], paths: Iterable[str]) -> Document:
+    """Return the gateway's document with all that its upstreams say of these paths, which it passes on.
 
-    calls: method and path of each. Parameters, bodies and answers come from the upstream, without the headers and path
-    parameters that the gateway sends. Where both have a schema of one name, the gateway's is the public one.
+    Parameters, bodies and answers come from the upstream, without the headers and path parameters that the gateway
+    sends. Where both have a schema of one name, the gateway's is the public one.
     Raises AttributeError, KeyError or TypeError when an upstream's document is no OpenAPI document.
     """
     document = deepcopy(own)
-    paths = {path: operations for upstream in upstreams for path, operations in upstream["paths"].items()}
-    for method, path in calls:
-        theirs = paths[UPSTREAM_PATHS.get(path, path)][method.lower()]
-        operation = document["paths"].setdefault(path, {}).setdefault(method.lower(), {})
-        parameters = [each for each in theirs.get("parameters", ()) if each["in"] == "query"]
-        operation.update({**theirs, "tags": ["todolist"], "parameters": parameters})
+    theirs = {path: operations for upstream in upstreams for path, operations in upstream["paths"].items()}
+    for path in paths:
+        operations = document["paths"].setdefault(path, {})
+        for method, operation in theirs[UPSTREAM_PATHS.get(path, path)].items():
+            parameters = [each for each in operation.get("parameters", ()) if each["in"] == "query"]
+            operations.setdefault(method, {}).update({**operation, "tags": ["todolist"], "parameters": parameters})
     schemas = {name: schema for each in upstreams for name, schema in each["components"]["schemas"].items()}
     document["components"]["schemas"] = {**schemas, **document["components"]["schemas"]}
     return document

@@ -1,5 +1,6 @@
 """The session: a signed token in a cookie, checked with the keys that the user service publishes."""
 
+import asyncio
 import re
 import time
 from typing import Any
@@ -8,6 +9,7 @@ from cachetools import TTLCache
 from fastapi import Request, Response
 
 from services.chassis.caller import Caller
+from services.chassis.problems import Problem
 from services.todolist.schemas import NewSession
 from services.todolist.settings import Settings
 from services.todolist.upstream import Upstream
@@ -15,7 +17,7 @@ from services.todolist.upstream import Upstream
 COOKIE, DEVICE_COOKIE = "jwtToken", "knownDevice"
 TOKEN = re.compile(r"[A-Za-z0-9_.-]{1,2000}")
 DEVICE_LIFETIME = 365 * 24 * 3600
-# Unknown keys are looked up again at most this often (seconds): forged tokens must not flood the user service.
+# The keys are fetched at most this often (seconds), also when that fails: forged tokens must not flood user.
 REFRESH_PAUSE = 10
 # Seconds by which the clocks of two machines may differ.
 LEEWAY = 10
@@ -31,6 +33,7 @@ class Sessions:
         self._keys: dict[str, Any] = {}
         self._checked: TTLCache[str, dict[str, Any]] = TTLCache(CACHE_SIZE, CACHE_SECONDS)
         self._fetched_at = -float("inf")
+        self._fetch: asyncio.Task[None] | None = None
 
     async def caller(self, request: Request) -> Caller:
         """Return the account of a valid token, else the guest.
@@ -54,7 +57,7 @@ class Sessions:
         try:
             key_id = jwt.get_unverified_header(token).get("kid", "")
             if key_id not in self._keys:
-                await self._fetch(request)
+                await self._refresh_keys(request)
             claims: dict[str, Any] = jwt.decode(
                 token,
                 self._keys[key_id],
@@ -70,12 +73,21 @@ class Sessions:
         self._checked[token] = claims
         return claims
 
-    async def _fetch(self, request: Request) -> None:
-        """Get the keys, unless that was done a moment ago. Raises a Problem when there is no answer with keys."""
+    async def _refresh_keys(self, request: Request) -> None:
+        """Fetch the keys, unless that was tried a moment ago. Raises a Problem when there was no answer with keys.
+
+        Requests that come meanwhile wait for the same answer.
+        """
+        if self._fetch is None or time.monotonic() - self._fetched_at >= REFRESH_PAUSE:
+            self._fetched_at = time.monotonic()
+            self._fetch = asyncio.create_task(self._fetch_keys(request))
+        await asyncio.wait([self._fetch])
+        if isinstance(error := self._fetch.exception(), Problem):
+            raise Problem(error.status_code, error.detail, headers={"Retry-After": str(REFRESH_PAUSE)})
+
+    async def _fetch_keys(self, request: Request) -> None:
         import jwt
 
-        if time.monotonic() - self._fetched_at < REFRESH_PAUSE:
-            return
         answer = await self._user.call(request, "GET", "/.well-known/jwks.json")
         try:
             key_set = jwt.PyJWKSet.from_dict(answer.json())
@@ -83,13 +95,6 @@ class Sessions:
             raise answer.invalid() from None
         self._keys = {key.key_id: key for key in key_set.keys if key.key_id}
         self._checked.clear()
-        self._fetched_at = time.monotonic()
-
-
-async def find_caller(request: Request) -> Caller:
-    """Return who a request comes from; see Sessions.caller."""
-    sessions: Sessions = request.app.state.sessions
-    return await sessions.caller(request)
 
 
 def start(request: Request, response: Response, begun: NewSession) -> None:

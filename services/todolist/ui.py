@@ -5,7 +5,8 @@ import hashlib
 from pathlib import Path
 
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from services.chassis.problems import Problem
 
@@ -30,59 +31,53 @@ MEDIA_TYPES = {
 
 
 class File:
-    """One file and its answers: each is created when it is first asked for, and kept."""
+    """One file as an endpoint (ASGI).
+
+    In memory: Starlette's StaticFiles and servestatic visit a thread for each file, and took ten times as long.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._content = path.read_bytes()
-        self._headers = {
+        content = path.read_bytes()
+        headers = {
             "content-type": MEDIA_TYPES[path.suffix],
             # Kept by the browser and asked about each time: a new version shows at the next load.
             "cache-control": "no-cache",
             "vary": "accept-encoding",
             # Weak (RFC 9110, 8.8.1), as it is the same with and without compression.
-            "etag": f'W/"{hashlib.sha256(self._content).hexdigest()[:16]}"',
+            "etag": f'W/"{hashlib.sha256(content).hexdigest()[:16]}"',
         }
-        self._answers: dict[tuple[bool, bool], Response] = {}
+        self._etag = headers["etag"].encode()
+        self._unchanged = Response(None, 304, headers)
+        self._plain = Response(content, 200, headers)
+        self._compressed = Response(gzip.compress(content, mtime=0), 200, {**headers, "content-encoding": "gzip"})
 
-    def response(self, scope: Scope) -> Response:
-        """Return the file, compressed if the request takes that, or 304 when the browser's copy is current."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        compressed = b"gzip" in headers.get(b"accept-encoding", b"").replace(b" ", b"").split(b",")
-        is_current = self._headers["etag"].encode() in headers.get(b"if-none-match", b"")
-        if (compressed, is_current) not in self._answers:
-            self._answers[compressed, is_current] = self._create(compressed, is_current)
-        return self._answers[compressed, is_current]
-
-    def _create(self, compressed: bool, is_current: bool) -> Response:
-        if is_current:
-            return Response(None, 304, self._headers)
-        if compressed:
-            return Response(gzip.compress(self._content, mtime=0), 200, {**self._headers, "content-encoding": "gzip"})
-        return Response(self._content, 200, self._headers)
+        if scope["method"] != "GET":
+            raise Problem(405, "A file can only be read.", headers={"Allow": "GET, HEAD"})
+        if self._etag in headers.get(b"if-none-match", b""):
+            response = self._unchanged
+        elif b"gzip" in headers.get(b"accept-encoding", b"").replace(b" ", b"").split(b","):
+            response = self._compressed
+        else:
+            response = self._plain
+        await response(scope, receive, send)
 
 
 class Ui:
     """The files of a directory; index.html is the page."""
 
     def __init__(self, directory: Path) -> None:
-        self._files = {
+        files = {
             f"/{path.relative_to(directory).as_posix()}": File(path)
             for path in directory.rglob("*")
             if path.is_file() and not path.name.startswith(".")
         }
-        self._page = self._files["/"] = self._files["/index.html"]
-
-    def before(self, app: ASGIApp) -> ASGIApp:
-        """Return a layer that answers the requests for files, and leaves the others to the application."""
-
-        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-            file = self._files.get(scope["path"]) if scope.get("method") in ("GET", "HEAD") else None
-            await (file.response(scope) if file else app)(scope, receive, send)
-
-        return serve
+        self._page = files["/index.html"]
+        self.routes = [Route(path, file) for path, file in {"/": self._page, **files}.items()]
 
     async def fallback(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the page for an address without a route: its scripts show what the address means."""
-        if scope["path"].startswith("/api/") or scope["method"] not in ("GET", "HEAD"):
+        if scope["path"].startswith("/api/") or scope["method"] != "GET":
             raise Problem(404, "There is nothing at this address.")
-        await self._page.response(scope)(scope, receive, send)
+        await self._page(scope, receive, send)

@@ -19,6 +19,7 @@ PASSED_ON = frozenset(
     b"traceparent tracestate baggage b3 x-b3-traceid x-b3-spanid x-b3-parentspanid x-b3-sampled x-b3-flags "
     b"x-ot-span-context x-request-id".split()
 )
+PASSED_BACK = ("allow", "retry-after")
 JSON_TYPES = ("application/json", MEDIA_TYPE)
 # The details of a problem, by its status.
 FAILURES = {502: "returned an invalid response", 503: "cannot be reached", 504: "did not answer in time"}
@@ -100,12 +101,11 @@ class Upstream:
             log.warning("%s returned an invalid response: %r", self._name, error)
             raise self.problem(502, self._timing(started)) from None
         passed_back = self._timing(started, response.headers.get("x-served-by", ""))
-        if response.content_type not in JSON_TYPES:
+        passed_back |= {name: response.headers[name] for name in PASSED_BACK if name in response.headers}
+        if response.status != 204 and response.content_type not in JSON_TYPES:
             # A proxy on the way answers in plain text when it cannot reach the service.
             log.warning("%s returned no JSON: %d %s", self._name, response.status, response.content_type)
             raise self.problem(response.status if response.status in FAILURES else 502, passed_back)
-        if retry_after := response.headers.get("retry-after"):
-            passed_back["retry-after"] = retry_after
         return Answer(self, response.status, content, response.content_type, passed_back)
 
     def problem(self, status: int, headers: dict[str, str]) -> Problem:
@@ -120,16 +120,24 @@ class Upstream:
         return {"server-timing": f"{self._name};dur={milliseconds:.1f}{described}"}
 
 
+async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from repeating a GET, PUT or DELETE whose connection broke: retries are the work of the proxy."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        if isinstance(error, aiohttp.ClientConnectorError):
+            raise
+        raise aiohttp.ClientConnectionError(str(error)) from error
+
+
 def client(timeout: float) -> aiohttp.ClientSession:
     """Return the connection pool that all upstreams share. timeout: seconds for a whole call."""
-    session = aiohttp.ClientSession(
+    return aiohttp.ClientSession(
         # The proxy limits connections. We close an idle one before the server does (75 s).
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("User-Agent", "Accept-Encoding"),
         timeout=aiohttp.ClientTimeout(total=timeout),
         auto_decompress=False,
+        middlewares=[_send_once],
     )
-    # aiohttp would repeat a PUT or DELETE whose connection broke: a change is sent once.
-    session._retry_connection = False  # noqa: SLF001 - there is no public name
-    return session

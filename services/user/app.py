@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI, Header, Request
 from pydantic import ValidationError
 
 from services.chassis.application import create_app as create_chassis_app
-from services.chassis.application import from_state
+from services.chassis.application import edge, from_state
 from services.chassis.caller import GUEST, CallerDep
 from services.chassis.database import Database, DatabaseDep
 from services.chassis.problems import PROBLEMS, Problem, documented
@@ -34,11 +34,11 @@ async def register(
 ) -> LoggedIn:
     """Create an account and log it in."""
     taken = Problem(409, "This name is taken.")
-    if await store.find_by_name(database, registration.user_name):
+    if await database.read(store.find_by_name, registration.user_name):
         raise taken
     with passwords.place():
         password_hash = await passwords.hash(registration.password)
-    account = await store.create(database, registration.user_name, password_hash, "user")
+    account = await database.write(store.create, registration.user_name, password_hash, "user")
     if account is None:
         raise taken
     return tokens.issue(account)
@@ -49,7 +49,7 @@ async def read_profile(id: str, request: Request, database: DatabaseDep) -> Prof
     """Return the profile of an account, or of the guest, as the variant of this process shows it."""
     if id == GUEST:
         return profile(request.app.version)
-    account = await store.find_by_id(database, id)
+    account = await database.read(store.find_by_id, id)
     if account is None:
         raise Problem(404, "There is no such account.")
     return profile(request.app.version, account["id"], account["name"], account["authority"])
@@ -58,12 +58,12 @@ async def read_profile(id: str, request: Request, database: DatabaseDep) -> Prof
 @router.get("/api/users")
 async def list_accounts(caller: CallerDep, database: DatabaseDep) -> list[Account]:
     """Return the accounts, to an administrator."""
-    account = await store.find_by_id(database, caller.id) if caller.id != GUEST else None
+    account = await database.read(store.find_by_id, caller.id) if caller.id != GUEST else None
     if account is None:
         raise Problem(401, "Log in first.")
     if account["authority"] != ADMIN:
         raise Problem(403, "Only administrators may see the accounts.")
-    return [Account.model_validate(row) for row in await store.all_accounts(database)]
+    return [Account.model_validate(row) for row in await database.read(store.all_accounts)]
 
 
 @router.post("/api/login/account", responses=documented(401, model=LoginRefused))
@@ -87,15 +87,18 @@ async def log_in(
     counted = tokens.device_id(x_known_device, name) or name
     # First a place: an attempt is not counted if there is no room to look at its password.
     with passwords.place():
-        count, ends_at = await store.count_login_attempt(database, counted, timedelta(seconds=settings.login_window))
+        # Two transactions: together they would lock rows in an order that can deadlock.
+        await database.write(store.forget_old_login_attempts)
+        window = timedelta(seconds=settings.login_window)
+        count, ends_at = await database.write(store.count_login_attempt, counted, window)
         if count > settings.login_attempts:
             seconds = max(1, int((ends_at - datetime.now(UTC)).total_seconds()))
             raise Problem(429, "Too many wrong passwords for this name.", headers={"Retry-After": str(seconds)})
-        account = await store.find_by_name(database, name)
+        account = await database.read(store.find_by_name, name)
         matches = await passwords.matches(account["password_hash"] if account else None, credentials.password)
     if account is None or not matches:
         raise wrong
-    await store.forget_login_attempts(database, counted)
+    await database.write(store.forget_login_attempts, counted)
     return tokens.issue(account, credentials.type)
 
 
@@ -110,14 +113,15 @@ def create_app(settings: Settings) -> FastAPI:
     database, passwords = Database(settings, Path(__file__).parent / "migrations"), Passwords()
 
     async def create_admin() -> None:
-        if settings.admin_password and not await store.find_by_name(database, ADMIN):
+        if settings.admin_password and not await database.read(store.find_by_name, ADMIN):
             password_hash = await passwords.hash(settings.admin_password.get_secret_value())
-            await store.create(database, ADMIN, password_hash, ADMIN)
+            await database.write(store.create, ADMIN, password_hash, ADMIN)
 
     app = create_chassis_app(
         service="user",
         router=router,
         settings=settings,
+        middleware=[edge("user", settings)],
         lifespan=lambda _: database.running(prepare=create_admin),
         check=database.check,
     )

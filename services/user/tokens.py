@@ -12,9 +12,9 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from services.chassis.database import Row
 from services.user.schemas import LoggedIn
 from services.user.settings import Settings
-from services.user.store import AccountRow
 
 DEVICE_AUDIENCE = "todolist-device"
 GENERATED_KEY = Path("data/token-key.pem")
@@ -42,7 +42,7 @@ class Tokens:
             "keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": self._key_id, "alg": "EdDSA", "use": "sig"}]
         }
 
-    def issue(self, account: AccountRow, type: str = "") -> LoggedIn:
+    def issue(self, account: Row, type: str = "") -> LoggedIn:
         """Return new tokens, for a session of the account and for the device, as the answer to a login."""
         now, lifetime = int(time.time()), int(self._settings.token_lifetime)
         claims = {

@@ -259,7 +259,7 @@ def test_a_row_that_the_database_refuses_fails_alone(rule: Service, owner: dict[
 
     with ThreadPoolExecutor(16) as threads:
         statuses = list(threads.map(status, range(100)))
-    assert statuses == [503 if number % 10 == 0 else 201 for number in range(100)]
+    assert statuses == [500 if number % 10 == 0 else 201 for number in range(100)]
 
 
 @ON_POSTGRESQL

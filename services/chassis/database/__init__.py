@@ -1,57 +1,88 @@
-"""The database of a service: reads and durable writes, in groups, and a schema that is brought up to date at start.
+"""The database of a service: functions with a connection, run in a few threads beside the event loop.
 
-One way for SQLite and PostgreSQL. The drivers' calls block, so they run in threads: one for the reads, one for the
-commits. Each read and each write is one statement.
+`store.py` has `def find(connection: Connection, owner: str) -> Row`, and a route calls it by
+`await database.read(store.find, owner)`.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from functools import partial
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, TypeVar, TypeVarTuple
 
-from sqlalchemy import Executable, exc, text
+from sqlalchemy import Connection, CursorResult, Engine, exc, text
 
 from services.chassis.application import from_state
-from services.chassis.database import statements
-from services.chassis.database.engine import DatabaseSettings, create_engine
-from services.chassis.database.groups import Groups, Rows
+from services.chassis.database.engine import DatabaseSettings, create_engines, interrupt
 from services.chassis.database.schema import migrate
 from services.chassis.problems import Problem
+
+# A row by the names of its columns.
+Row = dict[str, Any]
+T = TypeVar("T")
+V = TypeVar("V")
+Arguments = TypeVarTuple("Arguments")
+# How many calls the reading thread, or one INSERT, takes at a time.
+BATCH = 100
+# Few, so that searches leave the processor to the others. One that waits for another uses up its own time limit.
+SEARCHES_AT_ONCE = 2
+# SQLite has one writer at a time.
+WRITES_AT_ONCE = {"postgresql": 4, "sqlite": 1}
 
 log = logging.getLogger("database")
 
 
 class Database:
-    """Reads and writes of one service.
+    """Runs the functions of `store.py`. Only plain data may leave them: results of SQLAlchemy belong to a connection.
 
-    Both raise a Problem when the database cannot do it in time: 503, or 507 when its disk is full.
+    Each method raises a Problem when the database cannot do it in time: 503, or 507 when its disk is full.
     """
 
     def __init__(self, settings: DatabaseSettings, migrations: Path) -> None:
-        """migrations: the folder with Alembic's revisions."""
-        self._engine = create_engine(settings)
-        self.dialect = self._engine.dialect.name
+        """migrations: the folder with Alembic's revisions. Raises ValueError if the database can never be opened."""
+        # The first commits each statement by itself, the second has transactions.
+        reads, writes = self._engines = create_engines(settings)
+        self.dialect = reads.dialect.name
         self._timeout, self._migrations = settings.database_timeout, migrations
-        self._reads = Groups(partial(statements.read, self._engine))
-        self._writes = Groups(partial(statements.commit, self._engine))
+        writers = ThreadPoolExecutor(WRITES_AT_ONCE[self.dialect], "write")
+        self._reads = Lane(reads, ThreadPoolExecutor(1, "read"), batch=BATCH, retries=1)
+        self._searches = Lane(reads, ThreadPoolExecutor(SEARCHES_AT_ONCE, "search"), retries=1)
+        self._checks = Lane(reads, ThreadPoolExecutor(1, "check"), batch=BATCH, retries=1)
+        self._writes = Lane(writes, writers)
+        self._inserts = InsertLane(writes, writers, batch=BATCH)
         self._is_prepared = False
 
-    async def read(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Rows:
-        """Return the rows of one statement."""
-        return await self._in_time(self._reads.add(statement, parameters))
+    async def read(self, function: Callable[[Connection, *Arguments], T], *arguments: *Arguments) -> T:
+        """Return what the function reads, which must be quick: all reads have one thread."""
+        return await self._in_time(self._reads.add(function, *arguments))
 
-    async def write(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Rows:
-        """Return the rows of one INSERT, UPDATE or DELETE … RETURNING, once its commit is durable."""
-        return await self._in_time(self._writes.add(statement, parameters))
+    async def search(self, function: Callable[[Connection, *Arguments], T], *arguments: *Arguments) -> T:
+        """Return what the function reads, which may take as long as the time limit."""
+        late = f"The search took longer than {self._timeout:g} s."
+        return await self._in_time(self._searches.add(function, *arguments), late)
+
+    async def write(self, function: Callable[[Connection, *Arguments], T], *arguments: *Arguments) -> T:
+        """Return what the function returns, once its changes are durable: all of them are one transaction."""
+        return await self._in_time(self._writes.add(function, *arguments))
+
+    async def insert(self, function: Callable[[Connection, Sequence[V]], Sequence[T]], value: V) -> T:
+        """Return what the function returns for this value, once it is durable.
+
+        The function gets the values of several callers, in one transaction, and returns a result for each, in order.
+        So it may only add rows: transactions that change the same rows in different orders would deadlock.
+        """
+        return await self._in_time(self._inserts.add(function, value))
 
     async def check(self) -> None:
-        """Raise a Problem when the database cannot be used now."""
+        """Raise a Problem when the database cannot be used now. Waits for no other call."""
         if not self._is_prepared:
             raise Problem(503, "The database is not prepared yet.")
-        await self.read(text("SELECT 1"))
+        await self._in_time(self._checks.add(_select_one))
 
     @asynccontextmanager
     async def running(self, prepare: Callable[[], Awaitable[None]] | None = None) -> AsyncIterator[None]:
@@ -59,20 +90,19 @@ class Database:
 
         prepare: run after that until it succeeds once; then the service is ready.
         """
-        migration = asyncio.create_task(self._migrate(prepare))
-        workers = [asyncio.create_task(groups.serve()) for groups in (self._reads, self._writes)]
+        migration = asyncio.create_task(self._prepare(prepare))
         # The migration usually takes milliseconds. Without a database the service still starts, and is not ready.
         await asyncio.wait([migration], timeout=1)
         yield
         # The server has answered all requests, or given them up.
-        for task in (migration, *workers):
-            task.cancel()
-        self._engine.dispose()
+        migration.cancel()
+        for engine in self._engines:
+            engine.dispose()
 
-    async def _migrate(self, prepare: Callable[[], Awaitable[None]] | None) -> None:
+    async def _prepare(self, prepare: Callable[[], Awaitable[None]] | None) -> None:
         while not self._is_prepared:
             try:
-                await asyncio.to_thread(migrate, self._engine, self._migrations)
+                await asyncio.to_thread(migrate, *self._engines, self._migrations)
                 if prepare:
                     await prepare()
                 self._is_prepared = True
@@ -80,18 +110,143 @@ class Database:
                 log.warning("The database cannot be prepared yet: %r", getattr(error, "orig", error))
                 await asyncio.sleep(1)
 
-    async def _in_time(self, rows: Awaitable[Rows]) -> Rows:
+    async def _in_time(self, result: asyncio.Future[T], late: str = "The database did not answer in time.") -> T:
         try:
             async with asyncio.timeout(self._timeout):
-                return await rows
-        except (TimeoutError, exc.SQLAlchemyError) as error:
-            cause = getattr(error, "orig", error)  # The driver's exception, if it is one.
-            log.error("The database failed: %r", cause)  # noqa: TRY400 - where in our code says nothing
-            if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or getattr(cause, "sqlstate", "") == "53100":
-                raise Problem(507, "The disk of the database is full; nothing was changed.") from error
+                return await result
+        except TimeoutError as error:
             # A write that timed out may have been committed.
-            reason = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be used"
-            raise Problem(503, f"The database {reason}.", headers={"Retry-After": "1"}) from error
+            raise Problem(503, late, headers={"Retry-After": "1"}) from error
+        except exc.DBAPIError as error:
+            if problem := _problem(error):
+                log.error("The database failed: %r", error.orig)  # noqa: TRY400 - where in our code says nothing
+                raise problem from error
+            raise
+
+
+class Call(NamedTuple):
+    """A function that waits for a thread, and the future of its result."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    result: asyncio.Future[Any]
+
+
+class Lane:
+    """Calls of one kind and the threads that run them, each with a connection; one that is given up is interrupted."""
+
+    def __init__(self, engine: Engine, threads: ThreadPoolExecutor, *, batch: int = 1, retries: int = 0) -> None:
+        """batch: how many calls a thread takes at a time, as waking it takes as long as a short read."""
+        self._engine, self._threads, self._batch, self._retries = engine, threads, batch, retries
+        self._waiting: deque[Call] = deque()
+        # The driver's connections at work, and those who wait for each.
+        self._running: dict[Any, Sequence[Call]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
+        """Return the future of what the function returns; to cancel it is to give the call up."""
+        result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        result.add_done_callback(self._interrupt_abandoned)
+        self._waiting.append(Call(function, arguments, result))
+        self._threads.submit(self._work)
+        return result
+
+    def _work(self) -> None:
+        calls: list[Call] = []
+        with suppress(IndexError):  # What waited may have been part of an earlier batch.
+            while len(calls) < self._batch:
+                calls.append(self._waiting.popleft())
+        if calls := [call for call in calls if not call.result.done()]:
+            outcomes = self._run(calls)
+            calls[0].result.get_loop().call_soon_threadsafe(_deliver, calls, outcomes)
+
+    def _run(self, calls: Sequence[Call]) -> Sequence[Any]:
+        """Return the result or the exception of each call."""
+        return [self._outcome(call.function, call.arguments, [call]) for call in calls]
+
+    def _outcome(self, function: Callable[..., Any], arguments: Sequence[Any], callers: Sequence[Call]) -> Any:
+        for retries in reversed(range(self._retries + 1)):
+            try:
+                with self._engine.connect() as connection, self._interruptible(connection, callers), connection.begin():
+                    return function(connection, *arguments)
+            except BaseException as error:
+                # After a restart of the database, every connection in the pool is broken.
+                is_broken = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+                if not retries or not is_broken or _are_gone(callers):
+                    return error
+        return None
+
+    @contextmanager
+    def _interruptible(self, connection: Connection, callers: Sequence[Call]) -> Iterator[None]:
+        driver = connection.connection.driver_connection
+        with self._lock:
+            self._running[driver] = callers
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._running[driver]
+
+    def _interrupt_abandoned(self, result: asyncio.Future[Any]) -> None:
+        with self._lock:
+            for driver, callers in self._running.items() if result.cancelled() else ():
+                if _are_gone(callers):
+                    interrupt(driver)
+
+
+class InsertLane(Lane):
+    """Calls with one value each; those of the same function run as one call with all values, in one transaction.
+
+    A commit to a disk takes as long for fifty rows as for one.
+    """
+
+    def _run(self, calls: Sequence[Call]) -> Sequence[Any]:
+        groups = [list(group) for _, group in groupby(calls, lambda call: call.function)]
+        return [outcome for group in groups for outcome in self._run_together(group)]
+
+    def _run_together(self, calls: Sequence[Call]) -> Sequence[Any]:
+        values = [value for call in calls for value in call.arguments]
+        outcome = self._outcome(calls[0].function, [values], calls)
+        if isinstance(outcome, exc.DataError | exc.IntegrityError) and len(calls) > 1:
+            # The database refuses one of the rows: only that one may fail.
+            return [each for call in calls for each in self._run_together([call])]
+        return [outcome] * len(calls) if isinstance(outcome, BaseException) else outcome
+
+
+def rows_of(result: CursorResult[Any]) -> list[Row]:
+    """Return all rows of a result as plain data."""
+    names = tuple(result.keys())
+    return [dict(zip(names, row, strict=True)) for row in result]
+
+
+def _are_gone(callers: Sequence[Call]) -> bool:
+    return all(call.result.done() for call in callers)
+
+
+def _deliver(calls: Sequence[Call], outcomes: Sequence[Any]) -> None:
+    for call, outcome in zip(calls, outcomes, strict=True):
+        if call.result.done():
+            continue
+        if isinstance(outcome, BaseException):
+            call.result.set_exception(outcome)
+        else:
+            call.result.set_result(outcome)
+
+
+def _problem(error: exc.DBAPIError) -> Problem | None:
+    """Return the problem of a database that is away or full; None for a mistake in our own SQL."""
+    name, state = getattr(error.orig, "sqlite_errorname", ""), getattr(error.orig, "sqlstate", "")
+    if name == "SQLITE_FULL" or state == "53100":
+        return Problem(507, "The disk of the database is full; nothing was changed.")
+    is_away = isinstance(error, exc.OperationalError | exc.InterfaceError) and name != "SQLITE_ERROR"
+    # 25006: a former primary server that takes only reads now.
+    if is_away or state == "25006":
+        return Problem(503, "The database cannot be used.", headers={"Retry-After": "1"})
+    return None
+
+
+def _select_one(connection: Connection) -> None:
+    connection.execute(text("SELECT 1"))
 
 
 # What a route asks for to use the database.

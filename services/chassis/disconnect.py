@@ -1,0 +1,41 @@
+"""Work for a client that has left: it is cancelled."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+# Seconds. What takes no longer than this is not worth a second task that watches the connection.
+UNWATCHED = 0.2
+
+
+@contextmanager
+def cancelled_on_disconnect(request: Request) -> Iterator[None]:
+    """Cancel what is awaited inside when the client closes its connection; then this raises ClientDisconnect.
+
+    For reads, whose body has been received: whether a change that is cancelled was made would be unknown.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    watchers: list[asyncio.Task[None]] = []
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        if task:
+            task.cancel()
+
+    timer = loop.call_later(UNWATCHED, lambda: watchers.append(loop.create_task(watch())))
+    try:
+        yield
+    except asyncio.CancelledError:
+        has_left = any(watcher.done() for watcher in watchers)
+        if not has_left or not task:
+            raise
+        task.uncancel()
+        raise ClientDisconnect from None
+    finally:
+        timer.cancel()
+        for watcher in watchers:
+            watcher.cancel()
