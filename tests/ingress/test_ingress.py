@@ -39,6 +39,7 @@ class Gateway(ThreadingHTTPServer):
         self.seen: list[tuple[str, str]] = []
         self.headers = Message()
         self.told = threading.Event()
+        self.keeps_alive = True
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of connections that the ingress closes."""
@@ -66,6 +67,7 @@ class Answering(BaseHTTPRequestHandler):
         self.send_header("content-length", "2")
         self.end_headers()
         self.wfile.write(b"{}")
+        self.close_connection = not self.server.keeps_alive
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
 
@@ -246,18 +248,23 @@ def test_what_never_arrives_is_408_and_what_is_idle_is_closed(gateway: Gateway, 
 ON_ISTIO = {"retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes", "num_retries": 2}
 
 
-@pytest.fixture(scope="module")
-def as_on_istio(shared: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Envoy]:
-    """An ingress with the routes that istiod makes of the HTTPRoute."""
-    documents = yaml.safe_load_all((ROOT / "deploy/istio/ingress.yaml").read_text())
-    (http_route,) = [document for document in documents if document["kind"] == "HTTPRoute"]
+def as_on_istio(file: str, name: str) -> dict[str, str]:
+    """Return what to replace in the laptop's routes to have those that istiod makes of an HTTPRoute."""
+    documents = yaml.safe_load_all((ROOT / "deploy" / file).read_text())
+    (http_route,) = [each for each in documents if each["kind"] == "HTTPRoute" and each["metadata"]["name"] == name]
     routes = []
     for rule in http_route["spec"]["rules"]:
         modifiers = [found["requestHeaderModifier"]["set"] for found in rule.get("filters", [])]
         for match in rule.get("matches", [{}]):
             method = {"name": ":method", "string_match": {"exact": match.get("method")}}
             routes.append({
-                "match": {"prefix": "/", **({"headers": [method]} if match else {})},
+                "match": {
+                    "prefix": "/", **({"headers": [method]} if match else {}),
+                    "query_parameters": [
+                        {"name": parameter["name"], "string_match": {"safe_regex": {"regex": parameter["value"]}}}
+                        for parameter in match.get("queryParams", [])
+                    ],
+                },
                 "route": {"cluster": "todolist", "timeout": "15s", "retry_policy": ON_ISTIO},
                 "request_headers_to_add": [
                     {"header": {"key": header["name"], "value": header["value"]},
@@ -267,7 +274,13 @@ def as_on_istio(shared: Gateway, tmp_path_factory: pytest.TempPathFactory) -> It
             })  # fmt: skip
     template = (proxy.TEMPLATES / "ingress-routes.yaml").read_text()
     shipped = template[template.index("        routes:\n") :]
-    instead = {shipped: f"        routes: {json.dumps(routes)}\n"}
+    return {shipped: f"        routes: {json.dumps(routes)}\n"}
+
+
+@pytest.fixture(scope="module")
+def istio_ingress(shared: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Envoy]:
+    """An ingress with the routes of the one on Istio."""
+    instead = as_on_istio("istio/ingress.yaml", "todolist")
     with running_envoy(tmp_path_factory.mktemp("istio"), instead, TODOLIST_V1_PORT=shared.server_port) as envoy:
         yield envoy
 
@@ -276,7 +289,7 @@ def as_on_istio(shared: Gateway, tmp_path_factory: pytest.TempPathFactory) -> It
 def address(request: pytest.FixtureRequest, envoy: Envoy) -> str:
     """Each proxy in turn."""
     if request.param == "ingress on Istio":
-        found: Envoy = request.getfixturevalue("as_on_istio")
+        found: Envoy = request.getfixturevalue("istio_ingress")
         return found.url
     return {"ingress": envoy.url, "user": envoy.user_url, "rule": envoy.rule_url}[request.param]
 
@@ -292,6 +305,24 @@ def test_a_read_is_tried_again_when_a_process_has_died_and_a_write_is_not(
         assert gateway.seen == [(method, path)] * expected
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("istio/ingress.yaml", "todolist"),
+        ("ambient/ingress.yaml", "ingress"),
+        ("ambient/todolist.yaml", "todolist"),
+        ("ambient/user.yaml", "user"),
+        ("ambient/rule.yaml", "rule"),
+    ],
+)
+def test_a_write_that_reaches_no_pod_is_sent_once(file: str, name: str, tmp_path: Path) -> None:
+    """Istio's default would retry a connection failure twice, whatever the method."""
+    with running_envoy(tmp_path, as_on_istio(file, name)) as envoy:
+        for method, retries in (("POST", 0), ("PUT", 0), ("DELETE", 0), ("PATCH", 0), ("GET", 2)):
+            assert httpx.request(method, envoy.url, trust_env=False).status_code == 503
+            assert envoy.counter("cluster.todolist.upstream_rq_retry") == retries, method
+
+
 def test_reads_are_tried_again_however_many_fail_at_once(address: str, gateway: Gateway) -> None:
     with ThreadPoolExecutor(20) as threads:
         list(threads.map(lambda _: httpx.get(f"{address}/gone", trust_env=False), range(20)))
@@ -305,6 +336,30 @@ def test_a_503_of_the_gateway_is_an_answer(client: httpx.Client) -> None:
     # However often: it is the only one, and so is never left out.
     assert [client.get("/busy").text for _ in range(10)] == ["{}"] * 10
     assert client.get("/").status_code == 200
+
+
+def test_a_process_is_ejected_for_what_it_does_and_not_for_what_it_answers(tmp_path: Path) -> None:
+    """Two processes of todolist: both relay a 503 of user's, then one dies."""
+    ejections = "cluster.todolist.outlier_detection.ejections_enforced_total"
+    endpoint = "            - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }} }}\n"
+    with serving() as well, serving() as ill:
+        one, other = endpoint.format(well.server_port), endpoint.format(ill.server_port)
+        with running_envoy(tmp_path, {one: one + other}, TODOLIST_V1_PORT=well.server_port) as envoy:
+            for path in ("/busy", "/gone"):
+                for _ in range(20):
+                    assert httpx.post(envoy.url + path, trust_env=False).status_code == 503
+            assert {*well.seen} == {*ill.seen} == {("POST", "/busy"), ("POST", "/gone")}
+            assert envoy.counter(ejections) == 0
+            ill.keeps_alive = False
+            ill.shutdown()
+            ill.server_close()
+
+            def ejected() -> int:
+                httpx.post(envoy.url, trust_env=False)
+                return envoy.counter(ejections)
+
+            wait_until(ejected, "the dead one is ejected")
+            assert [httpx.post(envoy.url, trust_env=False).status_code for _ in range(10)] == [200] * 10
 
 
 def test_a_gateway_that_is_away_is_503_and_may_be_tried_again(tmp_path: Path) -> None:

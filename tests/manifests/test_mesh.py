@@ -155,6 +155,10 @@ def test_each_service_ejects_failing_pods(istio: list[Document]) -> None:
     assert set(rules) == {"todolist", "user", "rule"}
     for rule in rules.values():
         outliers = rule["trafficPolicy"]["outlierDetection"]
+        # By what a proxy sees itself, and not by answers, which may be relayed or on purpose: tests/ingress.
+        assert outliers["splitExternalLocalOriginErrors"]
+        assert outliers["consecutiveLocalOriginFailures"] > 0
+        assert outliers["consecutive5xxErrors"] == 0
         # Both together: some pods can be left out, and never so many that all get requests again.
         assert 0 < outliers["minHealthPercent"] <= PERCENT - outliers["maxEjectionPercent"] < PERCENT
         pool = rule["trafficPolicy"]["connectionPool"]

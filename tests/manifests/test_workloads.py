@@ -88,7 +88,7 @@ def test_a_grace_period_outlasts_the_longest_request(istio: list[Document]) -> N
     (route,) = of_kind(istio, "HTTPRoute")
     longest = int(route["spec"]["rules"][0]["timeouts"]["request"].rstrip("s"))
     for workload in services(istio):
-        delay = next(int(entry["value"]) for entry in container(workload)["env"] if entry["name"] == "SHUTDOWN_DELAY")
+        delay = container(workload)["lifecycle"]["preStop"]["sleep"]["seconds"]
         assert workload["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > longest + delay
 
 

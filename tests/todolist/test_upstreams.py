@@ -1,9 +1,12 @@
 """The gateway with upstreams that are away, slow or broken, and what it passes on to them."""
 
+import base64
+import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -192,3 +195,62 @@ def test_a_document_without_its_upstreams_is_their_problem(tmp_path: Path) -> No
             refused = service.client.get("/openapi.json")
             assert ("x-envoy-ratelimited" in refused.headers) == (status == 503)
             assert (refused.status_code, refused.headers["content-type"]) == (status, "application/problem+json")
+
+
+# The public key of RFC 8037, appendix A.2.
+OTHER_KEYS = (
+    b'{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "other", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
+)
+KEY_SETS: dict[str, tuple[bytes, int]] = {
+    "with other keys": (answer(OTHER_KEYS), 200),
+    "that are no keys": (answer(b"{}"), 502),
+    "that cannot be had": (answer(b"no", b"503 X", b"text/plain"), 503),
+}
+
+
+@pytest.mark.parametrize("kind", KEY_SETS)
+def test_forged_tokens_do_not_flood_user(kind: str, tmp_path: Path) -> None:
+    """A thousand tokens, each with another key id, while the keys are fetched, and when that has failed."""
+    keys, status = KEY_SETS[kind]
+    fetched = 0
+
+    def behave(connection: socket.socket, request: bytes) -> None:
+        nonlocal fetched
+        if b"jwks.json" in request:
+            fetched += 1
+            connection.sendall(keys)
+        else:
+            connection.sendall(answer(PROFILE))
+
+    def forged(number: int) -> str:
+        header = json.dumps({"alg": "EdDSA", "kid": str(number)}).encode()
+        return f"{base64.urlsafe_b64encode(header).rstrip(b'=').decode()}.e30.AAAA"
+
+    with upstream(behave) as url, gateway(tmp_path, url, url) as service:
+        started = time.monotonic()
+
+        def ask(number: int) -> int:
+            return service.client.get("/api/currentUser", headers={"cookie": f"jwtToken={forged(number)}"}).status_code
+
+        with ThreadPoolExecutor(32) as threads:
+            statuses = set(threads.map(ask, range(1000)))
+    assert statuses <= {200, status}
+    assert status in statuses
+    assert fetched <= 1 + (time.monotonic() - started) // 10
+
+
+def test_a_change_whose_connection_breaks_is_sent_once(tmp_path: Path) -> None:
+    """On a connection that was used before: clients take that for one that was idle for too long, and try again."""
+    seen: list[bytes] = []
+
+    def break_the_second(connection: socket.socket, request: bytes) -> None:
+        seen.append(request.split(b" ")[0])
+        connection.sendall(answer(PROFILE).replace(b"connection: close", b"connection: keep-alive"))
+        seen.append(connection.recv(65536).split(b" ")[0])
+
+    for method in ("PUT", "DELETE", "POST"):
+        seen.clear()
+        with upstream(break_the_second) as url, gateway(tmp_path, url, url) as service:
+            assert service.client.get("/api/rule").status_code == 200
+            assert service.client.request(method, "/api/rule", json={"key": "1"}).status_code == 502
+        assert seen == [b"GET", method.encode()]

@@ -27,8 +27,6 @@ Row = dict[str, Any]
 T = TypeVar("T")
 V = TypeVar("V")
 Arguments = TypeVarTuple("Arguments")
-# How many calls the reading thread, or one INSERT, takes at a time.
-BATCH = 100
 # Few, so that searches leave the processor to the others. One that waits for another uses up its own time limit.
 SEARCHES_AT_ONCE = 2
 # SQLite has one writer at a time.
@@ -50,11 +48,11 @@ class Database:
         self.dialect = reads.dialect.name
         self._timeout, self._migrations = settings.database_timeout, migrations
         writers = ThreadPoolExecutor(WRITES_AT_ONCE[self.dialect], "write")
-        self._reads = Lane(reads, ThreadPoolExecutor(1, "read"), batch=BATCH, retries=1)
-        self._searches = Lane(reads, ThreadPoolExecutor(SEARCHES_AT_ONCE, "search"), retries=1)
-        self._checks = Lane(reads, ThreadPoolExecutor(1, "check"), batch=BATCH, retries=1)
-        self._writes = Lane(writes, writers)
-        self._inserts = InsertLane(writes, writers, batch=BATCH)
+        self._reads = ReadLane(reads, ThreadPoolExecutor(1, "read"), in_batches=True)
+        self._searches = ReadLane(reads, ThreadPoolExecutor(SEARCHES_AT_ONCE, "search"))
+        self._checks = ReadLane(reads, ThreadPoolExecutor(1, "check"), in_batches=True)
+        self._writes = WriteLane(writes, writers)
+        self._inserts = InsertLane(writes, writers, in_batches=True)
         self._is_prepared = False
 
     async def read(self, function: Callable[[Connection, *Arguments], T], *arguments: *Arguments) -> T:
@@ -133,11 +131,11 @@ class Call(NamedTuple):
 
 
 class Lane:
-    """Calls of one kind and the threads that run them, each with a connection; one that is given up is interrupted."""
+    """Calls of one kind, and the threads that run them; a statement whose callers have all left is interrupted."""
 
-    def __init__(self, engine: Engine, threads: ThreadPoolExecutor, *, batch: int = 1, retries: int = 0) -> None:
-        """batch: how many calls a thread takes at a time, as waking it takes as long as a short read."""
-        self._engine, self._threads, self._batch, self._retries = engine, threads, batch, retries
+    def __init__(self, engine: Engine, threads: ThreadPoolExecutor, *, in_batches: bool = False) -> None:
+        """in_batches: one thread takes all calls that wait, as waking it takes as long as a short read."""
+        self._engine, self._threads, self._in_batches = engine, threads, in_batches
         self._waiting: deque[Call] = deque()
         # The driver's connections at work, and those who wait for each.
         self._running: dict[Any, Sequence[Call]] = {}
@@ -148,33 +146,26 @@ class Lane:
         result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         result.add_done_callback(self._interrupt_abandoned)
         self._waiting.append(Call(function, arguments, result))
-        self._threads.submit(self._work)
+        # A batch that is about to begin takes this call along.
+        if not self._in_batches or len(self._waiting) == 1:
+            self._threads.submit(self._work)
         return result
 
     def _work(self) -> None:
         calls: list[Call] = []
-        with suppress(IndexError):  # What waited may have been part of an earlier batch.
-            while len(calls) < self._batch:
+        with suppress(IndexError):
+            while not calls or self._in_batches:
                 calls.append(self._waiting.popleft())
         if calls := [call for call in calls if not call.result.done()]:
-            outcomes = self._run(calls)
+            try:
+                outcomes = self._run(calls)
+            except BaseException as error:
+                outcomes = [error] * len(calls)
             calls[0].result.get_loop().call_soon_threadsafe(_deliver, calls, outcomes)
 
     def _run(self, calls: Sequence[Call]) -> Sequence[Any]:
         """Return the result or the exception of each call."""
-        return [self._outcome(call.function, call.arguments, [call]) for call in calls]
-
-    def _outcome(self, function: Callable[..., Any], arguments: Sequence[Any], callers: Sequence[Call]) -> Any:
-        for retries in reversed(range(self._retries + 1)):
-            try:
-                with self._engine.connect() as connection, self._interruptible(connection, callers), connection.begin():
-                    return function(connection, *arguments)
-            except BaseException as error:
-                # After a restart of the database, every connection in the pool is broken.
-                is_broken = isinstance(error, exc.DBAPIError) and error.connection_invalidated
-                if not retries or not is_broken or _are_gone(callers):
-                    return error
-        return None
+        raise NotImplementedError
 
     @contextmanager
     def _interruptible(self, connection: Connection, callers: Sequence[Call]) -> Iterator[None]:
@@ -188,13 +179,49 @@ class Lane:
                 del self._running[driver]
 
     def _interrupt_abandoned(self, result: asyncio.Future[Any]) -> None:
-        with self._lock:
-            for driver, callers in self._running.items() if result.cancelled() else ():
-                if _are_gone(callers):
-                    interrupt(driver)
+        if result.cancelled():
+            with self._lock:
+                for driver, callers in self._running.items():
+                    if all(call.result.done() for call in callers):
+                        interrupt(driver)
 
 
-class InsertLane(Lane):
+class ReadLane(Lane):
+    """Calls that change nothing."""
+
+    def _run(self, calls: Sequence[Call]) -> Sequence[Any]:
+        with self._engine.connect() as connection:
+            return [self._read(connection, call, repeat=True) for call in calls]
+
+    def _read(self, connection: Connection, call: Call, *, repeat: bool) -> Any:
+        try:
+            with self._interruptible(connection, [call]):
+                return call.function(connection, *call.arguments)
+        except BaseException as error:
+            # With this, a broken connection opens itself again.
+            connection.rollback()
+            # After a restart of the database, every connection in the pool is broken.
+            is_broken = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+            if is_broken and repeat and not call.result.done():
+                return self._read(connection, call, repeat=False)
+            return error
+
+
+class WriteLane(Lane):
+    """Calls that are a transaction each."""
+
+    def _run(self, calls: Sequence[Call]) -> Sequence[Any]:
+        return [self._write(call.function, call.arguments, [call]) for call in calls]
+
+    def _write(self, function: Callable[..., Any], arguments: Sequence[Any], callers: Sequence[Call]) -> Any:
+        try:
+            with self._engine.connect() as connection, self._interruptible(connection, callers), connection.begin():
+                return function(connection, *arguments)
+        except BaseException as error:
+            return error
+
+
+class InsertLane(WriteLane):
     """Calls with one value each; those of the same function run as one call with all values, in one transaction.
 
     A commit to a disk takes as long for fifty rows as for one.
@@ -202,25 +229,20 @@ class InsertLane(Lane):
 
     def _run(self, calls: Sequence[Call]) -> Sequence[Any]:
         groups = [list(group) for _, group in groupby(calls, lambda call: call.function)]
-        return [outcome for group in groups for outcome in self._run_together(group)]
+        return [outcome for group in groups for outcome in self._insert(group)]
 
-    def _run_together(self, calls: Sequence[Call]) -> Sequence[Any]:
-        values = [value for call in calls for value in call.arguments]
-        outcome = self._outcome(calls[0].function, [values], calls)
+    def _insert(self, calls: Sequence[Call]) -> Sequence[Any]:
+        outcome = self._write(calls[0].function, [[value for call in calls for value in call.arguments]], calls)
         if isinstance(outcome, exc.DataError | exc.IntegrityError) and len(calls) > 1:
             # The database refuses one of the rows: only that one may fail.
-            return [each for call in calls for each in self._run_together([call])]
+            return [each for call in calls for each in self._insert([call])]
         return [outcome] * len(calls) if isinstance(outcome, BaseException) else outcome
 
 
 def rows_of(result: CursorResult[Any]) -> list[Row]:
     """Return all rows of a result as plain data."""
     names = tuple(result.keys())
-    return [dict(zip(names, row, strict=True)) for row in result]
-
-
-def _are_gone(callers: Sequence[Call]) -> bool:
-    return all(call.result.done() for call in callers)
+    return [dict(zip(names, row, strict=True)) for row in result.all()]
 
 
 def _deliver(calls: Sequence[Call], outcomes: Sequence[Any]) -> None:

@@ -51,11 +51,20 @@ def create_engines(settings: DatabaseSettings) -> tuple[Engine, Engine]:
     """
     url, timeout = _driver_url(settings.database_url), settings.database_timeout
     is_sqlite = url.get_backend_name() == "sqlite"
-    # libpq takes whole seconds. Text is UTF-8 even in a database that was created without an encoding.
+    server_settings = {
+        "timezone": "UTC",
+        # The server ends what takes too long, and what nobody waits for any more.
+        "statement_timeout": f"{ceil(timeout)}s",
+        "client_connection_check_interval": "500ms",
+        # A search takes one processor, not all of them.
+        "max_parallel_workers_per_gather": 0,
+    }
     postgresql = {
+        # libpq takes whole seconds.
         "connect_timeout": ceil(timeout),
+        # Text is UTF-8 even in a database that was created without an encoding.
         "client_encoding": "utf8",
-        "options": f"-c timezone=UTC -c statement_timeout={ceil(timeout)}s -c client_connection_check_interval=1s",
+        "options": " ".join(f"-c{name}={value}" for name, value in server_settings.items()),
     }
     # Values may be private, so they are not logged.
     options: dict[str, Any] = {
