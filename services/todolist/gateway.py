@@ -7,31 +7,35 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.chassis.caller import GUEST
+from services.chassis.caller import GUEST, Caller
 from services.chassis.problems import problem_response
-from services.todolist.session import find_caller
+from services.todolist import session
+from services.todolist.expected_caller import CALLER, for_caller
 from services.todolist.upstream import Upstream
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-async def read_profile(request: Request) -> Response:
+@for_caller
+async def read_profile(request: Request, caller: Caller) -> Response:
     """Return the profile of the logged-in user, or of the guest."""
     user: Upstream = request.app.state.user
-    caller = await find_caller(request)
     answer = await user.call(request, "GET", f"/user/{caller.id}", caller)
-    if answer.status == 404:
-        # The token outlived its account.
-        answer = await user.call(request, "GET", f"/user/{GUEST}")
-    return answer.response()
+    if answer.status != 404:
+        return answer.response()
+    # The token outlived its account: the session ends, so that the list is the guest's as well.
+    response = (await user.call(request, "GET", f"/user/{GUEST}")).response()
+    session.end(request, response)
+    response.headers[CALLER] = GUEST
+    return response
 
 
 def pass_on_to(service: str) -> Handler:
     """Return a handler that passes method, path, query and body on, and tells the service who calls."""
 
-    async def pass_on(request: Request) -> Response:
+    @for_caller
+    async def pass_on(request: Request, caller: Caller) -> Response:
         upstream: Upstream = getattr(request.app.state, service)
-        caller = await find_caller(request)
         body = None if request.method in ("GET", "HEAD") else await request.body()
         query = request.scope["query_string"].decode("latin-1")
         target = f"{request.scope['path']}?{query}" if query else request.scope["path"]

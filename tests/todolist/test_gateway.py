@@ -132,6 +132,46 @@ def test_accounts_for_the_administrator_only(visitor: httpx.Client, unique: Call
     assert {"key", "name", "authority"} == set(accounts[0])
 
 
+def test_a_call_that_is_meant_for_another_caller_is_refused(
+    visitor: httpx.Client, rule: Service, unique: Callable[[str], str]
+) -> None:
+    def write(expected: str, name: str = "private") -> httpx.Response:
+        return visitor.post("/api/rule", json={"name": name}, headers={"x-expected-caller": expected})
+
+    def add_account() -> str:
+        visitor.post("/user/register", json={"userName": unique("meant"), "password": PASSWORD})
+        answer = visitor.get("/api/currentUser")
+        assert answer.headers["x-caller"] == answer.json()["userid"]
+        return answer.json()["userid"]
+
+    guests = visitor.get("/api/rule").json()["total"]
+    first = add_account()
+    second = add_account()
+    for status, expected in ((201, second), (409, first), (409, "guest")):
+        answer = write(expected)
+        assert (answer.status_code, answer.headers["x-caller"]) == (status, second)
+    visitor.post("/api/login/outLogin")
+    for expected in (first, second):
+        answer = write(expected)
+        assert (answer.status_code, answer.headers["x-caller"]) == (401, "guest")
+        assert answer.headers["content-type"] == "application/problem+json"
+    left = visitor.get("/api/rule")
+    assert (left.json()["total"], left.headers["x-caller"]) == (guests, "guest")
+    assert write("guest", "shared").status_code == 201
+    # The course's front end does not send it.
+    assert visitor.post("/api/rule", json={"name": "shared", "method": "post"}).status_code == 201
+    added = {item["name"]: item["key"] for item in visitor.get("/api/rule").json()["data"]}
+    assert "private" not in added
+
+
+def test_a_session_without_its_account_ends(member: httpx.Client, claims: dict, sign) -> None:
+    """Else the profile would be the guest's, and the list nobody's."""
+    member.cookies.clear()
+    answer = member.get("/api/currentUser", headers={"cookie": f"jwtToken={sign({**claims, 'sub': '0' * 32})}"})
+    assert (answer.json()["userid"], answer.headers["x-caller"]) == ("guest", "guest")
+    assert 'jwtToken=""' in answer.headers["set-cookie"]
+
+
 def test_who_calls_cannot_be_said_from_outside(member: httpx.Client, rule: Service) -> None:
     member.post("/api/rule", json={"name": "mine"})
     stranger = as_caller("somebody", "else") | {"end-user": "somebody"}
