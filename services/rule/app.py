@@ -51,10 +51,10 @@ async def update_item(item: ItemUpdate, caller: CallerDep, database: DatabaseDep
 @router.delete("/api/rule")
 async def delete_items(items: ItemDelete, caller: CallerDep, database: DatabaseDep) -> AfterDelete:
     """Delete some of the caller's items and return the first page of what is left."""
-    await store.remove(database, caller.id, [items.key] if isinstance(items.key, str) else items.key)
+    deleted = await store.remove(database, caller.id, [items.key] if isinstance(items.key, str) else items.key)
     left = await store.read_page(database, caller.id, PageQuery())
     pagination = Pagination(total=left.total, total_is_exact=left.total_is_exact)
-    return AfterDelete(list=_items(left.rows, caller), pagination=pagination)
+    return AfterDelete(deleted=deleted, list=_items(left.rows, caller), pagination=pagination)
 
 
 def create_app(settings: Settings) -> FastAPI:

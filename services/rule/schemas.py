@@ -67,6 +67,12 @@ class PageQuery(Wire):
     sorter: str = Field("createdAt_descend", pattern="^((name|status|createdAt|updatedAt)_(ascend|descend))?$")
     status: str = Field("", pattern="^([0-3](,[0-3]){0,9})?$", description="Statuses to keep", examples=["0,1"])
     name: Annotated[str, PlainText] = Field("", max_length=200, description="Text in the name; a to z in either case")
+    key: str = Field(
+        "",
+        pattern="^[^,]{1,64}(,[^,]{1,64}){0,99}$",
+        description="Only the items of these keys, at most 100, whatever the other parameters say",
+        examples=["1,2"],
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -79,6 +85,11 @@ class PageQuery(Wire):
         if self.offset + self.page_size > WINDOW:
             raise ValueError(f"only the first {WINDOW} items have pages; search or filter to reach the others")
         return self
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the items that are wanted; empty means all."""
+        return self.key.split(",") if self.key else []
 
     @property
     def offset(self) -> int:
@@ -140,5 +151,6 @@ class Page(Pagination):
 class AfterDelete(Wire):
     """The first page of what is left."""
 
+    deleted: list[str] = Field(description="The keys of the items that were there until now", examples=[["1"]])
     list: list[Item]
     pagination: Pagination

@@ -33,6 +33,9 @@ class Found(NamedTuple):
 
 async def read_page(database: Database, owner: str, query: PageQuery) -> Found:
     """Return the items of a page of the owner's list."""
+    if query.keys:
+        rows = await database.read(select(items).where(items.c.owner == owner, items.c.id.in_(_ids(query.keys))))
+        return Found(rows, len(rows))
     statuses, by_name = query.statuses, bool(query.name)
     parameters = {
         "owner": owner,
@@ -73,11 +76,12 @@ async def change(database: Database, owner: str, item: ItemUpdate) -> dict[str, 
     return rows[0] if rows else None
 
 
-async def remove(database: Database, owner: str, keys: Sequence[str]) -> None:
-    """Delete the owner's items of these keys; keys of nobody or of others are ignored."""
+async def remove(database: Database, owner: str, keys: Sequence[str]) -> list[str]:
+    """Delete the owner's items of these keys and return the keys of those that were there."""
     mine = delete(items).where(items.c.owner == owner, items.c.id.in_(_ids(keys)))
-    await database.write(mine.returning(items.c.id))
+    rows = await database.write(mine.returning(items.c.id))
     long_lists.pop(owner, None)
+    return [str(row["id"]) for row in rows]
 
 
 def _ids(keys: Sequence[str]) -> list[int]:

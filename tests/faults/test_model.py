@@ -141,10 +141,11 @@ class Model(RuleBasedStateMachine):
         if not isinstance(wanted, str) and not 1 <= len(wanted) <= KEYS_LENGTH:
             assert status == 422
             return
-        for key in [wanted] if isinstance(wanted, str) else wanted:
-            self.items(who).pop(key, None)
+        named = {wanted} if isinstance(wanted, str) else set(wanted)
+        there = [key for key in named if self.items(who).pop(key, None)]
         left = self.page(list(self.items(who).values()))
         assert status == 200
+        assert sorted(answer.pop("deleted")) == sorted(there)
         assert answer == {"list": left[:20], "pagination": {"total": len(left), "totalIsExact": True}}
 
     @rule(

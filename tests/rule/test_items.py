@@ -78,9 +78,21 @@ def test_delete_one_or_many_and_ignore_unknown_keys(rule: Service, owner: dict[s
     answer = rule.client.request("DELETE", "/api/rule", json={"key": keys[0]}, headers=owner).json()
     assert [item["name"] for item in answer["list"]] == ["item 3", "item 2", "item 1"]
     assert answer["pagination"]["total"] == 3
+    assert answer["deleted"] == keys[:1]
     answer = rule.client.request("DELETE", "/api/rule", json={"key": [*keys[:3], "nobody's"]}, headers=owner).json()
     assert [item["key"] for item in answer["list"]] == [keys[3]]
     assert answer["pagination"]["total"] == 1
+    assert sorted(answer["deleted"]) == sorted(keys[1:3])
+
+
+def test_read_by_key(rule: Service, owner: dict[str, str], unique: Callable[[str], str]) -> None:
+    keys = [create(rule, owner, f"item {number}")["key"] for number in range(3)]
+    theirs = create(rule, as_caller(unique("stranger")))["key"]
+    assert names(rule, owner, key=keys[1]) == ["item 1"]
+    assert sorted(names(rule, owner, key=f"{keys[0]},{keys[2]},{theirs},x")) == ["item 0", "item 2"]
+    assert rule.client.get("/api/rule", params={"key": theirs}, headers=owner).json()["total"] == 0
+    for wrong in (",", "1,", ",".join(["1"] * 101)):
+        assert rule.client.get("/api/rule", params={"key": wrong}, headers=owner).status_code == 422
 
 
 def test_nobody_reaches_the_items_of_another_owner(rule: Service, owner: dict[str, str], unique) -> None:

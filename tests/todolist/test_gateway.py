@@ -105,7 +105,7 @@ def test_register_work_log_out_log_in(visitor: httpx.Client, unique: Callable[[s
     assert (back.status_code, back.json()) == (200, {"status": "ok", "type": "account", "currentAuthority": "user"})
     assert "token" not in back.text
     emptied = visitor.request("DELETE", "/api/rule", json={"key": [key]})
-    assert emptied.json() == {"list": [], "pagination": {"total": 0, "totalIsExact": True}}
+    assert emptied.json() == {"deleted": [key], "list": [], "pagination": {"total": 0, "totalIsExact": True}}
 
 
 def test_the_cookie_is_secure_over_https(gateway: Service, unique: Callable[[str], str]) -> None:
@@ -293,7 +293,7 @@ def test_the_openapi_document_is_complete(visitor: httpx.Client) -> None:
     }  # fmt: skip
     assert set(document["paths"]["/api/rule"]) == {"get", "post", "put", "delete"}
     names = {parameter["name"] for parameter in document["paths"]["/api/rule"]["get"]["parameters"]}
-    assert names == {"current", "pageSize", "sorter", "status", "name"}
+    assert names == {"current", "pageSize", "sorter", "status", "name", "key"}
     assert "token" not in document["components"]["schemas"]["LoggedIn"]["properties"]
 
     def references(part: object) -> set[str]:
