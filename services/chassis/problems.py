@@ -68,14 +68,30 @@ async def _answer_error(request: Request, error: HTTPException) -> JSONResponse:
 
 async def _answer_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
     errors = [
-        {
-            # The first part of the place is the body or the query; broken JSON has no name after it, only a position.
-            "field": ".".join(map(str, () if each["type"] == "json_invalid" else each["loc"][1:])) or each["loc"][0],
-            "message": each["msg"].removeprefix("Value error, "),
-        }
+        {"field": _field(each, error.body), "message": each["msg"].removeprefix("Value error, ")}
         for each in error.errors()
     ]
     return problem_response(Problem(422, "Some fields are not valid.", errors=errors))
+
+
+def _field(error: Any, body: Any) -> str:
+    """Return the name on the wire of the field that an error is about; "body" or "query" if it is about the whole."""
+    whole, *place = error["loc"]
+    if whole == "body":
+        place = _without_branches(place, body, error["type"])
+    return ".".join(map(str, place)) or str(whole)
+
+
+def _without_branches(place: list[Any], body: Any, type: str) -> list[Any]:
+    """Return the place of an error without what names no member of the body, such as the branch of a union."""
+    members = []
+    for part in place:
+        is_member = part in body if isinstance(body, dict) else isinstance(body, list) and isinstance(part, int)
+        if is_member:
+            body = body[part]
+        if is_member or type == "missing":
+            members.append(part)
+    return members
 
 
 async def _leave_to_edge(_: Request, error: Exception) -> JSONResponse:

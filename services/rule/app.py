@@ -41,7 +41,7 @@ async def create_item(item: ItemCreate, caller: CallerDep, database: DatabaseDep
 
 @router.put("/api/rule")
 async def update_item(item: ItemUpdate, caller: CallerDep, database: DatabaseDep) -> Item:
-    """Change the given fields of one of the caller's items."""
+    """Change the given fields of one of the caller's items; with nothing to change it stays as it is."""
     row = await store.change(database, caller.id, item)
     if row is None:
         raise Problem(404, "You have no item with this key.")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from cachetools import TTLCache
 from pydantic.alias_generators import to_snake
-from sqlalchemy import Select, bindparam, delete, func, insert, literal_column, select, union_all, update
+from sqlalchemy import Select, bindparam, delete, false, func, insert, literal_column, or_, select, union_all, update
 
 from services.chassis.database import Database
 from services.chassis.database.groups import Rows
@@ -69,9 +69,12 @@ async def create(database: Database, owner: str, item: ItemCreate) -> dict[str, 
 async def change(database: Database, owner: str, item: ItemUpdate) -> dict[str, Any] | None:
     """Change the given fields of an item and return it as it then is, or None if the owner has no such item."""
     fields = item.model_dump(exclude={"key"}, exclude_none=True)
-    mine = update(items).where(items.c.owner == owner, items.c.id.in_(_ids([item.key])))
-    changed = mine.values(**fields, changes=items.c.changes + 1, updated_at=datetime.now(UTC))
-    rows = await database.write(changed.returning(*items.c))
+    mine = (items.c.owner == owner, items.c.id.in_(_ids([item.key])))
+    # What is as it should be already does not count as a change.
+    differs = or_(false(), *(items.c[name] != value for name, value in fields.items()))
+    values = {**fields, "changes": items.c.changes + 1, "updated_at": datetime.now(UTC)}
+    rows = await database.write(update(items).where(*mine, differs).values(values).returning(*items.c))
+    rows = rows or await database.read(select(items).where(*mine))
     long_lists.pop(owner, None)
     return rows[0] if rows else None
 
