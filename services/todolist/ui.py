@@ -83,6 +83,8 @@ class Ui:
 
     async def fallback(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the page for an address without a route: its scripts show what the address means."""
-        if scope["path"].startswith("/api/") or scope["method"] not in ("GET", "HEAD"):
+        if scope["path"].startswith("/api/"):
             raise Problem(404, "There is nothing at this address.")
+        if scope["method"] not in ("GET", "HEAD"):
+            raise Problem(405, "This address does not take this method.", headers={"Allow": "GET, HEAD"})
         await self._page.response(scope)(scope, receive, send)

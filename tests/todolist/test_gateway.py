@@ -1,6 +1,7 @@
 """The whole system, from the ingress on: every row of the contract, through HTTP."""
 
 import base64
+import gzip
 import json
 import time
 from collections.abc import Callable
@@ -64,6 +65,16 @@ def test_an_unknown_api_is_a_404_problem(visitor: httpx.Client, path: str) -> No
 def test_a_wrong_method_is_405(visitor: httpx.Client) -> None:
     assert visitor.get("/api/login/account").status_code == 405
     assert visitor.post("/api/currentUser", json={}).status_code == 405
+    for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        for path in ("/", "/app.js", "/any/page"):
+            answer = visitor.request(method, path)
+            assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD"), (method, path)
+            assert answer.headers["content-type"] == "application/problem+json"
+        assert visitor.request(method, "/api/nothing").status_code == 404
+    for method in ("PATCH", "OPTIONS"):
+        answer = visitor.request(method, "/api/rule")
+        allowed = {name.strip() for name in answer.headers["allow"].split(",")} - {"HEAD"}
+        assert (answer.status_code, allowed) == (405, {"GET", "POST", "PUT", "DELETE"})
 
 
 def test_the_guests_profile_and_who_answered(
@@ -183,6 +194,16 @@ def test_who_calls_cannot_be_said_from_outside(member: httpx.Client, rule: Servi
 def test_a_body_that_is_not_json_is_refused(gateway: Service, content_type: str) -> None:
     form = gateway.client.post("/api/rule", content=b'{"name": "x"}', headers={"content-type": content_type})
     assert (form.status_code, form.json()["status"]) == (415, 415)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, br", "deflate"])
+@pytest.mark.parametrize("compress", [gzip.compress, bytes])
+def test_a_compressed_body_is_415(gateway: Service, encoding: str, compress: Callable[[bytes], bytes]) -> None:
+    headers = {"content-type": "application/json", "content-encoding": encoding}
+    answer = gateway.client.post("/api/rule", content=compress(b'{"name": "x"}'), headers=headers)
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
+    plain = {**headers, "content-encoding": "identity"}
+    assert gateway.client.post("/api/rule", content=b'{"name": "x"}', headers=plain).status_code == 201
 
 
 def test_a_body_that_is_too_large_is_refused(gateway: Service) -> None:
