@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 
 from services.chassis.database import Database
 from services.chassis.database.groups import Rows
 from services.user.models import accounts, login_attempts
+from services.user.names import comparable
 from services.user.schemas import Authority
 
 AccountRow = dict[str, Any]
@@ -25,9 +26,11 @@ async def find_by_id(database: Database, account_id: str) -> AccountRow | None:
 
 
 async def find_by_name(database: Database, name: str) -> AccountRow | None:
-    """Return the account with this name, or None."""
-    rows = await database.read(select(accounts).where(accounts.c.name == name))
-    return rows[0] if rows else None
+    """Return the account with this name, else the one that has it in another spelling, or None."""
+    form = comparable(name)
+    either = or_(accounts.c.name.in_([name, form]), accounts.c.canonical_name == form)
+    rows = await database.read(select(accounts).where(either))
+    return max(rows, key=lambda row: row["name"] == name, default=None)
 
 
 async def all_accounts(database: Database) -> Rows:
@@ -39,6 +42,7 @@ async def all_accounts(database: Database) -> Rows:
 async def create(database: Database, name: str, password_hash: str, authority: Authority) -> AccountRow | None:
     """Create an account and return it, or None when the name is taken."""
     values = {"id": secrets.token_hex(16), "name": name, "password_hash": password_hash, "authority": authority}
+    values["canonical_name"] = comparable(name)
     statement = _insert(database)(accounts).values(**values, created_at=datetime.now(UTC))
     rows = await database.write(statement.on_conflict_do_nothing().returning(*accounts.c))
     return rows[0] if rows else None

@@ -172,8 +172,11 @@ def test_what_the_service_refuses_stands_beside_the_field(guest: Page, faults: F
     guest.get_by_test_id("register").click()
     # Only the service knows that a name may not contain this.
     submit(guest, "Register", "zero\u200bwidth", PASSWORD)
-    expect(field_error(guest, "User name")).not_to_be_empty()
+    expect(field_error(guest, "User name")).to_contain_text("This name cannot be used")
     expect(dialog(guest).get_by_label("User name")).to_have_value("zero\u200bwidth")
+    dialog(guest).get_by_label("User name").fill("GUEST")
+    dialog(guest).get_by_role("button", name="Register", exact=True).click()
+    expect(field_error(guest, "User name")).to_contain_text("This name cannot be used: it is reserved")
 
 
 def test_the_password_can_be_shown(guest: Page) -> None:

@@ -232,10 +232,12 @@ export default {
   'unknown.stillThere': 'It was looked up: not everything has been deleted. You can delete again.',
   'unknown.deleted': 'It is not known whether it was deleted: another account is logged in now, or none.',
   'invalid.name': 'The name needs 1 to 200 characters.',
+  'invalid.nameUnseen': 'The name needs a character that can be seen.',
   'invalid.desc': 'The description can have at most 2,000 characters.',
   'invalid.status': 'Choose one of the four statuses.',
   'invalid.userName': 'The user name needs 2 to 50 characters.',
   'invalid.password': 'The password needs 8 to 128 characters.',
+  'refused.userName': 'This name cannot be used: it is reserved, mixes alphabets, or has signs that names may not have.',
   'invalid.userNameMissing': 'Enter your user name.',
   'invalid.passwordMissing': 'Enter your password.',
 };

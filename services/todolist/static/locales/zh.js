@@ -232,10 +232,12 @@ export default {
   'unknown.stillThere': '查询结果：没有全部删除。可以再次删除。',
   'unknown.deleted': '无法确定是否已删除：当前未登录，或登录的是另一个账号。',
   'invalid.name': '名称长度应为 1 到 200 个字符。',
+  'invalid.nameUnseen': '名称至少要有一个可见字符。',
   'invalid.desc': '描述最多 2,000 个字符。',
   'invalid.status': '请选择四种状态之一。',
   'invalid.userName': '用户名长度应为 2 到 50 个字符。',
   'invalid.password': '密码长度应为 8 到 128 个字符。',
+  'refused.userName': '这个用户名不能使用：它是保留名称、混用了不同的字母表，或含有不允许的字符。',
   'invalid.userNameMissing': '请输入用户名。',
   'invalid.passwordMissing': '请输入密码。',
 };

@@ -88,7 +88,9 @@ function fieldTexts(form, error) {
   const texts = {};
   for (const { field, message } of error?.fields ?? []) {
     const [name] = String(field ?? '').split('.');
-    if (form.elements[name]) texts[name] = hasText(`invalid.${name}`) ? t(`invalid.${name}`) : message;
+    // The page has checked what it can: the service has another reason.
+    const key = [`refused.${name}`, `invalid.${name}`].find(hasText);
+    if (form.elements[name]) texts[name] = key ? t(key) : message;
   }
   return texts;
 }
