@@ -80,6 +80,7 @@ export default {
   'items.clearFilters': 'Show all items',
   'items.failed': 'The list could not be loaded',
   'items.gone': '“{name}” no longer exists.',
+  'items.notHere': 'The item of this address is not in this list.',
   'items.goneSome': { one: '{count} item had been deleted before.', other: '{count} items had been deleted before.' },
 
   'field.name': 'Name',

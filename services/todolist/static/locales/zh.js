@@ -80,6 +80,7 @@ export default {
   'items.clearFilters': '显示全部事项',
   'items.failed': '列表加载失败',
   'items.gone': '“{name}”已不存在。',
+  'items.notHere': '当前列表中没有这个地址所指的事项。',
   'items.goneSome': { other: '有 {count} 个事项早已被删除。' },
 
   'field.name': '名称',

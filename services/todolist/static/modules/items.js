@@ -1,9 +1,9 @@
-import { changeItem, isAborted, listItems } from './api.js';
+import { changeItem, isAborted, listItems, readItems } from './api.js';
 import { byId, el, icon, svg } from './dom.js';
 import { currentLanguage, onLanguageChange, phrase, t } from './i18n.js';
 import { findChanged, setUpItemDialogs } from './item-dialogs.js';
 import { drawRows, flashRow, setRowBusy, setUpRows, STATUSES } from './item-rows.js';
-import { readQuery, SORT_FIELDS, writeQuery } from './list-query.js';
+import { readKey, readQuery, SORT_FIELDS, writeQuery } from './list-query.js';
 import { announce, errorText, toast } from './messages.js';
 import { carryOut } from './outcome.js';
 import { currentOwner } from './owner.js';
@@ -12,6 +12,8 @@ import { drawPager, lastPage } from './pager.js';
 const TYPING_MS = 250;
 
 let query = readQuery(location.search);
+/** The key of an item that the address names and that has not been opened yet. */
+let wanted = readKey(location.search);
 /** @type {import('./api.js').ItemPage | null} */
 let answer = null;
 let failure = null;
@@ -36,11 +38,31 @@ export function setUpItems() {
   byId('skeleton').append(...Array.from({ length: 6 }, () => el('i')));
   addEventListener('popstate', () => {
     query = readQuery(location.search);
+    wanted = readKey(location.search);
     drawControls();
     load();
+    openWanted();
+  });
+  byId('item-dialog').addEventListener('close', () => {
+    if (readKey(location.search) && !wanted) history.replaceState(null, '', writeQuery(query));
   });
   onLanguageChange(() => { drawControls(); draw(); });
   load();
+  openWanted();
+}
+
+async function openWanted() {
+  if (!wanted) return;
+  const open = document.querySelector('dialog[open]');
+  if (open) return open.addEventListener('close', openWanted, { once: true });
+  try {
+    const [item] = await readItems([wanted]);
+    if (!item) return toast(t('items.notHere'), 'alert');
+    wanted = null;
+    dialogs.edit(item);
+  } catch (error) {
+    toast(errorText(error), 'alert');
+  }
 }
 
 /** Loads the first page of the list of somebody else: a user who logged in, or the guest. */
@@ -48,9 +70,11 @@ export function reloadForNewOwner() {
   selected.clear();
   answer = null;
   query.page = 1;
-  history.replaceState(null, '', writeQuery(query));
+  // Perhaps the item that the address names is in this list.
+  if (!wanted) history.replaceState(null, '', writeQuery(query));
   draw();
   load();
+  openWanted();
 }
 
 async function load() {
