@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Faults, System, Visit, make_services
 from tests.browser.screen import (
+    PASSWORD,
     action,
     add_items,
     dialog,
@@ -58,6 +60,56 @@ def create(page: Page) -> None:
 
 def alert(page: Page) -> Locator:
     return dialog(page).get_by_role("alert")
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_an_account_that_may_have_been_created(
+    guest: Page, faults: Faults, unique: Callable[[str], str], done: bool
+) -> None:
+    faults.expect(504, 401)
+    name = unique("perhaps")
+    open_list(guest)
+
+    def handle(route: Route) -> None:
+        if done:
+            account = {"userName": name, "password": PASSWORD}
+            httpx.post(f"{guest.url}user/register", json=account, trust_env=False).raise_for_status()
+        route.fulfill(status=504)
+
+    guest.route("**/user/register", handle)
+    guest.get_by_test_id("register").click()
+    dialog(guest).get_by_label("User name").fill(name)
+    dialog(guest).get_by_label("Password", exact=True).fill(PASSWORD)
+    dialog(guest).get_by_role("button", name="Register", exact=True).click()
+    expect(alert(guest)).to_contain_text("It is not known whether the account was created.")
+    alert(guest).get_by_role("button", name="Log in").click()
+    if done:
+        expect(guest.get_by_test_id("profile-name")).to_have_text(name)
+    else:
+        expect(alert(guest)).to_have_text("User name or password is wrong.")
+        expect(dialog(guest).get_by_label("User name")).to_have_value(name)
+
+
+def test_an_item_whose_answer_does_not_come(member: Page) -> None:
+    """The page itself gives up, later than any gateway."""
+    member.add_init_script(
+        "const { timeout } = AbortSignal; AbortSignal.timeout = () => timeout.call(AbortSignal, 4000)"
+    )
+    open_list(member)
+    held: list[Route] = []
+
+    def handle(route: Route) -> None:
+        if route.request.method == "POST":
+            route.fetch()
+            held.append(route)
+        else:
+            route.fallback()
+
+    member.route("**/api/rule", handle)
+    type_in(member, "Once")
+    create(member)
+    expect(names(member)).to_have_text(["Once"])
+    assert (len(held), len(stored(member))) == (1, 1)
 
 
 # A 503 of a proxy may also mean that the service died before it could answer.

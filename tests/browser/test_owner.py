@@ -313,6 +313,19 @@ def test_tabs_tell_each_other(owner: Page, own_system: System, visit: Visit, uni
     assert shared(visit, own_system, private) == []
 
 
+def test_the_accounts_are_not_shown_after_the_administrator(visit: Visit, own_system: System) -> None:
+    page = visit(base_url=own_system.url)
+    page.request.post("/api/login/account", data={"userName": "admin", "password": "adminadmin"})
+    other = page.context.new_page()
+    open_list(page)
+    open_list(other)
+    page.get_by_test_id("users").click()
+    expect(dialog(page).get_by_test_id("users-list")).to_be_visible()
+    other.get_by_test_id("logout").click()
+    expect_guest(page)
+    expect(dialog(page)).to_have_count(0)
+
+
 @pytest.mark.parametrize("notices", ["a reload of the list", "becoming visible", "gentle traffic"])
 def test_a_page_notices_that_its_session_has_ended(owner: Page, notices: str) -> None:
     open_list(owner)

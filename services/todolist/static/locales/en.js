@@ -42,6 +42,7 @@ export default {
   'account.toLogin': 'Have an account? Log in',
   'account.wrong': 'User name or password is wrong.',
   'account.taken': 'This name is already taken.',
+  'account.unknown': 'It is not known whether the account was created. Log in to see.',
 
   'users.open': 'Accounts',
   'users.title': 'Accounts',

@@ -42,6 +42,7 @@ export default {
   'account.toLogin': '已有账号？去登录',
   'account.wrong': '用户名或密码不正确。',
   'account.taken': '这个用户名已被占用。',
+  'account.unknown': '尚不确定账号是否已创建，登录即可确认。',
 
   'users.open': '账号',
   'users.title': '账号',

@@ -1,8 +1,9 @@
-import { fetchProfile, isAborted, listAccounts, logIn, logOut, register } from './api.js';
+import { ApiError, fetchProfile, isAborted, listAccounts, logIn, logOut, register } from './api.js';
 import { clearErrors, handleForm, lengthOf, openDialog } from './dialogs.js';
 import { byId, el, icon, prefersStill } from './dom.js';
 import { onLanguageChange, phrase, t } from './i18n.js';
 import { announce, errorText, toast } from './messages.js';
+import { isCertain } from './outcome.js';
 import { currentOwner, GUEST, onOtherTab, onOwner, switchOwner } from './owner.js';
 
 /** @type {{profile: import('./api.js').Profile, version: string} | null} the newest profile */
@@ -146,7 +147,13 @@ function setUpAccountForm() {
   const { userName, password } = form.elements;
 
   handleForm(dialog, {
-    special: () => (registering ? { 409: 'account.taken' } : { 401: 'account.wrong' }),
+    special: () => (registering ? { 409: 'account.taken', unknown: 'account.unknown' } : { 401: 'account.wrong' }),
+    // With the same name and password: that shows whether there is the account.
+    offers: (error) => (error.kind !== 'unknown' ? [] : [el('button', { type: 'button', class: 'button quiet', onclick: () => {
+      registering = false;
+      drawAccount();
+      form.requestSubmit();
+    } }, t('session.login'))]),
     check: (values) => {
       const wrong = {};
       const nameLength = lengthOf(values.userName);
@@ -162,7 +169,7 @@ function setUpAccountForm() {
     },
     async submit(values) {
       const name = values.userName.trim();
-      await switchOwner(() => (registering ? register : logIn)(name, values.password));
+      await switchOwner(() => (registering ? create : logIn)(name, values.password));
       form.reset();
       toast(phrase('session.welcome', { name }));
       switchUser();
@@ -181,6 +188,14 @@ function setUpAccountForm() {
     password.focus();
   });
   dialog.addEventListener('close', () => { password.value = ''; });
+}
+
+async function create(name, password) {
+  try {
+    await register(name, password);
+  } catch (error) {
+    throw isCertain(error) ? error : new ApiError('unknown');
+  }
 }
 
 function showPassword(visible) {
@@ -234,6 +249,7 @@ async function switchUser() {
 /** If the new profile fails to load, the page must not show the old one. */
 function forgetUser() {
   known = null;
+  byId('users-dialog').close();
   draw();
   drawNotice();
   ownerChanged();
