@@ -62,26 +62,41 @@ async def _answer_error(request: Request, error: HTTPException) -> Response:
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         # Each method is a route of its own, and the framework names that of the first one only.
         routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-        methods = {method for route in routes for method in route.methods or ()}
-        allow = {"Allow": ", ".join(sorted(methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))}
+        methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
+        methods |= {"OPTIONS", *(error.headers or {}).get("Allow", "OPTIONS").split(", ")}
+        allow = {"Allow": ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))}
         if request.method == "OPTIONS":
             return Response(None, 204, allow)
-        error = Problem(
-            405, "This address does not take this method; the header Allow names those it does.", headers=allow
-        )
+        error = Problem(405, "This address does not take this method; Allow names those it takes.", headers=allow)
     return problem_response(error)
 
 
 async def _answer_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
     errors = [
-        {
-            # The first part of the place is the body or the query; broken JSON has no name after it, only a position.
-            "field": ".".join(map(str, () if each["type"] == "json_invalid" else each["loc"][1:])) or each["loc"][0],
-            "message": each["msg"].removeprefix("Value error, "),
-        }
+        {"field": _field(each, error.body), "message": each["msg"].removeprefix("Value error, ")}
         for each in error.errors()
     ]
     return problem_response(Problem(422, "Some fields are not valid.", errors=errors))
+
+
+def _field(error: Any, body: Any) -> str:
+    """Return the name on the wire of the field that an error is about; "body" or "query" if it is about the whole."""
+    whole, *place = error["loc"]
+    if whole == "body":
+        place = _without_branches(place, body, error["type"])
+    return ".".join(map(str, place)) or str(whole)
+
+
+def _without_branches(place: list[Any], body: Any, type: str) -> list[Any]:
+    """Return the place of an error without what names no member of the body, such as the branch of a union."""
+    members = []
+    for part in place:
+        is_member = part in body if isinstance(body, dict) else isinstance(body, list) and isinstance(part, int)
+        if is_member:
+            body = body[part]
+        if is_member or type == "missing":
+            members.append(part)
+    return members
 
 
 # The `exception_handlers` of an application whose errors are all problems.

@@ -54,7 +54,7 @@ async def create_item(item: ItemCreate, caller: CallerDep, database: DatabaseDep
 
 @router.put("/api/rule")
 async def update_item(item: ItemUpdate, caller: CallerDep, database: DatabaseDep) -> Item:
-    """Change the given fields of one of the caller's items."""
+    """Change the given fields of one of the caller's items; with nothing to change it stays as it is."""
     row = await database.write(store.change, caller.id, item)
     if row is None:
         raise Problem(404, "You have no item with this key.")
@@ -64,10 +64,10 @@ async def update_item(item: ItemUpdate, caller: CallerDep, database: DatabaseDep
 @router.delete("/api/rule")
 async def delete_items(items: ItemDelete, caller: CallerDep, database: DatabaseDep) -> AfterDelete:
     """Delete some of the caller's items and return the first page of what is left."""
-    await database.write(store.remove, caller.id, [items.key] if isinstance(items.key, str) else items.key)
+    deleted = await database.write(store.remove, caller.id, [items.key] if isinstance(items.key, str) else items.key)
     left = await database.read(store.read_page, caller.id, PageQuery())
     pagination = Pagination(total=left.total, total_is_exact=left.total_is_exact)
-    return AfterDelete(list=_items(left.rows, caller), pagination=pagination)
+    return AfterDelete(deleted=deleted, list=_items(left.rows, caller), pagination=pagination)
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -1,10 +1,12 @@
 """What is on the wire of the rule service."""
 
+import unicodedata
 from datetime import datetime
 from enum import IntEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from services.chassis.wire import Wire
 
@@ -28,8 +30,29 @@ def _plain_text(value: str) -> str:
     return value
 
 
+def _visible(value: str) -> str:
+    # Letters, numbers, punctuation and symbols are seen; marks, formats and spaces by themselves are not.
+    if not any(unicodedata.category(character)[0] in "LNPS" and character not in BLANK for character in value):
+        raise ValueError("must have a character that can be seen")
+    return value
+
+
+def _absent(value: Any) -> None:
+    if value is not None:
+        raise ValueError("POST creates an item and takes no key: PUT changes an item, DELETE deletes items")
+
+
+def _post(value: Any) -> None:
+    if value is not None and str(value).lower() != "post":
+        raise ValueError("POST creates an item: PUT changes one, DELETE deletes items")
+
+
+# By their category they could be seen: the fillers of Hangul, an empty Braille pattern, a note without a head.
+BLANK = "\u115f\u1160\u3164\uffa0\u2800\U0001d159"
 PlainText = AfterValidator(_plain_text)
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), PlainText]
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), PlainText, AfterValidator(_visible)
+]
 Desc = Annotated[str, StringConstraints(max_length=2000), PlainText]
 Key = Annotated[str, StringConstraints(max_length=64)]
 # The first front end, in React, sends "2" for 2.
@@ -42,6 +65,9 @@ class ItemCreate(Wire, strict=True, json_schema_extra={"examples": [{"name": "Bu
 
     name: Name
     desc: Desc = ""
+    # An older version of the first front end sends all changes by POST. Without this they would be further items.
+    key: SkipJsonSchema[Annotated[Any, AfterValidator(_absent)]] = Field(None, exclude=True)
+    method: SkipJsonSchema[Annotated[Any, AfterValidator(_post)]] = Field(None, exclude=True)
 
 
 class ItemUpdate(Wire, strict=True, json_schema_extra={"examples": [{"key": "1", "status": 2}]}):
@@ -67,6 +93,12 @@ class PageQuery(Wire):
     sorter: str = Field("createdAt_descend", pattern="^((name|status|createdAt|updatedAt)_(ascend|descend))?$")
     status: str = Field("", pattern="^([0-3](,[0-3]){0,9})?$", description="Statuses to keep", examples=["0,1"])
     name: Annotated[str, PlainText] = Field("", max_length=200, description="Text in the name; a to z in either case")
+    key: str = Field(
+        "",
+        pattern="^[^,]{1,64}(,[^,]{1,64}){0,99}$",
+        description="Only the items of these keys, at most 100, whatever the other parameters say",
+        examples=["1,2"],
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -79,6 +111,11 @@ class PageQuery(Wire):
         if self.offset + self.page_size > WINDOW:
             raise ValueError(f"only the first {WINDOW} items have pages; search or filter to reach the others")
         return self
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the items that are wanted; empty means all."""
+        return self.key.split(",") if self.key else []
 
     @property
     def offset(self) -> int:
@@ -128,5 +165,6 @@ class Page(Pagination):
 class AfterDelete(Wire):
     """The first page of what is left."""
 
+    deleted: list[str] = Field(description="The keys of the items that were there until now", examples=[["1"]])
     list: list[Item]
     pagination: Pagination

@@ -9,7 +9,20 @@ from typing import Any, NamedTuple
 
 from cachetools import TTLCache
 from pydantic.alias_generators import to_snake
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, literal_column, select, union_all, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    false,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from services.chassis.database import Row, rows_of
 from services.rule.models import items
@@ -34,6 +47,10 @@ class Found(NamedTuple):
 
 def read_page(connection: Connection, owner: str, query: PageQuery) -> Found:
     """Return the items of a page of the owner's list."""
+    if query.keys:
+        mine = select(items).where(items.c.owner == owner, items.c.id.in_(_ids(query.keys)))
+        rows = rows_of(connection.execute(mine))
+        return Found(rows, len(rows))
     statuses, by_name = query.statuses, bool(query.name)
     parameters = {
         "owner": owner,
@@ -73,20 +90,23 @@ def create(connection: Connection, new: Sequence[tuple[str, ItemCreate]]) -> lis
 def change(connection: Connection, owner: str, item: ItemUpdate) -> Row | None:
     """Change the given fields of an item and return it as it then is, or None if the owner has no such item."""
     fields = item.model_dump(exclude={"key"}, exclude_none=True)
-    mine = update(items).where(items.c.owner == owner, items.c.id.in_(_ids([item.key])))
-    changed = mine.values(**fields, changes=items.c.changes + 1, updated_at=datetime.now(UTC))
-    rows = rows_of(connection.execute(changed.returning(*items.c)))
+    mine = (items.c.owner == owner, items.c.id.in_(_ids([item.key])))
+    # What is as it should be already does not count as a change.
+    differs = or_(false(), *(items.c[name] != value for name, value in fields.items()))
+    values = {**fields, "changes": items.c.changes + 1, "updated_at": datetime.now(UTC)}
+    changed = connection.execute(update(items).where(*mine, differs).values(values).returning(*items.c))
+    rows = rows_of(changed) or rows_of(connection.execute(select(items).where(*mine)))
     _forget_long_list(owner)
     return rows[0] if rows else None
 
 
-def remove(connection: Connection, owner: str, keys: Sequence[str]) -> None:
-    """Delete the owner's items of these keys; unknown keys, and those of other owners, are ignored."""
-    ids = _ids(keys)
+def remove(connection: Connection, owner: str, keys: Sequence[str]) -> list[str]:
+    """Delete the owner's items of these keys and return the keys of those that were there."""
     # Locked in one order: two deletions of the same items would otherwise deadlock.
-    mine = select(items.c.id).where(items.c.owner == owner, items.c.id.in_(ids)).order_by(items.c.id).with_for_update()
-    connection.execute(delete(items).where(items.c.id.in_(mine)))
+    mine = select(items.c.id).where(items.c.owner == owner, items.c.id.in_(_ids(keys))).order_by(items.c.id)
+    deleted = connection.execute(delete(items).where(items.c.id.in_(mine.with_for_update())).returning(items.c.id))
     _forget_long_list(owner)
+    return [str(id) for id in deleted.scalars().all()]
 
 
 def _forget_long_list(owner: str) -> None:

@@ -9,7 +9,10 @@ TOO_LARGE = f"The body is larger than {MAX_BODY // 1024} KiB."
 
 
 class Guard:
-    """Refuses cross-site requests other than GET and HEAD, and bodies that are not JSON or too large. Plain ASGI."""
+    """Refuses cross-site requests other than GET and HEAD, and bodies that are no JSON, compressed or too large.
+
+    Plain ASGI.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -46,4 +49,6 @@ def _refusal(headers: dict[bytes, bytes]) -> Problem | None:
     has_body = length != b"0" or b"transfer-encoding" in headers
     if (has_body or media_type) and media_type != b"application/json":
         return Problem(415, "The body must be application/json.", headers={"Accept": "application/json"})
+    if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
+        return Problem(415, "The body must not be compressed.", headers={"Accept-Encoding": "identity"})
     return Problem(413, TOO_LARGE) if int(length) > MAX_BODY else None

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 from pathlib import Path
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -54,7 +55,7 @@ class File:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         if scope["method"] != "GET":
-            raise Problem(405, "A file can only be read.", headers={"Allow": "GET, HEAD"})
+            raise HTTPException(405, headers={"Allow": "GET, HEAD"})
         if self._etag in headers.get(b"if-none-match", b""):
             response = self._unchanged
         elif b"gzip" in headers.get(b"accept-encoding", b"").replace(b" ", b"").split(b","):
@@ -78,6 +79,6 @@ class Ui:
 
     async def fallback(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the page for an address without a route: its scripts show what the address means."""
-        if scope["path"].startswith("/api/") or scope["method"] != "GET":
+        if scope["path"].startswith("/api/"):
             raise Problem(404, "There is nothing at this address.")
         await self._page(scope, receive, send)

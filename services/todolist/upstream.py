@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import time
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -23,6 +24,11 @@ PASSED_BACK = ("allow", "retry-after")
 JSON_TYPES = ("application/json", MEDIA_TYPE)
 # The details of a problem, by its status.
 FAILURES = {502: "returned an invalid response", 503: "cannot be reached", 504: "did not answer in time"}
+# How Envoy says that a request came to no service: no connection was made, a limit was reached, no process is healthy.
+# Any other 503 of a proxy may also mean that the connection broke after the service had got the request.
+NOT_SENT = re.compile(
+    rb"connection failure|connection timeout|refused stream|overflow|no healthy upstream|fault filter abort"
+)
 
 log = logging.getLogger("upstream")
 
@@ -105,7 +111,7 @@ class Upstream:
         if response.status != 204 and response.content_type not in JSON_TYPES:
             # A proxy on the way answers in plain text when it cannot reach the service.
             log.warning("%s returned no JSON: %d %s", self._name, response.status, response.content_type)
-            raise self.problem(response.status if response.status in FAILURES else 502, passed_back)
+            raise self.problem(_failure(method, response.status, content), passed_back)
         return Answer(self, response.status, content, response.content_type, passed_back)
 
     def problem(self, status: int, headers: dict[str, str]) -> Problem:
@@ -118,6 +124,13 @@ class Upstream:
         milliseconds = (time.perf_counter() - started) * 1000
         described = f';desc="{served_by}"' if served_by and '"' not in served_by else ""
         return {"server-timing": f"{self._name};dur={milliseconds:.1f}{described}"}
+
+
+def _failure(method: str, status: int, content: bytes) -> int:
+    """Return the status of the problem for what a proxy answered: a 503 promises that a write was not done."""
+    if status == 503 and method != "GET" and not NOT_SENT.search(content):
+        return 502
+    return status if status in FAILURES else 502
 
 
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

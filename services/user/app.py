@@ -13,9 +13,19 @@ from services.chassis.caller import GUEST, CallerDep
 from services.chassis.database import Database, DatabaseDep
 from services.chassis.problems import PROBLEMS, Problem, documented
 from services.user import store
+from services.user.names import comparable
 from services.user.passwords import Passwords
 from services.user.profiles import profile
-from services.user.schemas import Account, Authority, Credentials, LoggedIn, LoginRefused, Profile, Registration
+from services.user.schemas import (
+    Account,
+    AccountLogin,
+    Authority,
+    Credentials,
+    LoggedIn,
+    LoginRefused,
+    Profile,
+    Registration,
+)
 from services.user.settings import Settings
 from services.user.tokens import Tokens
 
@@ -79,12 +89,12 @@ async def log_in(
     refused = {"status": "error", "type": credentials.type, "currentAuthority": GUEST}
     wrong = Problem(401, "The name or the password is wrong.", headers=None, **refused)
     try:
-        name = Registration(user_name=credentials.user_name, password=credentials.password).user_name
+        name = AccountLogin(user_name=credentials.user_name, password=credentials.password).user_name
     except ValidationError:
         # No account can have these.
         raise wrong from None
     # A known device is counted by itself: whoever guesses elsewhere cannot lock its owner out.
-    counted = tokens.device_id(x_known_device, name) or name
+    counted = tokens.device_id(x_known_device, name) or comparable(name)[:50]
     # First a place: an attempt is not counted if there is no room to look at its password.
     with passwords.place():
         # Two transactions: together they would lock rows in an order that can deadlock.

@@ -12,6 +12,9 @@ accounts = Table(
     Column("password_hash", String(200), nullable=False),
     Column("authority", String(5), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    # Empty where another account had it first, before names were compared in this form.
+    Column("canonical_name", String(150)),
+    Index("accounts_by_canonical_name", "canonical_name", unique=True),
 )
 
 # In the database, so that all variants and replicas count together.

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from services.chassis.wire import Wire
+from services.user.names import allowed
 
 Authority = Literal["admin", "user"]
 EXAMPLE: JsonDict = {"userName": "alice", "password": "correct horse battery"}
@@ -25,11 +26,17 @@ UserName = Annotated[
 ]
 
 
-class Registration(Wire, strict=True, json_schema_extra={"examples": [EXAMPLE]}):
-    """The name and the password of a new account."""
+class AccountLogin(Wire, strict=True):
+    """A name and a password that an account may have; names had fewer rules before."""
 
     user_name: UserName
     password: Annotated[str, Field(min_length=8, max_length=128)]
+
+
+class Registration(AccountLogin, json_schema_extra={"examples": [EXAMPLE]}):
+    """The name and the password of a new account."""
+
+    user_name: Annotated[UserName, AfterValidator(allowed)]
 
 
 class Credentials(Wire, strict=True, json_schema_extra={"examples": [EXAMPLE]}):

@@ -4,11 +4,12 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services.chassis.database import Row, rows_of
 from services.user.models import accounts, login_attempts
+from services.user.names import comparable
 from services.user.schemas import Authority
 
 # Both databases know INSERT … ON CONFLICT, and SQLAlchemy has a construct for each.
@@ -25,9 +26,11 @@ def find_by_id(connection: Connection, account_id: str) -> Row | None:
 
 
 def find_by_name(connection: Connection, name: str) -> Row | None:
-    """Return the account with this name, or None."""
-    rows = rows_of(connection.execute(select(accounts).where(accounts.c.name == name)))
-    return rows[0] if rows else None
+    """Return the account with this name, else the one that has it in another spelling, or None."""
+    form = comparable(name)
+    either = or_(accounts.c.name.in_([name, form]), accounts.c.canonical_name == form)
+    rows = rows_of(connection.execute(select(accounts).where(either)))
+    return max(rows, key=lambda row: row["name"] == name, default=None)
 
 
 def all_accounts(connection: Connection) -> list[Row]:
@@ -39,6 +42,7 @@ def all_accounts(connection: Connection) -> list[Row]:
 def create(connection: Connection, name: str, password_hash: str, authority: Authority) -> Row | None:
     """Create an account and return it, or None when the name is taken."""
     values = {"id": secrets.token_hex(16), "name": name, "password_hash": password_hash, "authority": authority}
+    values["canonical_name"] = comparable(name)
     new = INSERTS[connection.dialect.name](accounts).values(**values, created_at=datetime.now(UTC))
     rows = rows_of(connection.execute(new.on_conflict_do_nothing().returning(*accounts.c)))
     return rows[0] if rows else None

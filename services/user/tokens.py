@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.chassis.database import Row
+from services.user.names import comparable
 from services.user.schemas import LoggedIn
 from services.user.settings import Settings
 
@@ -69,10 +70,10 @@ class Tokens:
 
         try:
             key = self._key.public_key()
-            claims = jwt.decode(token, key, algorithms=["EdDSA"], audience=DEVICE_AUDIENCE, subject=name)
+            claims = jwt.decode(token, key, algorithms=["EdDSA"], audience=DEVICE_AUDIENCE)
         except jwt.PyJWTError:
             return None
-        return str(claims["jti"])
+        return str(claims["jti"]) if comparable(str(claims["sub"])) == comparable(name) else None
 
     def _sign(self, claims: dict[str, Any]) -> str:
         import jwt

@@ -183,13 +183,14 @@ def test_without_network(member: Page, faults: Faults) -> None:
     faults.expect("ERR_INTERNET_DISCONNECTED")
     member.context.set_offline(True)
     action(member, "Pause", "Here").click()
-    expect(member.locator("#toast-alert")).to_have_text("Not saved: The gateway cannot be reached.")
+    expect(member.locator("#toast-alert")).to_contain_text("It is not known whether it was saved: The gateway cannot")
     member.get_by_role("columnheader", name="Name").get_by_role("button").click()
     expect(member.get_by_test_id("list-error")).to_contain_text("The gateway cannot be reached.")
 
     member.context.set_offline(False)
     member.get_by_role("button", name="Try again").click()
     expect(names(member)).to_have_text(["Here"])
+    expect(member.locator("#toast-alert")).to_contain_text("It was looked up: it has not been saved.")
     expect(status_of(member, "Here")).to_have_text("In progress")
 
 

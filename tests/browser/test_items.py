@@ -1,12 +1,16 @@
 """What people do with todo items."""
 
+from collections.abc import Callable
+
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Faults, Visit
 from tests.browser.screen import (
+    PASSWORD,
     action,
     add_items,
     dialog,
+    expect_settled,
     field_error,
     hold,
     names,
@@ -204,6 +208,67 @@ def test_lists_belong_to_their_owners(member: Page, guest: Page, visit: Visit) -
     open_list(member)
     expect(names(member)).to_have_text(["Mine alone"])
     expect(member.locator("#list-note")).to_contain_text("only you can see it")
+
+
+def test_the_address_of_an_item_opens_it(member: Page, visit: Visit) -> None:
+    items = add_items(member, {"name": "Far away", "desc": "Two"}, *(f"Item {number}" for number in range(25)))
+    open_list(member, items[0]["href"])
+    expect(names(member)).to_have_count(20)
+    expect(member.get_by_label("Name", exact=True)).to_have_value("Far away")
+    member.get_by_label("Description").fill("Three")
+    member.get_by_role("button", name="Save").click()
+    expect(member.locator("#toast-status")).to_have_text("Saved “Far away”")
+    expect(dialog(member)).to_have_count(0)
+    assert "key=" not in member.url
+    member.go_back()
+    member.go_forward()
+    expect_settled(member)
+    expect(dialog(member)).to_have_count(0)
+
+    # Whoever may not see it has to log in first; then it opens.
+    owner = member.get_by_test_id("profile-name").inner_text()
+    stranger = open_list(visit(), items[0]["href"])
+    expect(stranger.locator("#toast-alert")).to_have_text("The item of this address is not in this list.")
+    stranger.get_by_test_id("login").click()
+    dialog(stranger).get_by_label("User name").fill(owner)
+    dialog(stranger).get_by_label("Password", exact=True).fill(PASSWORD)
+    dialog(stranger).get_by_role("button", name="Log in", exact=True).click()
+    expect(stranger.get_by_label("Description")).to_have_value("Three")
+
+
+def test_names_keep_their_direction_to_themselves(member: Page, unique: Callable[[str], str]) -> None:
+    name = "\u202e" + "never ends"
+    add_items(member, name, {"name": f"\u2067{name}", "status": 3})
+    open_list(member)
+    shown = row(member, name)
+    shown.locator("[data-action=complete]").click()
+    toast = member.locator("#toast-status span")
+    expect(toast).to_have_text(f"Done: “{name}”")
+    # Its closing quotation mark stands behind the name, where a left-to-right sentence has it.
+    assert toast.evaluate(
+        """(sentence) => {
+            const boxOf = (node, from, to) => {
+                const range = document.createRange();
+                range.setStart(node, from);
+                range.setEnd(node, to);
+                return range.getBoundingClientRect();
+            };
+            const [close, name] = [sentence.lastChild, sentence.querySelector("bdi").getBoundingClientRect()];
+            return boxOf(close, close.length - 1, close.length).left >= name.right - 1;
+        }"""
+    )
+    # Wherever a name is shown, it is isolated.
+    expect(shown.locator(".name > bdi")).to_have_text(name)
+    shown.locator("[data-action=delete]").click()
+    expect(dialog(member).locator("li > bdi")).to_have_text(name)
+    assert member.locator("#profile-name").evaluate("node => getComputedStyle(node).unicodeBidi") == "isolate"
+
+
+def test_an_invisible_name_is_refused(member: Page) -> None:
+    open_list(member)
+    fill_in(member, "\u200b\u2060\ufeff\u3164")
+    member.get_by_role("button", name="Create", exact=True).click()
+    expect(field_error(member, "Name")).to_have_text("The name needs a character that can be seen.")
 
 
 def test_an_item_that_somebody_else_deleted(member: Page, faults: Faults) -> None:

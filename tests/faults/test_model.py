@@ -1,6 +1,7 @@
 """The rule service against a plain model of it: whatever two owners do, both say the same."""
 
 import string
+import unicodedata
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
@@ -19,6 +20,8 @@ NAME_LENGTH, DESC_LENGTH, KEYS_LENGTH = 200, 2000, 100
 WHITE = "".join(
     map(chr, (*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000))
 )
+# Letters and symbols that show nothing.
+BLANK = "\u115f\u1160\u3164\uffa0\u2800\U0001d159"
 SWAPPED = str.maketrans(string.ascii_letters, string.ascii_letters.swapcase())
 LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -40,6 +43,12 @@ def is_text(value: str, length: int) -> bool:
     return len(value) <= length and "\0" not in value
 
 
+def is_name(value: str) -> bool:
+    """Say whether it is short enough, and something of it can be seen."""
+    seen = (unicodedata.category(character)[0] in "LNPS" and character not in BLANK for character in value)
+    return is_text(value, NAME_LENGTH) and any(seen)
+
+
 def is_status(value: object) -> bool:
     return not isinstance(value, bool) and value in (0, 1, 2, 3, "0", "1", "2", "3")
 
@@ -59,7 +68,7 @@ class Model(RuleBasedStateMachine):
         number = next(self.runs)
         self.owners = [f"{name}{number}" for name in ("ann", "bob")]
         self.lists: dict[str, dict[str, Item]] = {owner: {} for owner in self.owners}
-        made = [self.create(number % 2, name, None) for number, name in enumerate(given) if name.strip(WHITE)]
+        made = [self.create(number % 2, name, None) for number, name in enumerate(given) if is_name(name)]
         return multiple(*made)
 
     def ask(self, who: int, method: str, **arguments: Any) -> tuple[int, Any]:
@@ -84,7 +93,7 @@ class Model(RuleBasedStateMachine):
         body = {"name": name} if desc is None else {"name": name, "desc": desc}
         status, item = self.ask(who, "POST", json=body)
         kept = name.strip(WHITE)
-        if not (kept and is_text(kept, NAME_LENGTH) and is_text(desc or "", DESC_LENGTH)):
+        if not (is_name(kept) and is_text(desc or "", DESC_LENGTH)):
             assert status == 422
             return multiple()
         assert status == 201
@@ -107,23 +116,20 @@ class Model(RuleBasedStateMachine):
     def change(self, who: int, key: str, fields: Item) -> None:
         status, answer = self.ask(who, "PUT", json={"key": key, **fields})
         kept = fields.get("name", "x").strip(WHITE)
-        if not (
-            kept
-            and is_text(kept, NAME_LENGTH)
-            and is_text(fields.get("desc", ""), DESC_LENGTH)
-            and is_status(fields.get("status", 0))
-        ):
+        if not (is_name(kept) and is_text(fields.get("desc", ""), DESC_LENGTH) and is_status(fields.get("status", 0))):
             assert status == 422
         elif key not in self.items(who):
             assert status == 404
         else:
             before = self.items(who)[key]
-            after = {**before, **fields, "callNo": before["callNo"] + 1, "updatedAt": answer["updatedAt"]}
+            after = {**before, **fields}
             after["name"] = kept if "name" in fields else before["name"]
             after["status"] = int(after["status"])
             after["progress"], after["disabled"] = 100 if after["status"] == 2 else 0, after["status"] == 0
+            if after != before:
+                after |= {"callNo": before["callNo"] + 1, "updatedAt": answer["updatedAt"]}
+                assert after["updatedAt"] > before["updatedAt"]
             assert (status, answer) == (200, after)
-            assert after["updatedAt"] > before["updatedAt"]
             self.items(who)[key] = after
 
     @rule(key=keys, status=st.integers(0, 3))
@@ -141,10 +147,11 @@ class Model(RuleBasedStateMachine):
         if not isinstance(wanted, str) and not 1 <= len(wanted) <= KEYS_LENGTH:
             assert status == 422
             return
-        for key in [wanted] if isinstance(wanted, str) else wanted:
-            self.items(who).pop(key, None)
+        named = {wanted} if isinstance(wanted, str) else set(wanted)
+        there = [key for key in named if self.items(who).pop(key, None)]
         left = self.page(list(self.items(who).values()))
         assert status == 200
+        assert sorted(answer.pop("deleted")) == sorted(there)
         assert answer == {"list": left[:20], "pagination": {"total": len(left), "totalIsExact": True}}
 
     @rule(

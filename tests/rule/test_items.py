@@ -78,9 +78,21 @@ def test_delete_one_or_many_and_ignore_unknown_keys(rule: Service, owner: dict[s
     answer = rule.client.request("DELETE", "/api/rule", json={"key": keys[0]}, headers=owner).json()
     assert [item["name"] for item in answer["list"]] == ["item 3", "item 2", "item 1"]
     assert answer["pagination"]["total"] == 3
+    assert answer["deleted"] == keys[:1]
     answer = rule.client.request("DELETE", "/api/rule", json={"key": [*keys[:3], "nobody's"]}, headers=owner).json()
     assert [item["key"] for item in answer["list"]] == [keys[3]]
     assert answer["pagination"]["total"] == 1
+    assert sorted(answer["deleted"]) == sorted(keys[1:3])
+
+
+def test_read_by_key(rule: Service, owner: dict[str, str], unique: Callable[[str], str]) -> None:
+    keys = [create(rule, owner, f"item {number}")["key"] for number in range(3)]
+    theirs = create(rule, as_caller(unique("stranger")))["key"]
+    assert names(rule, owner, key=keys[1]) == ["item 1"]
+    assert sorted(names(rule, owner, key=f"{keys[0]},{keys[2]},{theirs},x")) == ["item 0", "item 2"]
+    assert rule.client.get("/api/rule", params={"key": theirs}, headers=owner).json()["total"] == 0
+    for wrong in (",", "1,", ",".join(["1"] * 101)):
+        assert rule.client.get("/api/rule", params={"key": wrong}, headers=owner).status_code == 422
 
 
 def test_nobody_reaches_the_items_of_another_owner(rule: Service, owner: dict[str, str], unique) -> None:
@@ -156,6 +168,12 @@ INVALID_BODIES = [
     ('{"name": null}', "name"),
     ('{"name": "%s"}' % ("x" * 201), "name"),
     ('{"name": "a\\u0000b"}', "name"),
+    ('{"name": "\\u200b\\u200d\\u2060\\ufeff"}', "name"),
+    ('{"name": "\\u3164 \\u2800"}', "name"),
+    ('{"name": "\\u202e\\u0301"}', "name"),
+    ('{"name": "x", "key": "1"}', "key"),
+    ('{"key": ["1", "2"]}', "key"),
+    ('{"name": "x", "method": "update"}', "method"),
     ('{"name": "\\ud800"}', "name"),
     ('{"name": "x", "desc": "%s"}' % ("x" * 2001), "desc"),
     ("[]", "body"),
@@ -204,6 +222,53 @@ def test_unknown_members_of_a_body_are_ignored(rule: Service, owner: dict[str, s
     assert item.status_code == 201
     changed = {"key": item.json()["key"], "status": 2, "method": "update"}
     assert rule.client.put("/api/rule", json=changed, headers=owner).json()["status"] == 2
+
+
+def test_what_is_no_post_names_the_right_method(rule: Service, owner: dict[str, str]) -> None:
+    """An older version of the course's front end changes and deletes by POST."""
+    item = create(rule, owner)
+    for member in ({"method": "update"}, {"key": item["key"]}, {"key": [item["key"]], "method": "delete"}):
+        answer = rule.client.post("/api/rule", json={"name": "milk", **member}, headers=owner)
+        assert answer.status_code == 422
+        assert "PUT changes" in answer.text
+        assert "DELETE deletes" in answer.text
+    assert rule.client.get("/api/rule", headers=owner).json()["data"] == [item]
+
+
+def test_invisible_characters_stay_where_others_are_seen(rule: Service, owner: dict[str, str]) -> None:
+    for name in ("👩\u200d💻", "می\u200cخواهم", "e\u0301", "…", "\u202eabc"):
+        assert create(rule, owner, name)["name"] == name
+
+
+def test_nothing_to_change_is_no_change(rule: Service, owner: dict[str, str]) -> None:
+    item = create(rule, owner, desc="two")
+    same = [{}, {"name": None}, {"name": "milk"}, {"name": " milk ", "desc": "two", "status": "1"}]
+    for fields in same:
+        answer = rule.client.put("/api/rule", json={"key": item["key"], **fields}, headers=owner)
+        assert (answer.status_code, answer.json()) == (200, item)
+    changed = rule.client.put("/api/rule", json={"key": item["key"], "name": "milk", "status": 2}, headers=owner)
+    assert changed.json()["callNo"] == 1
+    assert rule.client.put("/api/rule", json={"key": "999999999"}, headers=owner).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "fields"),
+    [
+        ("PUT", {"key": "1", "status": 9}, {"status"}),
+        ("PUT", {"key": "1", "status": [2]}, {"status"}),
+        ("PUT", {"status": 2}, {"key"}),
+        ("DELETE", {"key": []}, {"key"}),
+        ("DELETE", {"key": 5}, {"key"}),
+        ("DELETE", {"key": ["1", 5]}, {"key", "key.1"}),
+        ("DELETE", {}, {"key"}),
+    ],
+)
+def test_errors_name_the_fields_of_the_wire(
+    rule: Service, owner: dict[str, str], method: str, body: dict, fields: set[str]
+) -> None:
+    answer = rule.client.request(method, "/api/rule", json=body, headers=owner)
+    assert answer.status_code == 422
+    assert {error["field"] for error in answer.json()["errors"]} == fields
 
 
 @pytest.mark.parametrize("status", ["4", 4, -1, "x", 1.5, True])

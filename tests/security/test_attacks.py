@@ -70,7 +70,8 @@ def test_a_foreign_key_is_no_key(member: httpx.Client, unique: NewName, who: str
             assert "secret plan" not in left.text
         for query in ("", "?name=secret", "?name=%25", "?status=0,1,2,3", f"?key={key}", f"?owner={owner['userid']}"):
             assert "secret plan" not in stranger.get(f"/api/rule{query}").text
-        made = stranger.post("/api/rule", json={"name": "x", "key": key, "owner": owner["userid"]}).json()
+        assert is_problem(stranger.post("/api/rule", json={"name": "x", "key": key}), 422)
+        made = stranger.post("/api/rule", json={"name": "x", "owner": owner["userid"]}).json()
         assert made["key"] != key
         assert made["owner"] != owner["name"]
         stranger.request("DELETE", "/api/rule", json={"key": made["key"]})

@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import ON_SQLITE
 from tests.forking import Forked
-from tests.support import Service, free_port, running
+from tests.support import Service, free_port, running, running_envoy
 
 PROPAGATED = {
     "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
@@ -127,6 +127,38 @@ def test_a_broken_upstream_is_a_problem_in_time_and_the_rest_goes_on(name: str, 
         assert answer.headers["server-timing"].startswith("user;dur=")
         assert service.client.get("/api/rule").status_code == 200
         assert service.client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [
+        (b"no healthy upstream", 503),
+        (b"upstream connect error or disconnect/reset before headers. reset reason: remote connection failure", 503),
+        (b"upstream connect error or disconnect/reset before headers. reset reason: overflow", 503),
+        (b"upstream connect error or disconnect/reset before headers. reset reason: connection termination", 502),
+        (b"out of order", 502),
+    ],
+)
+def test_a_503_says_that_a_write_was_not_done(tmp_path: Path, reason: bytes, status: int) -> None:
+    """A proxy also answers 503 when the service died after it had got the request."""
+    with (
+        upstream(lambda connection, _: connection.sendall(answer(reason, b"503 X", b"text/plain"))) as url,
+        gateway(tmp_path, url, url) as service,
+    ):
+        assert service.client.post("/api/rule", json={"name": "x"}).status_code == status
+        assert service.client.get("/api/rule").status_code == 503
+
+
+def test_envoy_says_whether_a_write_may_have_been_done(tmp_path: Path) -> None:
+    """In its own words: a rule that dies with the request in hand, and one that is away."""
+    with (
+        upstream(lambda _, __: None) as url,
+        running_envoy(tmp_path, RULE_V1_PORT=int(url.rpartition(":")[2])) as envoy,
+        gateway(tmp_path, envoy.user_url, envoy.rule_url) as service,
+    ):
+        assert service.client.post("/api/rule", json={"name": "x"}).status_code == 502
+    with running_envoy(tmp_path) as envoy, gateway(tmp_path, envoy.user_url, envoy.rule_url) as service:
+        assert service.client.post("/api/rule", json={"name": "x"}).status_code == 503
 
 
 @ON_SQLITE

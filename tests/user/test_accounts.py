@@ -7,13 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import argon2
 import httpx
 import jwt
 import pytest
+from sqlalchemy import text
 
+from services.chassis.database.engine import DatabaseSettings, create_engines
 from tests.conftest import NewDatabase
 from tests.forking import Forked
-from tests.support import GUEST_NAMES, Service, as_caller, running, wait_until
+from tests.support import GUEST_NAMES, ROOT, Service, as_caller, running, wait_until
 
 PASSWORD = "a good password"
 PROFILE_FIELDS = {
@@ -78,6 +81,74 @@ def test_a_taken_name_is_409_in_every_spelling(user: httpx.Client, unique: Calla
     assert register(user, name).status_code == 201
     for spelling in (name, f" {name} ", name.replace("ë", "e\u0308")):
         assert register(user, spelling).status_code == 409
+
+
+def test_names_are_compared_without_case_and_width(users: dict[str, Service], unique: Callable[[str], str]) -> None:
+    name = unique("Zoë Ⅱ".replace("Ⅱ", "秦"))
+    variants = [users[version].client for version in ("v1", "v2")]
+    assert register(variants[0], name).status_code == 201
+    spellings = [name.upper(), name.lower(), name.replace("Z", "\uff3a")]
+    assert [register(variants[1], spelling).status_code for spelling in spellings] == [409] * 3
+    tokens = [log_in(variants[1], spelling).json()["token"] for spelling in (name, *spellings)]
+    assert {claims(variants[0], token)["name"] for token in tokens} == {name}
+    # Guesses at one account are counted together, however its name is written.
+    other = unique("Victim")
+    register(variants[0], other)
+    guessed = [other, other.upper(), other.lower(), other.swapcase()]
+    codes = [log_in(variants[number % 2], guessed[number % 4], "not the password").status_code for number in range(11)]
+    assert codes == [401] * 10 + [429]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ADMIN", "аdmin", "Guest", "guest", "ＲＯＯＴ", "Administrator", "秦粤", "粤秦d", "alicе", "a\u200bb",
+        "two  spaces", "❤❤❤", "\u202eabc", "x\u3164x", "\ufeffab", "\u05d0b",
+    ],
+)  # fmt: skip
+def test_a_name_that_could_be_taken_for_another_is_refused(user: httpx.Client, name: str) -> None:
+    answer = register(user, name)
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["userName"]
+
+
+@pytest.mark.parametrize("name", ["李雷", "Иван", "Zoë", "علي", "o'hara", "lesson-alice", "Ada 秦"])
+def test_names_of_all_languages(user: httpx.Client, unique: Callable[[str], str], name: str) -> None:
+    assert register(user, unique(name)).status_code == 201
+
+
+def test_older_accounts_keep_their_names(new_database: NewDatabase, tmp_path: Path) -> None:
+    """Those of a database from before names were compared in one form."""
+    from alembic import command
+    from alembic.config import Config
+
+    address = new_database()
+    engines = create_engines(DatabaseSettings(port=1, database_url=address))
+    migrations = str(ROOT / "services/user/migrations")
+    older = ["ADMIN", "Bob", "bob", "BOB", "Carol", "CAROL", "❤ emoji", "Guest"]
+    insert = "INSERT INTO accounts VALUES (:id, :name, :hash, 'user', '2026-01-01 00:00:00+00:00')"
+    with engines[1].begin() as connection:
+        command.upgrade(
+            Config(config_args={"script_location": migrations}, attributes={"connection": connection}), "0001"
+        )
+        for number, name in enumerate(older):
+            values = {"id": str(number), "name": name, "hash": argon2.PasswordHasher().hash(f"password {number}")}
+            connection.execute(text(insert), values)
+    for engine in engines:
+        engine.dispose()
+
+    def who(service: Service, name: str, number: int) -> str | None:
+        answer = log_in(service.client, name, f"password {number}")
+        return claims(service.client, answer.json()["token"])["name"] if answer.status_code == 200 else None
+
+    with running(service := Forked("user", tmp_path, DATABASE_URL=address, ADMIN_PASSWORD="adminadmin")):
+        assert [who(service, name, number) for number, name in enumerate(older)] == older
+        # Another spelling is the account that is called so, else the oldest.
+        assert (who(service, "boB", 2), who(service, "carol", 4)) == ("bob", "Carol")
+        assert log_in(service.client, "admin", "adminadmin").json()["currentAuthority"] == "admin"
+        assert log_in(service.client, "Admin", "adminadmin").json()["currentAuthority"] == "admin"
+        assert log_in(service.client, "guest", "password 7").status_code == 401
+        assert {register(service.client, name).status_code for name in ("bOB", "carol")} == {409}
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import { currentEra, currentOwner, heard } from './owner.js';
 import { parseServedBy, parseServerTiming } from './timing.js';
 
 // Longer than any gateway needs, so that its answer wins: it calls user for the keys of the session, and then the
@@ -28,13 +29,16 @@ const TIMEOUT_MS = 65_000;
  * @property {boolean} failed
  */
 
-/** A failed request: an error response, an invalid one, or none at all. */
+/**
+ * A failed request: an error response, an invalid one, or none at all. `caller` is one that was meant for another caller;
+ * `absent` and `unknown` are writes of an open outcome, see outcome.js.
+ */
 export class ApiError extends Error {
   /**
-   * @param {'http' | 'network' | 'timeout' | 'protocol'} kind
-   * @param {{status?: number, problem?: any, retryAfter?: number | null}} [facts]
+   * @param {'http' | 'network' | 'timeout' | 'protocol' | 'caller' | 'absent' | 'unknown'} kind
+   * @param {{status?: number, problem?: any, retryAfter?: number | null, notSent?: boolean}} [facts]
    */
-  constructor(kind, { status = 0, problem = {}, retryAfter = null } = {}) {
+  constructor(kind, { status = 0, problem = {}, retryAfter = null, notSent = false } = {}) {
     super(problem?.detail || problem?.title || kind);
     this.kind = kind;
     this.status = status;
@@ -42,6 +46,8 @@ export class ApiError extends Error {
     this.fields = Array.isArray(problem?.errors) ? problem.errors : [];
     this.traceId = problem?.traceId ?? '';
     this.retryAfter = retryAfter;
+    // Whether it is certain that no service got the request.
+    this.notSent = notSent;
   }
 }
 
@@ -49,6 +55,10 @@ export class ApiError extends Error {
 export const isAborted = (error) => error instanceof DOMException && error.name === 'AbortError';
 
 const listeners = new Set();
+/** The keys of all items that this page has seen. */
+const seen = new Set();
+// By how much the clock of the service is ahead of the browser's.
+let aheadMs = 0;
 
 /** @param {(call: Call) => void} listener called after each request that was not cancelled */
 export const onCall = (listener) => { listeners.add(listener); };
@@ -63,17 +73,78 @@ export async function listItems(query, signal) {
   const params = new URLSearchParams({ current: query.page, pageSize: query.size, sorter: query.sorter });
   if (query.statuses.length) params.set('status', query.statuses.join(','));
   if (query.name) params.set('name', query.name);
-  return (await send('GET', `/api/rule?${params}`, { signal })).body;
+  return see((await send('GET', `/api/rule?${params}`, { signal })).body);
 }
 
-/** @param {{name: string, desc: string}} item @returns {Promise<Item>} */
-export const createItem = async (item) => (await send('POST', '/api/rule', { json: item })).body;
+/**
+ * The items of these keys that are there, or an error of the kind `caller` if somebody else is logged in.
+ * @param {string[]} keys at most 100
+ * @param {string | null} [owner]
+ * @returns {Promise<Item[]>}
+ */
+export async function readItems(keys, owner) {
+  const params = new URLSearchParams({ key: keys.join(',') });
+  return see((await send('GET', `/api/rule?${params}`, { expected: owner })).body).data;
+}
 
-/** @param {{key: string, name?: string, desc?: string, status?: number}} changes @returns {Promise<Item>} */
-export const changeItem = async (changes) => (await send('PUT', '/api/rule', { json: changes })).body;
+/**
+ * Remembers what is there before an item is created, to recognize it afterwards.
+ * @param {{name: string, desc: string}} item
+ * @param {string} owner
+ * @returns {() => Promise<Item | undefined>} looks for the item, if it has been created since; see readItems
+ */
+export function newItemFinder({ name, desc }, owner) {
+  const before = new Set(seen);
+  // The Date header has whole seconds, and the clocks of two services differ a little.
+  const since = Date.now() + aheadMs - 5000;
+  const params = new URLSearchParams({ name, sorter: 'createdAt_descend', pageSize: 100 });
+  return async () => see((await send('GET', `/api/rule?${params}`, { expected: owner })).body).data.find((item) =>
+    item.name.trim() === name && item.desc === desc && !before.has(item.key) && Date.parse(item.createdAt) >= since);
+}
 
-/** @param {string[]} keys at most 100 @returns {Promise<void>} */
-export async function deleteItems(keys) { await send('DELETE', '/api/rule', { json: { key: keys } }); }
+function see(page) {
+  for (const { key } of page.data ?? []) seen.add(key);
+  return page;
+}
+
+/**
+ * @param {{name: string, desc: string}} item
+ * @param {string | null} owner for whom it is meant
+ * @returns {Promise<Item>}
+ */
+export async function createItem(item, owner) {
+  const created = await write('POST', item, owner);
+  seen.add(created.key);
+  return created;
+}
+
+/**
+ * @param {{key: string, name?: string, desc?: string, status?: number}} changes
+ * @param {string | null} owner
+ * @returns {Promise<Item>}
+ */
+export const changeItem = (changes, owner) => write('PUT', changes, owner);
+
+/**
+ * @param {string[]} keys at most 100
+ * @param {string | null} owner
+ * @returns {Promise<string[]>} the keys of those that were there until now
+ */
+export const deleteItems = async (keys, owner) => (await write('DELETE', { key: keys }, owner)).deleted ?? keys;
+
+/** Sends a write with the word for whom it is meant, so that the gateway refuses it when another caller's session is on. */
+const write = async (method, json, owner) => (await send(method, '/api/rule', { json, expected: owner ?? await knownOwner() })).body;
+
+async function knownOwner() {
+  if (currentOwner() === null) {
+    try {
+      await fetchProfile();
+    } catch (error) {
+      if (currentOwner() === null) throw Object.assign(error, { notSent: true });
+    }
+  }
+  return currentOwner();
+}
 
 /**
  * The profile, and the version of user that answered.
@@ -81,7 +152,10 @@ export async function deleteItems(keys) { await send('DELETE', '/api/rule', { js
  * @returns {Promise<{profile: Profile, version: string}>}
  */
 export async function fetchProfile(signal) {
+  const since = currentEra();
   const { body, call } = await send('GET', '/api/currentUser', { signal });
+  // An older gateway does not name the caller.
+  if (currentOwner() === null) heard(body.userid, since);
   const answered = call.upstreams.find((upstream) => upstream.service === 'user' && upstream.version);
   return { profile: body, version: answered?.version ?? body.version ?? '' };
 }
@@ -101,16 +175,21 @@ export const listAccounts = async () => (await send('GET', '/api/users')).body;
 /** Sends a GET request whose response body is of no interest. @param {string} path @param {AbortSignal} signal */
 export async function probe(path, signal) { await send('GET', path, { signal }); }
 
-async function send(method, path, { json, signal } = {}) {
+async function send(method, path, { json, signal, expected } = {}) {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const started = performance.now();
+  const since = currentEra();
   let response;
   try {
     response = await fetch(path, {
       method,
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
       cache: 'no-store',
-      headers: json ? { 'Content-Type': 'application/json', Accept: 'application/json' } : { Accept: 'application/json' },
+      headers: {
+        Accept: 'application/json',
+        ...(json && { 'Content-Type': 'application/json' }),
+        ...(expected && { 'X-Expected-Caller': expected }),
+      },
       body: json && JSON.stringify(json),
     });
   } catch (error) {
@@ -119,13 +198,25 @@ async function send(method, path, { json, signal } = {}) {
     throw new ApiError(timeout.aborted ? 'timeout' : 'network');
   }
   const call = report(method, path, started, response);
+  const caller = response.headers.get('x-caller');
+  heard(caller, since);
+  aheadMs = (Date.parse(response.headers.get('date')) || Date.now()) - Date.now();
   const body = await readBody(response, signal);
   if (!response.ok) {
-    throw new ApiError('http', { status: response.status, problem: body, retryAfter: parseRetryAfter(response.headers.get('retry-after')) });
+    const isForAnother = expected && caller && caller !== expected && [401, 409].includes(response.status);
+    throw new ApiError(isForAnother ? 'caller' : 'http', {
+      status: response.status,
+      problem: body,
+      retryAfter: parseRetryAfter(response.headers.get('retry-after')),
+      notSent: response.status === 503 && wasNotSent(response, call),
+    });
   }
   if (body === undefined && response.status !== 204) throw new ApiError('protocol', { status: response.status });
   return { body, call };
 }
+
+/** A gateway's own 503 means that it did not reach the service; that of a proxy may mean that it got no answer. */
+const wasNotSent = (response, call) => response.headers.has('x-envoy-overloaded') || Boolean(call.servedBy && !call.upstreams.at(-1)?.version);
 
 async function readBody(response, signal) {
   try {

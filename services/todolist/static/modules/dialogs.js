@@ -1,6 +1,9 @@
 import { byId, el } from './dom.js';
 import { formatNumber, hasText, t } from './i18n.js';
-import { errorText } from './messages.js';
+import { errorText, toast } from './messages.js';
+
+/** @type {WeakMap<HTMLDialogElement, object>} what tells one opening of a dialog from the next */
+const openings = new WeakMap();
 
 /** Sets up what all dialogs share: close buttons that wait for a running request, and character counters. */
 export function setUpDialogs() {
@@ -23,7 +26,9 @@ export function setUpDialogs() {
  */
 export function openDialog(dialog, fallback = () => byId('items-heading')) {
   const before = document.activeElement;
+  openings.set(dialog, {});
   clearErrors(dialog);
+  setBusy(dialog.querySelector('form'), false);
   for (const counter of dialog.querySelectorAll('[data-counter]')) updateCounter(counter, counter.closest('.field').querySelector('input, textarea'));
   dialog.addEventListener('close', () => {
     const place = before?.isConnected && before !== document.body && before.checkVisibility() ? before : fallback();
@@ -34,32 +39,46 @@ export function openDialog(dialog, fallback = () => byId('items-heading')) {
 
 /**
  * Sends a dialog's form: one submit at a time, errors beside their fields; after a failure the form keeps its text.
+ * While it is open what became of it, the dialog says so, and may be closed.
  * @param {HTMLDialogElement} dialog
  * @param {object} options
  * @param {(values: Record<string, string>) => Record<string, string>} [options.check] field name to error text
- * @param {(values: Record<string, string>) => Promise<void>} options.submit
- * @param {() => Record<number, string>} [options.special] texts for special statuses, see errorText
+ * @param {(values: Record<string, string>, onUnknown: (error: unknown) => void) => Promise<void>} options.submit see carryOut
+ * @param {() => Record<number | string, string>} [options.special] texts for special statuses, see errorText
+ * @param {(error: unknown) => HTMLElement[]} [options.offers] buttons beside an error
+ * @returns {(error: unknown) => void} shows an error in the dialog
  */
-export function handleForm(dialog, { check = () => ({}), submit, special = () => ({}) }) {
+export function handleForm(dialog, { check = () => ({}), submit, special = () => ({}), offers = () => [] }) {
   const form = dialog.querySelector('form');
+  const showError = (error) => showFormError(form, errorText(error, special()), error, offers(error));
   form.addEventListener('submit', async (event) => {
     event.preventDefault();
-    if (isBusy(dialog)) return;
+    if (isSending(dialog)) return;
     clearErrors(dialog);
     const values = Object.fromEntries(new FormData(form));
     const wrong = check(values);
     if (Object.keys(wrong).length) return showFieldErrors(form, wrong);
     setBusy(form, true);
+    const opening = openings.get(dialog);
+    const isStillOpen = () => dialog.open && openings.get(dialog) === opening;
     try {
-      await submit(values);
-      dialog.close();
+      await submit(values, (error) => {
+        form.setAttribute('aria-busy', 'unknown');
+        showFormError(form, t(special().checking ?? 'unknown.checking', { reason: errorText(error) }), error);
+      });
+      if (isStillOpen()) dialog.close();
     } catch (error) {
-      showFieldErrors(form, fieldTexts(form, error));
-      showFormError(form, error, special());
+      if (isStillOpen()) {
+        showFieldErrors(form, fieldTexts(form, error));
+        showError(error);
+      } else {
+        toast(errorText(error, special()), 'alert');
+      }
     } finally {
-      setBusy(form, false);
+      if (openings.get(dialog) === opening) setBusy(form, false);
     }
   });
+  return showError;
 }
 
 /** @param {string} text @returns {number} the number of characters, as the services count them */
@@ -68,8 +87,10 @@ export const lengthOf = (text) => [...text.trim()].length;
 function fieldTexts(form, error) {
   const texts = {};
   for (const { field, message } of error?.fields ?? []) {
-    const name = String(field ?? '').split('.').at(-1);
-    if (form.elements[name]) texts[name] = hasText(`invalid.${name}`) ? t(`invalid.${name}`) : message;
+    const [name] = String(field ?? '').split('.');
+    // The page has checked what it can: the service has another reason.
+    const key = [`refused.${name}`, `invalid.${name}`].find(hasText);
+    if (form.elements[name]) texts[name] = key ? t(key) : message;
   }
   return texts;
 }
@@ -91,10 +112,10 @@ function showFieldErrors(form, texts) {
   form.querySelector('[aria-invalid]')?.focus();
 }
 
-function showFormError(form, error, special) {
+function showFormError(form, text, error, offers = []) {
   const box = form.querySelector('.form-error');
   const trace = error?.status >= 500 && error.traceId ? el('code', {}, t('error.trace', { id: error.traceId })) : null;
-  box.replaceChildren(el('span', {}, errorText(error, special)), ...(trace ? [trace] : []));
+  box.replaceChildren(el('span', {}, text), ...(trace ? [trace] : []), ...(offers.length ? [el('div', { class: 'offers' }, ...offers)] : []));
   box.hidden = false;
 }
 
@@ -119,8 +140,10 @@ function updateCounter(counter, input) {
 }
 
 const isBusy = (dialog) => dialog.querySelector('form')?.getAttribute('aria-busy') === 'true';
+const isSending = (dialog) => isBusy(dialog) || dialog.querySelector('form').getAttribute('aria-busy') === 'unknown';
 
 function setBusy(form, busy) {
+  if (!form) return;
   form.setAttribute('aria-busy', String(busy));
   form.querySelector('[type=submit]').setAttribute('aria-disabled', String(busy));
 }

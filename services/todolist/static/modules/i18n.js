@@ -49,6 +49,24 @@ export function t(key, values = {}) {
   });
 }
 
+/**
+ * The same in parts, for the page: each text that is filled in, such as a name, is isolated, so that its direction does
+ * not reach the rest of the sentence.
+ * @param {string} key
+ * @param {Record<string, string | number>} values
+ * @returns {(string | Node)[]}
+ */
+export function phrase(key, values) {
+  // No name has this character, see rule/schemas.py.
+  const marked = Object.entries(values).map(([name, value]) => [name, typeof value === 'number' ? value : `\0${value}\0`]);
+  return t(key, Object.fromEntries(marked)).split('\0').map((part, index) => {
+    if (index % 2 === 0) return part;
+    const isolated = document.createElement('bdi');
+    isolated.textContent = part;
+    return isolated;
+  });
+}
+
 /** @param {string} key @returns {boolean} whether there is a text of this key */
 export const hasText = (key) => key in LOCALES[language].texts;
 

@@ -1,52 +1,116 @@
-import { changeItem, createItem, deleteItems } from './api.js';
-import { handleForm, lengthOf, openDialog } from './dialogs.js';
+import { ApiError, changeItem, createItem, deleteItems, newItemFinder, readItems } from './api.js';
+import { clearErrors, handleForm, lengthOf, openDialog } from './dialogs.js';
 import { byId, el, icon } from './dom.js';
 import { t } from './i18n.js';
 import { rowButton, STATUSES } from './item-rows.js';
 import { toast } from './messages.js';
+import { carryOut } from './outcome.js';
+import { currentOwner, GUEST, onOwner } from './owner.js';
+import { openLogin } from './session.js';
 
 const NAMES_SHOWN = 5;
+// As in rule/schemas.py.
+const SEEN = /(?![\u115f\u1160\u3164\uffa0\u2800\u{1d159}])[\p{L}\p{N}\p{P}\p{S}]/u;
 
 /**
- * Sets up the dialogs that create, change and delete items.
- * @param {{created: (item: import('./api.js').Item) => void, changed: (item: import('./api.js').Item) => void, deleted: (keys: string[]) => void}} done called after the service has confirmed the change
+ * Sets up the dialogs that create, change and delete items. What is in a dialog is meant for the owner of the list at the
+ * time when it was opened, whoever has logged in or out since.
+ * @param {object} done called after the service has confirmed the change
+ * @param {(item: import('./api.js').Item) => void} done.created
+ * @param {(item: import('./api.js').Item) => void} done.changed
+ * @param {(items: import('./api.js').Item[], deleted: string[]) => void} done.deleted
+ * @param {(error: unknown) => void} done.failed called when a change or a deletion failed
  * @returns {{create: () => void, edit: (item: import('./api.js').Item) => void, remove: (items: import('./api.js').Item[]) => void}} functions that open them
  */
-export function setUpItemDialogs({ created, changed, deleted }) {
+export function setUpItemDialogs({ created, changed, deleted, failed }) {
   const form = byId('item-dialog').querySelector('form');
   /** @type {import('./api.js').Item | null} */
   let editing = null;
   let deleting = [];
+  /** @type {string | null} */
+  let meantFor = null;
+  /** @type {(() => Promise<import('./api.js').Item | undefined>) | null} looks for the item that an earlier try may have created */
+  let findEarlier = null;
 
-  handleForm(byId('item-dialog'), {
+  const button = (text, onclick) => el('button', { type: 'button', class: 'button quiet', onclick }, t(text));
+  const logInAgain = (error) => (error.kind === 'caller' && meantFor !== GUEST ? [button('session.login', openLogin)] : []);
+  const createHere = (error) => {
+    // Never offered for the list that everybody sees.
+    if (error.kind !== 'caller' || editing || currentOwner() === GUEST) return [];
+    return [button('item.createHere', () => { meantFor = currentOwner(); form.requestSubmit(); })];
+  };
+
+  const showItemError = handleForm(byId('item-dialog'), {
+    special: () => (editing ? { 404: 'item.gone' } : {}),
+    offers: (error) => [...logInAgain(error), ...createHere(error)],
     check({ name, desc }) {
       const wrong = {};
       if (lengthOf(name) < 1 || lengthOf(name) > 200) wrong.name = t('invalid.name');
+      else if (!SEEN.test(name)) wrong.name = t('invalid.nameUnseen');
       if (lengthOf(desc) > 2000) wrong.desc = t('invalid.desc');
       return wrong;
     },
-    async submit(values) {
-      const name = values.name.trim();
-      const desc = values.desc.trim();
-      // The dialog closes at once; the list reloads behind it.
-      if (!editing) return void created(await createItem({ name, desc }));
-      const wanted = { name, desc, status: Number(values.status) };
-      const changes = Object.fromEntries(Object.entries(wanted).filter(([field, value]) => editing[field] !== value));
-      if (!Object.keys(changes).length) return toast(t('items.unchanged'));
-      changed(await changeItem({ key: editing.key, ...changes }));
+    // The dialog closes at once; the list reloads behind it.
+    async submit(values, onUnknown) {
+      const wanted = { name: values.name.trim(), desc: values.desc.trim() };
+      const owner = meantFor;
+      // What an earlier try has created after all is not created twice, but changed to what is in the form now.
+      const item = editing ?? await findEarlier?.();
+      if (item) return void await change(item, { ...wanted, status: Number(values.status || item.status) }, owner, onUnknown);
+      const find = newItemFinder(wanted, owner);
+      created(await carryOut({ send: () => createItem(wanted, owner), find, onUnknown }).catch((error) => {
+        // A dialog that was closed meanwhile may be open for something else.
+        if (error.kind === 'absent' && meantFor === owner && !editing) findEarlier = find;
+        throw error;
+      }));
     },
   });
 
-  handleForm(byId('confirm-dialog'), {
-    async submit() {
-      const keys = deleting.map((item) => item.key);
-      await deleteItems(keys);
-      deleted(keys);
+  async function change(item, wanted, owner, onUnknown) {
+    const changes = Object.fromEntries(Object.entries(wanted).filter(([field, value]) => item[field] !== value));
+    if (!Object.keys(changes).length) return editing ? toast(t('items.unchanged')) : created(item);
+    try {
+      changed(await carryOut({
+        send: () => changeItem({ key: item.key, ...changes }, owner),
+        find: () => findChanged(item.key, changes, owner),
+        onUnknown,
+      }));
+    } catch (error) {
+      failed(error);
+      throw error;
+    }
+  }
+
+  const showDeleteError = handleForm(byId('confirm-dialog'), {
+    special: () => ({ checking: 'unknown.checkingDelete', absent: 'unknown.stillThere', unknown: 'unknown.deleted' }),
+    offers: logInAgain,
+    async submit(_, onUnknown) {
+      const items = deleting;
+      const owner = meantFor;
+      const keys = items.map((item) => item.key);
+      try {
+        const find = async () => ((await readItems(keys, owner)).length ? undefined : keys);
+        deleted(items, await carryOut({ send: () => deleteItems(keys, owner), find, onUnknown }));
+      } catch (error) {
+        failed(error);
+        throw error;
+      }
     },
+  });
+
+  onOwner(() => {
+    meantFor ??= currentOwner();
+    for (const [dialog, show] of [[byId('item-dialog'), showItemError], [byId('confirm-dialog'), showDeleteError]]) {
+      if (!dialog.open) continue;
+      if (meantFor === currentOwner()) clearErrors(dialog);
+      else show(new ApiError('caller'));
+    }
   });
 
   function openItem(item) {
     editing = item;
+    meantFor = currentOwner();
+    findEarlier = null;
     byId('item-dialog-title').textContent = t(item ? 'item.editTitle' : 'item.newTitle');
     byId('item-submit').textContent = t(item ? 'item.save' : 'item.create');
     byId('item-status').hidden = !item;
@@ -62,10 +126,11 @@ export function setUpItemDialogs({ created, changed, deleted }) {
     edit: openItem,
     remove(items) {
       deleting = items;
+      meantFor = currentOwner();
       byId('confirm-title').textContent = t('delete.title', { count: items.length });
       byId('confirm-text').textContent = t('delete.text');
       byId('confirm-submit').textContent = t('delete.submit');
-      const names = items.slice(0, NAMES_SHOWN).map((item) => el('li', {}, item.name));
+      const names = items.slice(0, NAMES_SHOWN).map((item) => el('li', {}, el('bdi', {}, item.name)));
       if (items.length > NAMES_SHOWN) names.push(el('li', { class: 'muted' }, t('delete.more', { count: items.length - NAMES_SHOWN })));
       byId('confirm-list').replaceChildren(...names);
       openDialog(byId('confirm-dialog'), rowButton(items[0].key, 'delete'));
@@ -78,3 +143,17 @@ const statusRadios = (current) => STATUSES.map(({ status, icon: name }) => {
   input.checked = status === current;
   return el('label', { class: `chip status-${status}` }, input, el('span', {}, icon(name), t(`status.${status}`)));
 });
+
+/**
+ * Looks up whether a change was made.
+ * @param {string} key
+ * @param {Record<string, unknown>} changes
+ * @param {string | null} owner
+ * @returns {Promise<import('./api.js').Item | undefined>} the item, if it is as it should be
+ * @throws {ApiError} 404 if it is gone
+ */
+export async function findChanged(key, changes, owner) {
+  const [item] = await readItems([key], owner);
+  if (!item) throw new ApiError('http', { status: 404 });
+  return Object.entries(changes).every(([field, value]) => item[field] === value) ? item : undefined;
+}

@@ -1,15 +1,19 @@
-import { changeItem, isAborted, listItems } from './api.js';
+import { changeItem, isAborted, listItems, readItems } from './api.js';
 import { byId, el, icon, svg } from './dom.js';
-import { currentLanguage, onLanguageChange, t } from './i18n.js';
-import { setUpItemDialogs } from './item-dialogs.js';
+import { currentLanguage, onLanguageChange, phrase, t } from './i18n.js';
+import { findChanged, setUpItemDialogs } from './item-dialogs.js';
 import { drawRows, flashRow, setRowBusy, setUpRows, STATUSES } from './item-rows.js';
-import { readQuery, SORT_FIELDS, writeQuery } from './list-query.js';
+import { readKey, readQuery, SORT_FIELDS, writeQuery } from './list-query.js';
 import { announce, errorText, toast } from './messages.js';
+import { carryOut } from './outcome.js';
+import { currentOwner } from './owner.js';
 import { drawPager, lastPage } from './pager.js';
 
 const TYPING_MS = 250;
 
 let query = readQuery(location.search);
+/** The key of an item that the address names and that has not been opened yet. */
+let wanted = readKey(location.search);
 /** @type {import('./api.js').ItemPage | null} */
 let answer = null;
 let failure = null;
@@ -22,7 +26,7 @@ let dialogs;
 
 /** Sets up the list and loads it. */
 export function setUpItems() {
-  dialogs = setUpItemDialogs({ created: afterCreate, changed: afterChange, deleted: afterDelete });
+  dialogs = setUpItemDialogs({ created: afterCreate, changed: afterChange, deleted: afterDelete, failed: afterFailure });
   setUpRows();
   drawControls();
   setUpSearch();
@@ -34,11 +38,31 @@ export function setUpItems() {
   byId('skeleton').append(...Array.from({ length: 6 }, () => el('i')));
   addEventListener('popstate', () => {
     query = readQuery(location.search);
+    wanted = readKey(location.search);
     drawControls();
     load();
+    openWanted();
+  });
+  byId('item-dialog').addEventListener('close', () => {
+    if (readKey(location.search) && !wanted) history.replaceState(null, '', writeQuery(query));
   });
   onLanguageChange(() => { drawControls(); draw(); });
   load();
+  openWanted();
+}
+
+async function openWanted() {
+  if (!wanted) return;
+  const open = document.querySelector('dialog[open]');
+  if (open) return open.addEventListener('close', openWanted, { once: true });
+  try {
+    const [item] = await readItems([wanted]);
+    if (!item) return toast(t('items.notHere'), 'alert');
+    wanted = null;
+    dialogs.edit(item);
+  } catch (error) {
+    toast(errorText(error), 'alert');
+  }
 }
 
 /** Loads the first page of the list of somebody else: a user who logged in, or the guest. */
@@ -46,9 +70,11 @@ export function reloadForNewOwner() {
   selected.clear();
   answer = null;
   query.page = 1;
-  history.replaceState(null, '', writeQuery(query));
+  // Perhaps the item that the address names is in this list.
+  if (!wanted) history.replaceState(null, '', writeQuery(query));
   draw();
   load();
+  openWanted();
 }
 
 async function load() {
@@ -243,18 +269,34 @@ async function setStatus(item, status) {
   if (writing.has(item.key)) return;
   writing.add(item.key);
   setRowBusy(item.key, true);
+  const owner = currentOwner();
   try {
-    const now = await changeItem({ key: item.key, status });
+    const now = await carryOut({
+      send: () => changeItem({ key: item.key, status }, owner),
+      find: () => findChanged(item.key, { status }, owner),
+      onUnknown: (error) => toast(t('unknown.checking', { reason: errorText(error) }), 'alert'),
+    });
     replaceItem(now);
-    toast(t(`done.${status}`, { name: now.name }));
+    toast(phrase(`done.${status}`, { name: now.name }));
     load();
   } catch (error) {
-    toast(error.status === 404 ? t('items.gone', { name: item.name }) : t('error.write', { reason: errorText(error) }), 'alert');
-    if (error.status === 404) load();
+    toast(failureText(error, item), 'alert');
+    afterFailure(error);
   } finally {
     writing.delete(item.key);
     setRowBusy(item.key, false);
   }
+}
+
+/** Loads the list again, if it may not show what is there. */
+function afterFailure(error) {
+  if (error.status === 404 || error.kind === 'absent' || error.kind === 'unknown') load();
+}
+
+function failureText(error, { name }) {
+  if (error.status === 404) return phrase('items.gone', { name });
+  if (error.kind === 'absent' || error.kind === 'unknown') return errorText(error);
+  return t('error.write', { reason: errorText(error) });
 }
 
 function replaceItem(item) {
@@ -264,22 +306,25 @@ function replaceItem(item) {
 }
 
 async function afterCreate(item) {
-  toast(t('items.created', { name: item.name }));
+  toast(phrase('items.created', { name: item.name }));
   await go({ page: 1 }, { replace: true });
   flashRow(item.key);
 }
 
 async function afterChange(item) {
-  toast(t('items.saved', { name: item.name }));
+  toast(phrase('items.saved', { name: item.name }));
   replaceItem(item);
   await load();
   flashRow(item.key);
 }
 
-function afterDelete(keys) {
+function afterDelete(items, deleted) {
+  const keys = items.map((item) => item.key);
   for (const key of keys) selected.delete(key);
   if (answer) answer.data = answer.data.filter((item) => !keys.includes(item.key));
-  toast(t('items.deleted', { count: keys.length }));
+  const gone = items.filter((item) => !deleted.includes(item.key));
+  if (deleted.length) toast(t('items.deleted', { count: deleted.length }));
+  if (gone.length) toast(phrase(gone.length === 1 ? 'items.gone' : 'items.goneSome', { name: gone[0].name, count: gone.length }), 'alert');
   if (answer?.data.length) draw();
   load();
 }

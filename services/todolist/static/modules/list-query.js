@@ -29,6 +29,13 @@ export function readQuery(search) {
 }
 
 /**
+ * Reads the key of the item that an address is about: the `href` of an item.
+ * @param {string} search such as "?key=12"
+ * @returns {string | null}
+ */
+export const readKey = (search) => new URLSearchParams(search).get('key') || null;
+
+/**
  * Writes the query as an address, without the defaults.
  * @param {ListQuery} query
  * @returns {string}

@@ -1,16 +1,19 @@
-import { fetchProfile, isAborted, listAccounts, logIn, logOut, register } from './api.js';
+import { ApiError, fetchProfile, isAborted, listAccounts, logIn, logOut, register } from './api.js';
 import { clearErrors, handleForm, lengthOf, openDialog } from './dialogs.js';
 import { byId, el, icon, prefersStill } from './dom.js';
-import { onLanguageChange, t } from './i18n.js';
+import { onLanguageChange, phrase, t } from './i18n.js';
 import { announce, errorText, toast } from './messages.js';
-
-const GUEST = 'guest';
+import { isCertain } from './outcome.js';
+import { currentOwner, GUEST, onOtherTab, onOwner, switchOwner } from './owner.js';
 
 /** @type {{profile: import('./api.js').Profile, version: string} | null} the newest profile */
 let known = null;
 let away = false;
 let newest = null;
 let registering = false;
+let lastName = '';
+/** The key of the text that says how the session changed elsewhere; empty if there is nothing to say. */
+let notice = '';
 let ownerChanged = () => {};
 
 /**
@@ -27,7 +30,36 @@ export function setUpSession({ onOwnerChange }) {
   byId('profile-avatar').addEventListener('error', () => showAvatar(null));
   setUpAccountForm();
   onLanguageChange(draw);
+  onLanguageChange(drawNotice);
+  onOwner((before) => (before === null ? draw() : meetNewOwner()));
+  onOtherTab(loadProfile);
+  document.addEventListener('visibilitychange', () => { if (!document.hidden) loadProfile(); });
   loadProfile();
+}
+
+/** Opens the form to log in, with the name that was logged in last. */
+export const openLogin = () => openAccount(false);
+
+/** The session changed elsewhere: it ended, or another tab logged in or out. */
+function meetNewOwner() {
+  notice = currentOwner() === GUEST ? 'session.expired' : 'session.another';
+  forgetUser();
+  loadProfile();
+}
+
+function drawNotice() {
+  const box = byId('owner-notice');
+  box.hidden = !notice;
+  box.replaceChildren(...(notice ? [
+    el('p', {}, t(notice)),
+    ...(notice === 'session.expired' ? [el('button', { type: 'button', class: 'button quiet', onclick: openLogin }, t('session.login'))] : []),
+    el('button', { type: 'button', class: 'button ghost', onclick: () => { setNotice(''); byId('items-heading').focus(); } }, t('close')),
+  ] : []));
+}
+
+function setNotice(key) {
+  notice = key;
+  drawNotice();
 }
 
 async function loadProfile({ byHand = false } = {}) {
@@ -40,12 +72,9 @@ async function loadProfile({ byHand = false } = {}) {
     known = await fetchProfile(mine.signal);
     away = false;
     draw();
+    if (known.profile.userid !== GUEST) lastName = known.profile.name;
     if (before) animate(before);
     if (byHand) announce(t('session.now', { name: known.profile.name, version: known.version }), 'session');
-    if (before && before.profile.userid !== known.profile.userid) {
-      if (byHand && known.profile.userid === GUEST) toast(t('session.expired'));
-      ownerChanged();
-    }
   } catch (error) {
     if (isAborted(error)) return;
     away = true;
@@ -60,8 +89,9 @@ async function loadProfile({ byHand = false } = {}) {
 
 function draw() {
   const { profile, version } = known ?? { profile: null, version: '' };
-  const isGuest = !profile || profile.userid === GUEST;
-  const isAdmin = !isGuest && profile.access === 'admin';
+  const owner = currentOwner();
+  const isGuest = (owner ?? GUEST) === GUEST;
+  const isAdmin = !isGuest && profile?.access === 'admin';
   byId('corner').classList.toggle('away', away);
   byId('corner').dataset.version = away ? '' : version;
   byId('profile-name').textContent = profile?.name ?? (away ? t('session.awayName') : '');
@@ -84,8 +114,8 @@ function draw() {
   byId('users-open').hidden = !isAdmin;
 
   const note = byId('list-note');
-  note.hidden = !profile;
-  note.textContent = profile ? t(isGuest ? 'items.guestNote' : 'items.ownNote') : '';
+  note.hidden = owner === null;
+  note.textContent = owner === null ? '' : t(isGuest ? 'items.guestNote' : 'items.ownNote');
 }
 
 function setLabel(button, text) {
@@ -117,7 +147,13 @@ function setUpAccountForm() {
   const { userName, password } = form.elements;
 
   handleForm(dialog, {
-    special: () => (registering ? { 409: 'account.taken' } : { 401: 'account.wrong' }),
+    special: () => (registering ? { 409: 'account.taken', unknown: 'account.unknown' } : { 401: 'account.wrong' }),
+    // With the same name and password: that shows whether there is the account.
+    offers: (error) => (error.kind !== 'unknown' ? [] : [el('button', { type: 'button', class: 'button quiet', onclick: () => {
+      registering = false;
+      drawAccount();
+      form.requestSubmit();
+    } }, t('session.login'))]),
     check: (values) => {
       const wrong = {};
       const nameLength = lengthOf(values.userName);
@@ -133,9 +169,9 @@ function setUpAccountForm() {
     },
     async submit(values) {
       const name = values.userName.trim();
-      await (registering ? register : logIn)(name, values.password);
+      await switchOwner(() => (registering ? create : logIn)(name, values.password));
       form.reset();
-      toast(t('session.welcome', { name }));
+      toast(phrase('session.welcome', { name }));
       switchUser();
     },
   });
@@ -154,6 +190,14 @@ function setUpAccountForm() {
   dialog.addEventListener('close', () => { password.value = ''; });
 }
 
+async function create(name, password) {
+  try {
+    await register(name, password);
+  } catch (error) {
+    throw isCertain(error) ? error : new ApiError('unknown');
+  }
+}
+
 function showPassword(visible) {
   byId('account-password').type = visible ? 'text' : 'password';
   byId('password-show').setAttribute('aria-pressed', String(visible));
@@ -164,7 +208,9 @@ function openAccount(toRegister) {
   drawAccount();
   showPassword(false);
   openDialog(byId('account-dialog'), () => byId('profile-reload'));
-  byId('account-name').focus();
+  const { userName, password } = byId('account-dialog').querySelector('form').elements;
+  if (!toRegister) userName.value ||= lastName;
+  (userName.value ? password : userName).focus();
 }
 
 function drawAccount() {
@@ -182,7 +228,8 @@ async function leave() {
   if (button.getAttribute('aria-busy') === 'true') return;
   button.setAttribute('aria-busy', 'true');
   try {
-    await logOut();
+    await switchOwner(logOut);
+    lastName = '';
     toast(t('session.bye'));
     await switchUser();
     byId('login').focus();
@@ -194,11 +241,18 @@ async function leave() {
 }
 
 async function switchUser() {
-  // Forgotten first: if the new profile fails to load, the page must not show the old one.
-  known = null;
-  draw();
-  ownerChanged();
+  notice = '';
+  forgetUser();
   await loadProfile();
+}
+
+/** If the new profile fails to load, the page must not show the old one. */
+function forgetUser() {
+  known = null;
+  byId('users-dialog').close();
+  draw();
+  drawNotice();
+  ownerChanged();
 }
 
 async function openUsers() {
@@ -222,5 +276,5 @@ async function openUsers() {
 }
 
 const accountRow = ({ name, authority }) => el('tr', {},
-  el('td', {}, name),
+  el('td', {}, el('bdi', {}, name)),
   el('td', {}, el('span', { class: `pill ${authority === 'admin' ? 'status-1' : 'status-0'}` }, t(authority === 'admin' ? 'users.role.admin' : 'users.role.user'))));

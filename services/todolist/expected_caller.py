@@ -1,0 +1,50 @@
+"""Whose call it is: a page says for whom it calls, and each answer says for whom it was made.
+
+A page shows the list of one account while the cookie may say something else by now: the session has ended, or another
+tab has logged in. Without this, an item for a private list would go to the list that all guests share.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import Request, Response
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from services.chassis.caller import GUEST, Caller
+from services.chassis.problems import Problem
+from services.todolist.session import Sessions
+
+# Of a request: the account's id, or "guest". A client that does not send it means whoever the session says.
+EXPECTED_CALLER = "x-expected-caller"
+# Of an answer, also of a refusal: the same of the caller that the session gave.
+CALLER = "x-caller"
+
+
+class ForCaller:
+    """An endpoint (ASGI) that finds the caller, refuses the call if another one is expected, and names the caller."""
+
+    def __init__(self, handler: Callable[[Request, Caller], Awaitable[Response]]) -> None:
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        sessions: Sessions = request.state.sessions
+        caller = await sessions.caller(request)
+        try:
+            _check(request.headers.get(EXPECTED_CALLER), caller)
+            response = await self._handler(request, caller)
+        except HTTPException as error:
+            error.headers = {**(error.headers or {}), CALLER: caller.id}
+            raise
+        # The handler may know better: the account may be gone.
+        response.headers.setdefault(CALLER, caller.id)
+        await response(scope, receive, send)
+
+
+def _check(expected: str | None, caller: Caller) -> None:
+    """Raise a Problem when the call is meant for another caller: nothing is passed on."""
+    if expected is None or expected == caller.id:
+        return
+    if caller.id == GUEST:
+        raise Problem(401, "The session has ended, and this is not meant for the guest.")
+    raise Problem(409, "Another account is logged in than this is meant for.")

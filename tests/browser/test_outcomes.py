@@ -1,0 +1,299 @@
+"""Writes whose answer leaves open what became of them: the page looks it up, and sends nothing twice."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Locator, Page, Route, expect
+
+from tests.browser.conftest import Faults, System, Visit, make_services
+from tests.browser.screen import (
+    PASSWORD,
+    action,
+    add_items,
+    dialog,
+    names,
+    open_list,
+    requests_of,
+    row,
+    sign_up,
+    status_of,
+    stored,
+)
+from tests.forking import Forked
+from tests.support import running
+
+UNKNOWN = "It is not known whether it was saved"
+ABSENT = "It was looked up: it has not been saved. You can send it again."
+
+
+def interrupt(page: Page, method: str, status: int | None, *, done: bool, **headers: str) -> None:
+    """Answer the next write with a status, or none at all, though the service has done it."""
+
+    interrupted = False
+
+    def handle(route: Route) -> None:
+        nonlocal interrupted
+        if interrupted or route.request.method != method:
+            return route.fallback()
+        interrupted = True
+        if done:
+            route.fetch()
+        if status is None:
+            return route.abort("connectionreset")
+        headers_sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return route.fulfill(status=status, headers=headers_sent, body="upstream connect error")
+
+    page.route("**/api/rule", handle)
+
+
+def type_in(page: Page, name: str, desc: str = "") -> None:
+    page.get_by_test_id("new-item").click()
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Description").fill(desc)
+
+
+def create(page: Page) -> None:
+    page.get_by_role("button", name="Create", exact=True).click()
+
+
+def alert(page: Page) -> Locator:
+    return dialog(page).get_by_role("alert")
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_an_account_that_may_have_been_created(
+    guest: Page, faults: Faults, unique: Callable[[str], str], done: bool
+) -> None:
+    faults.expect(504, 401)
+    name = unique("perhaps")
+    open_list(guest)
+
+    def handle(route: Route) -> None:
+        if done:
+            account = {"userName": name, "password": PASSWORD}
+            httpx.post(f"{guest.url}user/register", json=account, trust_env=False).raise_for_status()
+        route.fulfill(status=504)
+
+    guest.route("**/user/register", handle)
+    guest.get_by_test_id("register").click()
+    dialog(guest).get_by_label("User name").fill(name)
+    dialog(guest).get_by_label("Password", exact=True).fill(PASSWORD)
+    dialog(guest).get_by_role("button", name="Register", exact=True).click()
+    expect(alert(guest)).to_contain_text("It is not known whether the account was created.")
+    alert(guest).get_by_role("button", name="Log in").click()
+    if done:
+        expect(guest.get_by_test_id("profile-name")).to_have_text(name)
+    else:
+        expect(alert(guest)).to_have_text("User name or password is wrong.")
+        expect(dialog(guest).get_by_label("User name")).to_have_value(name)
+
+
+def test_an_item_whose_answer_does_not_come(member: Page) -> None:
+    """The page itself gives up, later than any gateway."""
+    member.add_init_script(
+        "const { timeout } = AbortSignal; AbortSignal.timeout = () => timeout.call(AbortSignal, 4000)"
+    )
+    open_list(member)
+    held: list[Route] = []
+
+    def handle(route: Route) -> None:
+        if route.request.method == "POST":
+            route.fetch()
+            held.append(route)
+        else:
+            route.fallback()
+
+    member.route("**/api/rule", handle)
+    type_in(member, "Once")
+    create(member)
+    expect(names(member)).to_have_text(["Once"])
+    assert (len(held), len(stored(member))) == (1, 1)
+
+
+# A 503 of a proxy may also mean that the service died before it could answer.
+@pytest.mark.parametrize("status", [500, 502, 503, 504, None])
+def test_an_item_that_was_saved_after_all(member: Page, faults: Faults, status: int | None) -> None:
+    faults.expect(status or "ERR_CONNECTION_RESET")
+    add_items(member, {"name": "Once", "desc": "Two"})
+    open_list(member)
+    writes = requests_of(member, "POST")
+    interrupt(member, "POST", status, done=True)
+    type_in(member, "Once", "Two")
+    create(member)
+    expect(dialog(member)).to_have_count(0)
+    expect(member.locator("#toast-status")).to_have_text("Created “Once”")
+    # Beside the one that had been there.
+    expect(names(member)).to_have_text(["Once", "Once"])
+    assert (len(writes), len(stored(member))) == (1, 2)
+
+
+def test_an_item_that_was_not_saved_can_be_sent_again(member: Page, faults: Faults) -> None:
+    faults.expect(504)
+    add_items(member, {"name": "Once", "desc": "Two"})
+    open_list(member)
+    writes = requests_of(member, "POST")
+    interrupt(member, "POST", 504, done=False)
+    type_in(member, "Once", "Two")
+    create(member)
+    expect(alert(member)).to_contain_text(UNKNOWN)
+    member.get_by_role("button", name="Create", exact=True).click(force=True)
+    expect(alert(member)).to_have_text(ABSENT)
+    expect(member.get_by_label("Description")).to_have_value("Two")
+    assert (len(writes), len(stored(member))) == (1, 1)
+    create(member)
+    expect(names(member)).to_have_text(["Once", "Once"])
+    assert (len(writes), len(stored(member))) == (2, 2)
+
+
+def test_an_item_that_is_saved_late_is_not_sent_again(member: Page, faults: Faults) -> None:
+    faults.expect(504)
+    open_list(member)
+    writes = requests_of(member, "POST")
+    interrupt(member, "POST", 504, done=False)
+    type_in(member, "Once", "Two")
+    create(member)
+    expect(alert(member)).to_have_text(ABSENT)
+    add_items(member, {"name": "Once", "desc": "Two"})
+    # The form has changed since: so does the item.
+    member.get_by_label("Description").fill("Three")
+    create(member)
+    expect(row(member, "Once").locator(".desc")).to_have_text("Three")
+    assert [item["desc"] for item in stored(member)] == ["Three"]
+    assert len(writes) == 1
+
+
+def test_a_refusal_is_certain(member: Page, faults: Faults) -> None:
+    faults.expect(503, 507)
+    open_list(member)
+    reads = requests_of(member, "GET")
+    type_in(member, "Once")
+    for status, headers in (
+        (507, {}),
+        # Envoy's circuit breaker is open, or the gateway found no connection.
+        (503, {"x_envoy_overloaded": "true"}),
+        (503, {"x_served_by": "todolist/v1@a", "server_timing": "rule;dur=2"}),
+    ):
+        interrupt(member, "POST", status, done=False, **headers)
+        create(member)
+        expect(alert(member)).not_to_contain_text("not known")
+    assert not reads
+    create(member)
+    expect(names(member)).to_have_text(["Once"])
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_change_is_looked_up(member: Page, faults: Faults, done: bool) -> None:
+    faults.expect(502)
+    add_items(member, "Milk")
+    open_list(member)
+    writes = requests_of(member, "PUT")
+    interrupt(member, "PUT", 502, done=done)
+    action(member, "Complete", "Milk").click()
+    if not done:
+        expect(member.locator("#toast-alert")).to_contain_text(UNKNOWN)
+    expect(member.locator("#toast-status" if done else "#toast-alert")).to_have_text("Done: “Milk”" if done else ABSENT)
+    expect(status_of(member, "Milk")).to_have_text("Done" if done else "In progress")
+
+    interrupt(member, "PUT", 502, done=done)
+    action(member, "Edit", "Milk").click()
+    member.get_by_label("Name", exact=True).fill("Oat milk")
+    save = member.get_by_role("button", name="Save")
+    save.click()
+    if not done:
+        expect(alert(member)).to_have_text(ABSENT)
+        expect(member.get_by_label("Name", exact=True)).to_have_value("Oat milk")
+        save.click()
+    expect(names(member)).to_have_text(["Oat milk"])
+    assert len(writes) == (2 if done else 3)
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_deletion_is_looked_up(member: Page, faults: Faults, done: bool) -> None:
+    faults.expect(504)
+    add_items(member, "Keep", "Two", "One")
+    open_list(member)
+    writes = requests_of(member, "DELETE")
+    interrupt(member, "DELETE", 504, done=done)
+    member.get_by_label("Select “One”").check()
+    member.get_by_label("Select “Two”").check()
+    member.get_by_role("button", name="Delete selected").click()
+    delete = dialog(member).get_by_role("button", name="Delete")
+    delete.click()
+    if not done:
+        expect(alert(member)).to_have_text("It was looked up: not everything has been deleted. You can delete again.")
+        assert len(stored(member)) == 3
+        delete.click()
+    expect(names(member)).to_have_text(["Keep"])
+    expect(member.locator("#toast-status")).to_have_text("2 items deleted")
+    assert len(writes) == (1 if done else 2)
+
+
+def test_what_is_gone_goes(member: Page, faults: Faults) -> None:
+    faults.expect(404)
+    one, two, three, _ = add_items(member, "One", "Two", "Three", "Keep")
+    open_list(member)
+    action(member, "Edit", "One").click()
+    member.request.delete("/api/rule", data={"key": [one["key"], two["key"]]})
+    member.get_by_label("Description").fill("a long text")
+    member.get_by_role("button", name="Save").click()
+    expect(alert(member)).to_have_text("This item no longer exists.")
+    expect(member.get_by_label("Description")).to_have_value("a long text")
+    expect(names(member)).to_have_text(["Keep", "Three"])
+    dialog(member).get_by_role("button", name="Cancel").click()
+
+    action(member, "Delete", "Three").click()
+    member.request.delete("/api/rule", data={"key": three["key"]})
+    dialog(member).get_by_role("button", name="Delete").click()
+    expect(member.locator("#toast-alert")).to_have_text("“Three” no longer exists.")
+    expect(member.locator("#toast-status")).to_be_empty()
+    expect(names(member)).to_have_text(["Keep"])
+
+
+@pytest.fixture
+def impatient(token_key: Path, tmp_path: Path) -> Iterator[System]:
+    """A system whose gateway waits for a second."""
+    rule, users = make_services(tmp_path, token_key, ("v1",))
+    gateway = Forked("todolist", tmp_path, USER_URL=users[0].url, RULE_URL=rule.url, UPSTREAM_TIMEOUT="1")
+    with running(rule, *users, gateway):
+        yield System(gateway.url, gateway, rule, users)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_service_that_saves_a_moment_later(
+    visit: Visit, impatient: System, faults: Faults, unique: Callable[[str], str], waits: bool
+) -> None:
+    faults.expect(504)
+    page = visit(base_url=impatient.url)
+    sign_up(page, unique("patient"))
+    open_list(page)
+    type_in(page, "Once", "Two")
+    impatient.rule.process.suspend()
+    create(page)
+    expect(alert(page)).to_contain_text("A service behind the gateway did not answer in time.")
+    expect(alert(page)).to_contain_text(UNKNOWN)
+    if not waits:
+        dialog(page).get_by_role("button", name="Cancel").click()
+    impatient.rule.process.resume()
+    expect(page.locator("#toast-status")).to_have_text("Created “Once”")
+    expect(names(page)).to_have_text(["Once"])
+    expect(dialog(page)).to_have_count(0)
+    assert len(stored(page)) == 1
+
+
+def test_an_outcome_that_only_its_owner_may_look_up(member: Page, faults: Faults) -> None:
+    faults.expect(401, 504)
+    open_list(member)
+
+    def handle(route: Route) -> None:
+        if route.request.method != "POST":
+            return route.fallback()
+        member.context.clear_cookies()
+        return route.fulfill(status=504)
+
+    member.route("**/api/rule", handle)
+    type_in(member, "Private")
+    create(member)
+    expect(alert(member)).to_contain_text("It is not known whether it was saved: another account is logged in now")
+    expect(member.get_by_label("Name", exact=True)).to_have_value("Private")

@@ -1,0 +1,361 @@
+"""Whose list it is: however a session ends or begins elsewhere, the page says so, and writes into no other list."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import Faults, System, Visit, make_services
+from tests.browser.screen import (
+    PASSWORD,
+    action,
+    add_items,
+    dialog,
+    expect_settled,
+    names,
+    open_list,
+    requests_of,
+    row,
+    sign_up,
+    status_of,
+    stored,
+)
+from tests.forking import Forked
+from tests.support import running, wait_until
+
+LIFETIME = 6
+SHARED, OWN = "The shared demonstration list", "Your own list"
+
+
+def new_key(path: Path) -> Path:
+    path.write_bytes(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def own_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system with a key of its own, which a test may change."""
+    directory = tmp_path_factory.mktemp("own")
+    rule, users = make_services(directory, new_key(directory / "key.pem"), ("v1",))
+    gateway = Forked("todolist", directory, USER_URL=users[0].url, RULE_URL=rule.url)
+    with running(rule, *users, gateway):
+        yield System(gateway.url, gateway, rule, users)
+
+
+@pytest.fixture
+def key(own_system: System) -> Path:
+    return Path(own_system.users[0]._environment["TOKEN_KEY_FILE"])
+
+
+@pytest.fixture
+def owner(visit: Visit, own_system: System, unique: Callable[[str], str]) -> Page:
+    """A page of a member with one item."""
+    page = visit(base_url=own_system.url)
+    page.member = sign_up(page, unique("owner"))
+    add_items(page, "Mine")
+    return page
+
+
+def set_token(page: Page, token: str) -> None:
+    page.context.add_cookies([{"name": "jwtToken", "value": token, "url": page.url, "httpOnly": True}])
+
+
+def token_of(page: Page) -> str:
+    return next(cookie["value"] for cookie in page.context.cookies() if cookie["name"] == "jwtToken")
+
+
+# Each ends the session of a page, which is not told.
+
+
+def log_out_elsewhere(page: Page, system: System, key: Path) -> None:
+    assert page.request.post("/api/login/outLogin").status == 204
+
+
+def delete_the_cookie(page: Page, system: System, key: Path) -> None:
+    page.context.clear_cookies()
+
+
+def let_the_token_expire(page: Page, system: System, key: Path) -> None:
+    head = jwt.get_unverified_header(token_of(page))
+    claims = jwt.decode(token_of(page), options={"verify_signature": False})
+    private = load_pem_private_key(key.read_bytes(), None)
+    set_token(page, jwt.encode({**claims, "exp": int(time.time()) - 60}, private, "EdDSA", headers=head))
+
+
+def take_the_cookie_of_another_checkout(page: Page, system: System, key: Path) -> None:
+    claims = jwt.decode(token_of(page), options={"verify_signature": False})
+    set_token(page, jwt.encode(claims, Ed25519PrivateKey.generate(), "EdDSA", headers={"kid": "another"}))
+
+
+def change_the_key(page: Page, system: System, key: Path) -> None:
+    new_key(key)
+    for service in (*system.users, system.gateway):
+        service.kill()
+        service.restart()
+
+
+ENDINGS = [
+    log_out_elsewhere,
+    delete_the_cookie,
+    let_the_token_expire,
+    take_the_cookie_of_another_checkout,
+    change_the_key,
+]
+
+
+def type_in(page: Page, name: str) -> None:
+    page.get_by_test_id("new-item").click()
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Description").fill("a long private text")
+
+
+def create(page: Page) -> None:
+    page.get_by_role("button", name="Create", exact=True).click()
+
+
+def log_in(page: Page, name: str) -> None:
+    account = page.locator("#account-dialog")
+    expect(account.get_by_label("User name")).to_be_visible()
+    account.get_by_label("User name").fill(name)
+    account.get_by_label("Password", exact=True).fill(PASSWORD)
+    account.get_by_role("button", name="Log in", exact=True).click()
+    expect(account).to_be_hidden()
+
+
+def notice(page: Page) -> Locator:
+    return page.get_by_test_id("owner-notice")
+
+
+def expect_guest(page: Page) -> None:
+    expect(page.locator("#profile-kind")).to_have_text("Guest")
+    expect(page.locator("#list-note")).to_contain_text(SHARED)
+
+
+def expect_typed(page: Page, name: str) -> None:
+    expect(page.get_by_label("Name", exact=True)).to_have_value(name)
+    expect(page.get_by_label("Description")).to_have_value("a long private text")
+
+
+def shared(visit: Visit, system: System, name: str) -> list[str]:
+    """Return the items of this name that all guests see."""
+    return [item["name"] for item in stored(visit(base_url=system.url), name=name)]
+
+
+@pytest.mark.parametrize("end", ENDINGS)
+def test_a_new_item_waits_for_its_owner(
+    owner: Page, own_system: System, visit: Visit, faults: Faults, key: Path, unique: Callable[[str], str], end
+) -> None:
+    faults.expect(401)
+    private = unique("Private")
+    open_list(owner)
+    expect(owner.locator("#list-note")).to_contain_text(OWN)
+    type_in(owner, private)
+    end(owner, own_system, key)
+    create(owner)
+    alert = dialog(owner).get_by_role("alert")
+    expect(alert).to_contain_text("your session has ended")
+    expect_typed(owner, private)
+    # Neither is it sent a second time for the guest, whose list stands behind the dialog by now.
+    expect_guest(owner)
+    expect(row(owner, "Mine")).to_have_count(0)
+    create(owner)
+    expect(alert).to_contain_text("your session has ended")
+    assert shared(visit, own_system, private) == []
+
+    alert.get_by_role("button", name="Log in").click()
+    log_in(owner, owner.member)
+    expect(alert).to_be_hidden()
+    expect_typed(owner, private)
+    create(owner)
+    expect(names(owner)).to_have_text([private, "Mine"])
+    expect(owner.locator("#list-note")).to_contain_text(OWN)
+    expect(notice(owner)).to_be_hidden()
+    assert shared(visit, own_system, private) == []
+
+
+def test_a_session_whose_lifetime_is_over(
+    visit: Visit, faults: Faults, tmp_path: Path, unique: Callable[[str], str]
+) -> None:
+    faults.expect(401)
+    rule, users = make_services(tmp_path, new_key(tmp_path / "key.pem"), ("v1",))
+    users[0].kill()
+    users[0]._environment["TOKEN_LIFETIME"] = str(LIFETIME)
+    users[0].start()
+    gateway = Forked("todolist", tmp_path, USER_URL=users[0].url, RULE_URL=rule.url)
+    with running(rule, *users, gateway):
+        system = System(gateway.url, gateway, rule, users)
+        page = visit(base_url=gateway.url)
+        sign_up(page, "alice")
+        open_list(page)
+        expect(page.locator("#list-note")).to_contain_text(OWN)
+        type_in(page, "Private")
+        wait_until(lambda: not any(cookie["name"] == "jwtToken" for cookie in page.context.cookies()), "it is over")
+        create(page)
+        expect(dialog(page).get_by_role("alert")).to_contain_text("your session has ended")
+        expect_typed(page, "Private")
+        expect_guest(page)
+        assert shared(visit, system, "Private") == []
+
+
+@pytest.mark.parametrize("end", [delete_the_cookie, let_the_token_expire])
+def test_changes_and_deletions_say_what_is_so(owner: Page, own_system: System, faults: Faults, key: Path, end) -> None:
+    faults.expect(401)
+    open_list(owner)
+    token = token_of(owner)
+
+    def begin_again() -> None:
+        set_token(owner, token)
+        open_list(owner)
+        expect(names(owner)).to_have_text(["Mine"])
+
+    end(owner, own_system, key)
+    action(owner, "Complete", "Mine").click()
+    expect(owner.locator("#toast-alert")).to_contain_text("Not saved: Nothing was sent on: your session has ended.")
+    expect(notice(owner)).to_contain_text("Your session has ended: you now see the shared list")
+    expect_guest(owner)
+    expect(row(owner, "Mine")).to_have_count(0)
+    notice(owner).get_by_role("button", name="Log in").click()
+    # The name is there already.
+    expect(dialog(owner).get_by_label("User name")).to_have_value(owner.member)
+
+    begin_again()
+    action(owner, "Delete", "Mine").click()
+    end(owner, own_system, key)
+    dialog(owner).get_by_role("button", name="Delete").click()
+    expect(dialog(owner).get_by_role("alert")).to_contain_text("your session has ended")
+    expect(owner.locator("#toast-status")).not_to_contain_text("deleted")
+
+    begin_again()
+    action(owner, "Edit", "Mine").click()
+    owner.get_by_label("Description").fill("a long private text")
+    end(owner, own_system, key)
+    owner.get_by_role("button", name="Save").click()
+    expect(dialog(owner).get_by_role("alert")).to_contain_text("your session has ended")
+    expect_typed(owner, "Mine")
+
+    set_token(owner, token)
+    (item,) = stored(owner)
+    assert (item["status"], item["desc"], item["callNo"]) == (1, "", 0)
+
+
+@pytest.mark.parametrize("form", ["Log in", "Register"])
+def test_a_guests_page_writes_into_no_members_list(
+    visit: Visit, own_system: System, faults: Faults, unique: Callable[[str], str], form: str
+) -> None:
+    faults.expect(409)
+    page, name, item = visit(base_url=own_system.url), unique("second"), unique("For all")
+    if form == "Log in":
+        sign_up(page, name)
+        page.context.clear_cookies()
+    open_list(page)
+    expect_guest(page)
+    type_in(page, item)
+    path = {"Log in": "/api/login/account", "Register": "/user/register"}[form]
+    assert page.request.post(path, data={"userName": name, "password": PASSWORD}).ok
+    create(page)
+    alert = dialog(page).get_by_role("alert")
+    expect(alert).to_contain_text("another list")
+    expect_typed(page, item)
+    expect(page.get_by_test_id("profile-name")).to_have_text(name)
+    expect(page.locator("#list-note")).to_contain_text(OWN)
+    assert stored(page) == []
+    assert shared(visit, own_system, item) == []
+    # On purpose it may.
+    alert.get_by_role("button", name="Create it in this list").click()
+    expect(names(page)).to_have_text([item])
+    assert shared(visit, own_system, item) == []
+
+
+def test_a_page_of_one_member_writes_into_no_other_members_list(
+    owner: Page, own_system: System, faults: Faults, unique: Callable[[str], str]
+) -> None:
+    faults.expect(409)
+    open_list(owner)
+    type_in(owner, "Private")
+    other = sign_up(owner, unique("other"))
+    create(owner)
+    expect(dialog(owner).get_by_role("alert")).to_contain_text("another list")
+    expect(owner.get_by_test_id("profile-name")).to_have_text(other)
+    expect(notice(owner)).to_contain_text("you now see its list")
+    assert stored(owner) == []
+    dialog(owner).get_by_role("button", name="Log in").click()
+    log_in(owner, owner.member)
+    create(owner)
+    expect(names(owner)).to_have_text(["Private", "Mine"])
+
+
+def test_tabs_tell_each_other(owner: Page, own_system: System, visit: Visit, unique: Callable[[str], str]) -> None:
+    other = owner.context.new_page()
+    open_list(owner)
+    open_list(other)
+    private = unique("Private")
+    type_in(owner, private)
+    writes = requests_of(owner, "POST")
+    other.get_by_test_id("logout").click()
+    # Before anything is sent.
+    expect(dialog(owner).get_by_role("alert")).to_contain_text("your session has ended")
+    expect_typed(owner, private)
+    expect_guest(owner)
+    expect(notice(owner)).to_contain_text("Your session has ended")
+    assert not writes
+
+    other.get_by_test_id("login").click()
+    log_in(other, owner.member)
+    expect(owner.get_by_test_id("profile-name")).to_have_text(owner.member)
+    expect(dialog(owner).get_by_role("alert")).to_be_hidden()
+    create(owner)
+    expect(names(owner)).to_have_text([private, "Mine"])
+    assert shared(visit, own_system, private) == []
+
+
+def test_the_accounts_are_not_shown_after_the_administrator(visit: Visit, own_system: System) -> None:
+    page = visit(base_url=own_system.url)
+    page.request.post("/api/login/account", data={"userName": "admin", "password": "adminadmin"})
+    other = page.context.new_page()
+    open_list(page)
+    open_list(other)
+    page.get_by_test_id("users").click()
+    expect(dialog(page).get_by_test_id("users-list")).to_be_visible()
+    other.get_by_test_id("logout").click()
+    expect_guest(page)
+    expect(dialog(page)).to_have_count(0)
+
+
+@pytest.mark.parametrize("notices", ["a reload of the list", "becoming visible", "gentle traffic"])
+def test_a_page_notices_that_its_session_has_ended(owner: Page, notices: str) -> None:
+    open_list(owner)
+    expect(owner.locator("#list-note")).to_contain_text(OWN)
+    owner.context.clear_cookies()
+    if notices == "a reload of the list":
+        owner.get_by_role("columnheader", name="Name").get_by_role("button").click()
+    elif notices == "becoming visible":
+        owner.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    else:
+        owner.get_by_test_id("traffic-toggle").click()
+    expect(notice(owner)).to_contain_text("Your session has ended: you now see the shared list")
+    expect_guest(owner)
+    expect_settled(owner)
+    expect(row(owner, "Mine")).to_have_count(0)
+    notice(owner).get_by_role("button", name="Close").click()
+    expect(notice(owner)).to_be_hidden()
+
+
+def test_with_user_dead_a_member_is_no_guest(owner: Page, own_system: System, faults: Faults) -> None:
+    open_list(owner)
+    own_system.users[0].kill()
+    try:
+        faults.expect(503)
+        open_list(owner)
+        expect(owner.get_by_test_id("profile-name")).to_have_text("No answer")
+        expect(owner.locator("#list-note")).to_contain_text(OWN)
+        expect(owner.get_by_test_id("logout")).to_be_visible()
+        expect(owner.get_by_test_id("login")).to_be_hidden()
+        action(owner, "Complete", "Mine").click()
+        expect(status_of(owner, "Mine")).to_have_text("Done")
+    finally:
+        own_system.users[0].restart()
