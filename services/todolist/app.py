@@ -96,7 +96,7 @@ def create_app(settings: Settings) -> Starlette:
 
     return Starlette(
         routes=[*TABLE, *ui.routes, Mount("/", own)],
-        middleware=[edge("todolist", settings, BROWSER_HEADERS), Middleware(Guard)],
+        middleware=[edge("todolist", settings, BROWSER_HEADERS), Middleware(Guard, settings.trusted_origins)],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )

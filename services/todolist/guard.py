@@ -1,27 +1,43 @@
 """What the gateway refuses before any route sees it: it is the only service that the ingress lets browsers reach."""
 
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.chassis.problems import Problem, problem_response
 
 MAX_BODY = 64 * 1024  # bytes
 TOO_LARGE = f"The body is larger than {MAX_BODY // 1024} KiB."
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# Scheme, host and port.
+Origin = tuple[str, str, int | None]
+
+
+def parse_origin(text: str) -> Origin | None:
+    """Return an origin such as https://todo.example, or None if it is none. The default port is that of the scheme."""
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port or DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    return (parts.scheme, parts.hostname, port) if parts.scheme and parts.hostname else None
 
 
 class Guard:
-    """Refuses cross-site requests other than GET and HEAD, and bodies that are no JSON, compressed or too large.
+    """Refuses cross-origin requests other than reads, and bodies that are no JSON, compressed or too large."""
 
-    Plain ASGI.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, trusted_origins: Iterable[Origin] = ()) -> None:
+        """trusted_origins: those whose pages may change something here, beside our own."""
+        self._app, self._trusted = app, frozenset(trusted_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
             return
-        if problem := _refusal(dict(scope["headers"])):
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        if problem := self._cross_origin(headers) or _wrong_body(headers):
             await problem_response(problem)(scope, receive, send)
             return
         size = 0
@@ -36,19 +52,31 @@ class Guard:
 
         await self._app(scope, receive_within_limit, send)
 
+    def _cross_origin(self, headers: dict[bytes, str]) -> Problem | None:
+        """Return the problem of a request that a page of another origin makes a browser send (CSRF), or None.
 
-def _refusal(headers: dict[bytes, bytes]) -> Problem | None:
-    """Return the problem of a request that must not reach a route, or None. headers: lower-case names."""
-    origin = headers.get(b"origin")
-    # Browsers name the site that a request comes from.
-    if origin is not None and origin.partition(b"://")[2] != headers.get(b"host"):
-        return Problem(403, "Another site may not change anything here.")
-    length = headers.get(b"content-length", b"0")
+        As Go's http.CrossOriginProtection decides: by Sec-Fetch-Site, which a page cannot set and a proxy does not
+        rewrite; where a browser does not send it, as on http, by Origin and Host. Other clients send neither.
+        """
+        origin, site = headers.get(b"origin", ""), headers.get(b"sec-fetch-site", "")
+        if site in ("same-origin", "none") or (not site and not origin):
+            return None
+        sender = parse_origin(origin)
+        if sender in self._trusted:
+            return None
+        # The scheme is not compared: behind a proxy with TLS it is another one here.
+        if not site and sender and sender == parse_origin(f"{sender[0]}://{headers.get(b'host', '')}"):
+            return None
+        return Problem(403, f"A page of {origin or 'another site'} may not change anything here: see TRUSTED_ORIGINS.")
+
+
+def _wrong_body(headers: dict[bytes, str]) -> Problem | None:
+    length = headers.get(b"content-length", "0")
     # A form, which any site may submit without asking, cannot send JSON.
-    media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
-    has_body = length != b"0" or b"transfer-encoding" in headers
-    if (has_body or media_type) and media_type != b"application/json":
+    media_type = headers.get(b"content-type", "").split(";")[0].strip().lower()
+    has_body = length != "0" or b"transfer-encoding" in headers
+    if (has_body or media_type) and media_type != "application/json":
         return Problem(415, "The body must be application/json.", headers={"Accept": "application/json"})
-    if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
+    if headers.get(b"content-encoding", "").strip().lower() not in ("identity", ""):
         return Problem(415, "The body must not be compressed.", headers={"Accept-Encoding": "identity"})
     return Problem(413, TOO_LARGE) if int(length) > MAX_BODY else None

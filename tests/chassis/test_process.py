@@ -43,6 +43,7 @@ def run(name: str, directory: Path, **environment: str) -> subprocess.CompletedP
         ("user", "TOKEN_KEY_FILE", "/etc/hostname"),
         ("user", "TOKEN_LIFETIME", "-1"),
         ("todolist", "USER_URL", "localhost"),
+        ("todolist", "TRUSTED_ORIGINS", "todo.example"),
         ("todolist", "PORT", "80000"),
         ("rule", "LOG_LEVEL", "LOUD"),
     ],

@@ -4,7 +4,7 @@ import base64
 import gzip
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from jwt.algorithms import OKPAlgorithm
 
-from tests.support import GUEST_NAMES, Service, as_caller
+from tests.forking import Forked
+from tests.support import GUEST_NAMES, Service, as_caller, running
 
 PASSWORD = "a good password"
 
@@ -233,13 +234,50 @@ def test_a_body_that_is_too_large_is_refused(gateway: Service) -> None:
         assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_another_site_may_not_change_anything(gateway: Service, method: str) -> None:
-    for origin in ("https://evil.example", "null", f"http://127.0.0.1:{gateway.port}.evil.example"):
-        answer = gateway.client.request(method, "/api/rule", json={}, headers={"origin": origin})
-        assert answer.status_code == 403
-    own = gateway.client.request(method, "/api/rule", json={}, headers={"origin": gateway.url})
-    assert own.status_code == 422
+SELF = "http://todo.example"
+# Each with the headers of a browser; a form and curl send none of them.
+SENDERS: dict[str, tuple[dict[str, str], int]] = {
+    "curl": ({}, 422),
+    "our page on http": ({"host": "todo.example", "origin": SELF}, 422),
+    "behind a proxy that writes the default port": ({"host": "todo.example:80", "origin": SELF}, 422),
+    "behind a proxy with TLS that writes it": ({"host": "todo.example:443", "origin": "https://todo.example"}, 422),
+    "with a slash": ({"host": "todo.example", "origin": f"{SELF}/"}, 422),
+    "in capitals": ({"host": "TODO.example", "origin": SELF}, 422),
+    "our page behind a proxy that rewrites Host": (
+        {"host": "127.0.0.1:3001", "origin": "https://x-3001.app.example", "sec-fetch-site": "same-origin"}, 422
+    ),
+    "typed by a person": ({"sec-fetch-site": "none"}, 422),
+    "a trusted page": ({"origin": "https://front.example:443", "sec-fetch-site": "cross-site"}, 422),
+    "a trusted page of an old browser": ({"origin": "https://front.example"}, 422),
+    "another site": ({"origin": "https://evil.example", "sec-fetch-site": "cross-site"}, 403),
+    "another site, our origin": ({"host": "todo.example", "origin": SELF, "sec-fetch-site": "cross-site"}, 403),
+    "another name of our site": ({"origin": "https://x.todo.example", "sec-fetch-site": "same-site"}, 403),
+    "another site in an old browser": ({"origin": "https://evil.example"}, 403),
+    "another port": ({"host": "todo.example", "origin": f"{SELF}:8080"}, 403),
+    "a name that begins like ours": ({"host": "todo.example", "origin": f"{SELF}.evil.example"}, 403),
+    "our name as a user's": ({"host": "todo.example", "origin": "http://todo.example@evil.example"}, 403),
+    "a sandboxed frame": ({"origin": "null"}, 403),
+    "no origin": ({"origin": "http://[x"}, 403),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trusting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A gateway that trusts another origin; it has a rule that answers 422."""
+    rule = Forked("rule", tmp_path_factory.mktemp("rule"))
+    gateway = Forked(
+        "todolist", rule.log.parent, RULE_URL=rule.url, TRUSTED_ORIGINS="https://front.example http://other.example"
+    )
+    with running(rule, gateway):
+        yield gateway
+
+
+@pytest.mark.parametrize("sender", SENDERS)
+def test_only_our_own_page_may_change_anything(sender: str, trusting: Service) -> None:
+    headers, status = SENDERS[sender]
+    for method in ("POST", "PUT", "DELETE"):
+        assert trusting.client.request(method, "/api/rule", json={}, headers=headers).status_code == status
+    assert trusting.client.get("/api/rule", headers=headers).status_code == 200
 
 
 # Tokens
