@@ -68,6 +68,9 @@ async def _answer_error(request: Request, error: HTTPException) -> Response:
         if request.method == "OPTIONS":
             return Response(None, 204, allow)
         error = Problem(405, "This address does not take this method; Allow names those it takes.", headers=allow)
+    elif error.status_code == HTTPStatus.BAD_REQUEST and not isinstance(error, Problem):
+        # The framework's, for a body that it could not parse.
+        error = Problem(400, "The body cannot be read: it must be JSON in UTF-8.")
     return problem_response(error)
 
 

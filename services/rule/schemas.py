@@ -30,6 +30,13 @@ def _plain_text(value: str) -> str:
     return value
 
 
+def _utf8(value: str) -> str:
+    if "\ufffd" in value:
+        # What the framework makes of bytes in an address that are no UTF-8.
+        raise ValueError("must be UTF-8, percent-encoded")
+    return value
+
+
 def _visible(value: str) -> str:
     # Letters, numbers, punctuation and symbols are seen; marks, formats and spaces by themselves are not.
     if not any(unicodedata.category(character)[0] in "LNPS" and character not in BLANK for character in value):
@@ -50,6 +57,7 @@ def _post(value: Any) -> None:
 # By their category they could be seen: the fillers of Hangul, an empty Braille pattern, a note without a head.
 BLANK = "\u115f\u1160\u3164\uffa0\u2800\U0001d159"
 PlainText = AfterValidator(_plain_text)
+Utf8 = AfterValidator(_utf8)
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), PlainText, AfterValidator(_visible)
 ]
@@ -92,7 +100,9 @@ class PageQuery(Wire):
     page_size: Annotated[int, Field(ge=1, le=100)] = 20
     sorter: str = Field("createdAt_descend", pattern="^((name|status|createdAt|updatedAt)_(ascend|descend))?$")
     status: str = Field("", pattern="^([0-3](,[0-3]){0,9})?$", description="Statuses to keep", examples=["0,1"])
-    name: Annotated[str, PlainText] = Field("", max_length=200, description="Text in the name; a to z in either case")
+    name: Annotated[str, PlainText, Utf8] = Field(
+        "", max_length=200, description="Text in the name; a to z in either case"
+    )
     key: str = Field(
         "",
         pattern="^[^,]{1,64}(,[^,]{1,64}){0,99}$",

@@ -75,6 +75,9 @@ def _wrong_body(headers: dict[bytes, str]) -> Problem | None:
     # A form, which any site may submit without asking, cannot send JSON.
     media_type = headers.get(b"content-type", "").split(";")[0].strip().lower()
     has_body = length != "0" or b"transfer-encoding" in headers
+    if has_body and b"upgrade" in headers:
+        # The server reads no body of such a request. Behind Envoy none arrives: it speaks HTTP/1.1 with us.
+        return Problem(400, "A change cannot ask for another protocol: send it without the header Upgrade.")
     if (has_body or media_type) and media_type != "application/json":
         return Problem(415, "The body must be application/json.", headers={"Accept": "application/json"})
     if headers.get(b"content-encoding", "").strip().lower() not in ("identity", ""):

@@ -80,11 +80,7 @@ class Upstream:
         Raises a Problem: 503 when the service cannot be reached, 504 when it is too slow, 502 when its response is
         invalid. The call is never repeated here: the proxy repeats reads (deploy/local/envoy, deploy/istio).
         """
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1")
-            for name, value in request.scope["headers"]
-            if name in PASSED_ON
-        }
+        headers = _passed_on(request)
         if caller:
             headers |= {USER_ID: caller.id, USER_NAME: quote(caller.name)}
             if caller.id != GUEST:
@@ -124,6 +120,14 @@ class Upstream:
         milliseconds = (time.perf_counter() - started) * 1000
         described = f';desc="{served_by}"' if served_by and '"' not in served_by else ""
         return {"server-timing": f"{self._name};dur={milliseconds:.1f}{described}"}
+
+
+def _passed_on(request: Request) -> dict[str, str]:
+    """Return the headers that go on. Raises a Problem for one that could not be sent as it came."""
+    try:
+        return {name.decode(): value.decode() for name, value in request.scope["headers"] if name in PASSED_ON}
+    except UnicodeDecodeError:
+        raise Problem(400, f"The headers {', '.join(sorted(map(bytes.decode, PASSED_ON)))} must be UTF-8.") from None
 
 
 def _failure(method: str, status: int, content: bytes) -> int:

@@ -1,5 +1,6 @@
 """What the ingress does for the services behind it: an Envoy as `make run` starts it, before a scripted gateway."""
 
+import http.client
 import json
 import socket
 import threading
@@ -327,6 +328,25 @@ def test_reads_are_tried_again_however_many_fail_at_once(address: str, gateway: 
     with ThreadPoolExecutor(20) as threads:
         list(threads.map(lambda _: httpx.get(f"{address}/gone", trust_env=False), range(20)))
     assert gateway.seen == [("GET", "/gone")] * 60
+
+
+@pytest.mark.parametrize(
+    ("request_text", "status", "way_out"),
+    [
+        (b"GET / HTTP/1.0\r\nhost: x\r\n\r\n", 426, "use HTTP/1.1"),
+        (b"GET / HTTP/1.1\r\nhost: x\r\ncookie: %s\r\n\r\n" % (b"x" * 20_000), 431, "delete this site's cookies"),
+        (b"GET /?name=%s HTTP/1.1\r\nhost: x\r\n\r\n" % "牛奶".encode(), 400, "percent-encoded"),
+    ],
+    ids=["HTTP/1.0", "large cookies", "not percent-encoded"],
+)
+def test_a_refusal_names_the_way_out(request_text: bytes, status: int, way_out: str, envoy: Envoy) -> None:
+    with socket.create_connection(("127.0.0.1", envoy.ports["PORT"]), timeout=10) as connection:
+        connection.sendall(request_text)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        problem = json.loads(answer.read())
+    assert (answer.status, problem["status"], problem["type"]) == (status, status, "about:blank")
+    assert way_out in problem["detail"]
 
 
 def test_a_503_of_the_gateway_is_an_answer(client: httpx.Client) -> None:

@@ -227,6 +227,40 @@ def test_a_compressed_body_is_415(gateway: Service, encoding: str, compress: Cal
     assert gateway.client.post("/api/rule", content=b'{"name": "x"}', headers=plain).status_code == 201
 
 
+@pytest.mark.parametrize("encoding", ["gbk", "utf-8-sig", "utf-16", "utf-8"])
+def test_a_body_is_read_as_it_was_meant_or_refused(member: httpx.Client, encoding: str) -> None:
+    body = '{"name": "牛奶"}'.encode(encoding)
+    answer = member.post("/api/rule", content=body, headers={"content-type": "application/json"})
+    if encoding == "gbk":
+        assert (answer.status_code, answer.json()["detail"]) == (
+            400,
+            "The body cannot be read: it must be JSON in UTF-8.",
+        )
+    else:
+        assert (answer.status_code, answer.json()["name"]) == (201, "牛奶")
+
+
+@pytest.mark.parametrize("body", [b'{"name": "a\\ud800"}', b'{"name": NaN}', b'{"name": "x"} x', b""])
+def test_what_is_no_json_text_is_refused(member: httpx.Client, body: bytes) -> None:
+    answer = member.post("/api/rule", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert member.get("/api/rule").json()["total"] == 0
+
+
+def test_a_search_in_another_encoding_is_refused(visitor: httpx.Client) -> None:
+    answer = visitor.get("/api/rule?name=%C5%A3%C4%CC")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "name")
+
+
+def test_an_offer_of_another_protocol_loses_no_body(visitor: httpx.Client, gateway: Service) -> None:
+    """As Java's HttpClient makes with each first request."""
+    offer = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAARAAAAAAAIAAAAA"}
+    assert visitor.get("/api/rule", headers=offer).status_code == 200
+    assert visitor.post("/api/rule", json={"name": "milk"}, headers=offer).json()["name"] == "milk"
+    refused = gateway.client.post("/api/rule", json={"name": "milk"}, headers=offer)
+    assert (refused.status_code, "Upgrade" in refused.json()["detail"]) == (400, True)
+
+
 def test_a_body_that_is_too_large_is_refused(gateway: Service) -> None:
     chunks = (b"x" * 10_000 for _ in range(10))
     chunked = gateway.client.post("/api/rule", content=chunks, headers={"content-type": "application/json"})

@@ -93,6 +93,21 @@ def test_trace_headers_go_on_and_forged_ones_do_not(tmp_path: Path) -> None:
         assert "x-served-by" not in headers
 
 
+def test_header_values_go_on_byte_for_byte_or_are_refused(tmp_path: Path) -> None:
+    seen: list[bytes] = []
+
+    def record(connection: socket.socket, request: bytes) -> None:
+        seen.append(request)
+        connection.sendall(answer(PROFILE))
+
+    with upstream(record) as url, gateway(tmp_path, url, url) as service:
+        for value, status in (("值".encode(), 200), (b"\xe9", 400)):
+            got = service.client.get("/api/rule", headers={"baggage": b"a=" + value})
+            assert (got.status_code, "UTF-8" in got.text) == (status, status == 400)
+    (request,) = seen
+    assert b"baggage: a=" + "值".encode() + b"\r\n" in request
+
+
 def _silent(connection: socket.socket, _: bytes) -> None:
     connection.recv(1)
 
