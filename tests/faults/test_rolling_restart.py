@@ -1,5 +1,6 @@
 """Every process is replaced while people use the system, and nobody notices."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,32 +16,23 @@ from tests.forking import Forked
 from tests.support import Envoy, Service, running, running_envoy, wait_until
 
 TIMES = 10
-# Longer than Envoy takes to ask twice whether a process is ready.
-DELAY = 0.5
 
 Instances = dict[str, Service]
 
 
-def in_pairs(shipped: str, first: dict[str, Service], second: dict[str, Service]) -> str:
-    """Return the shipped clusters with two processes in each, which are asked whether they are ready.
-
-    In a cluster the kubelet asks, and istiod tells.
-    """
+def with_endpoints(shipped: str, *groups: Instances) -> str:
+    """Return the shipped clusters, each with the process of its service in each of the groups."""
     clusters = yaml.safe_load(shipped)
     for cluster in clusters["resources"]:
         name = cluster["name"].partition("-")[0]
         cluster["load_assignment"]["endpoints"] = [
             {"lb_endpoints": [
                 {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": each[name].port}}}}
-                for each in (first, second)
+                for each in groups
             ]}
         ]  # fmt: skip
-        cluster["health_checks"] = [
-            {"timeout": "1s", "interval": "0.1s", "no_traffic_interval": "0.1s", "unhealthy_threshold": 2,
-             "healthy_threshold": 1, "http_health_check": {"path": "/readyz"}}
-        ]  # fmt: skip
-        # By default Envoy waits a second between changes, and uses processes that are not ready if most are not.
-        cluster["common_lb_config"] = {"update_merge_window": "0s", "healthy_panic_threshold": {"value": 0}}
+        # By default Envoy waits a second between changes.
+        cluster["common_lb_config"] = {"update_merge_window": "0s"}
     return yaml.safe_dump(clusters)
 
 
@@ -56,7 +48,7 @@ def instances(new_database: NewDatabase, token_key: Path, tmp_path: Path, envoy:
     databases = {name: new_database() for name in ("user", "rule")}
 
     def start(name: str, **settings: str) -> Service:
-        return Forked(name, tmp_path, SHUTDOWN_DELAY=str(DELAY), **settings)
+        return Forked(name, tmp_path, **settings)
 
     both = [
         {
@@ -75,17 +67,26 @@ def test_no_request_fails_while_every_process_is_replaced(
     instances: list[Instances], envoy: Envoy, tmp_path: Path, figure: Figure
 ) -> None:
     clusters = envoy.folder / "clusters.yaml"
-    proxy.replace(clusters, in_pairs(clusters.read_text(), *instances))
+    shipped = clusters.read_text()
 
-    def are_healthy() -> bool:
-        # The two processes of user are in both of its clusters.
-        return httpx.get(f"{envoy.admin_url}/clusters", trust_env=False).text.count("health_flags::healthy") == 8
+    def send_requests_to(*groups: Instances) -> None:
+        """As istiod does: a pod that is to end leaves the endpoints, and SIGTERM comes after preStop has slept."""
+        proxy.replace(clusters, with_endpoints(shipped, *groups))
+        ports = {service.port for group in groups for service in group.values()}
 
-    wait_until(are_healthy, "all healthy")
+        def known() -> set[int]:
+            text = httpx.get(f"{envoy.admin_url}/clusters", trust_env=False).text
+            return {
+                int(port) for port in re.findall(r"^(?:todolist|user-v\d|rule)::127.0.0.1:(\d+)::", text, re.MULTILINE)
+            }
+
+        wait_until(lambda: known() == ports, "Envoy knows who is there")
+
+    send_requests_to(*instances)
     with traffic(tmp_path, envoy.url, people=8, rate=10) as seen:
         for _ in range(TIMES):
             for group in instances:
-                wait_until(are_healthy, "all healthy")
+                send_requests_to(*(other for other in instances if other is not group))
                 for service in group.values():
                     service.process.terminate()
                 for service in group.values():
@@ -93,6 +94,7 @@ def test_no_request_fails_while_every_process_is_replaced(
                     service.start()
                 for service in group.values():
                     service.wait_ready()
+                send_requests_to(*instances)
     assert seen.failures == []
     assert seen.requests > 100
     figure(
