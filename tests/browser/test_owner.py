@@ -215,7 +215,7 @@ def test_changes_and_deletions_say_what_is_so(owner: Page, own_system: System, f
 
     end(owner, own_system, key)
     action(owner, "Complete", "Mine").click()
-    expect(owner.locator("#toast-alert")).to_contain_text("Not saved: Nothing was sent on: your session has ended.")
+    expect(owner.locator("#toast-alert")).to_contain_text("“Mine”: Nothing was sent on: your session has ended.")
     expect(notice(owner)).to_contain_text("Your session has ended: you now see the shared list")
     expect_guest(owner)
     expect(row(owner, "Mine")).to_have_count(0)

@@ -226,6 +226,7 @@ export default {
   'error.trace': 'Trace {id}',
   'error.callerEnded': 'Nothing was sent on: your session has ended. Log in again, and try once more.',
   'error.callerOther': 'Nothing was sent on: this belongs to another list than that of the account that is logged in now.',
+  'error.of': '“{name}”: {reason}',
   'error.write': 'Not saved: {reason}',
   'error.absent': 'It was looked up: it has not been saved. You can send it again.',
   'error.unknown': 'It is not known whether it was saved: another account is logged in now, or none.',

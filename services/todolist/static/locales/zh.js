@@ -226,6 +226,7 @@ export default {
   'error.trace': '追踪 ID {id}',
   'error.callerEnded': '会话已结束，未提交任何内容。请重新登录后再试。',
   'error.callerOther': '当前登录的是另一个账号，而这项内容属于另一份列表，因此未提交。',
+  'error.of': '“{name}”：{reason}',
   'error.write': '未保存：{reason}',
   'error.absent': '查询结果：没有保存。可以重新提交。',
   'error.unknown': '无法确定是否已保存：当前未登录，或登录的是另一个账号。',
