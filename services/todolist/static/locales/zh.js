@@ -27,7 +27,7 @@ export default {
   'session.welcome': '欢迎，{name}',
   'session.bye': '已退出登录',
   'session.expired': '会话已结束，现在显示的是公共列表',
-  'session.another': '这个浏览器在别处登录了账号，现在显示的是该账号的列表',
+  'session.another': '此浏览器中登录了其他账号，现在显示的是该账号的列表',
 
   'account.loginTitle': '登录',
   'account.loginLine': '登录后查看自己的列表。',
@@ -82,7 +82,7 @@ export default {
   'items.failed': '列表加载失败',
   'items.gone': '“{name}”已不存在。',
   'items.notHere': '当前列表中没有这个地址所指的事项。',
-  'items.goneSome': { other: '有 {count} 个事项早已被删除。' },
+  'items.goneSome': { other: '有 {count} 个事项此前已被删除。' },
 
   'field.name': '名称',
   'field.status': '状态',
@@ -224,8 +224,8 @@ export default {
   'error.504': '网关后面的服务响应超时。',
   'error.retryAfter': '请在{time}后重试。',
   'error.trace': '追踪 ID {id}',
-  'error.callerEnded': '会话已结束，未提交任何内容。请重新登录后再试。',
-  'error.callerOther': '当前登录的是另一个账号，而这项内容属于另一份列表，因此未提交。',
+  'error.callerEnded': '会话已结束，没有做任何更改。请重新登录后再试。',
+  'error.callerOther': '当前登录的是另一个账号，而这项内容属于另一份列表，因此没有做任何更改。',
   'error.of': '“{name}”：{reason}',
   'error.write': '未保存：{reason}',
   'error.absent': '查询结果：没有保存。可以重新提交。',
