@@ -25,6 +25,7 @@ export default {
   'session.register': '注册',
   'session.logout': '退出',
   'session.welcome': '欢迎，{name}',
+  'session.noCookie': '用户名和密码正确，但浏览器没有保存 Cookie，你仍然是访客。',
   'session.bye': '已退出登录',
   'session.expired': '会话已结束，现在显示的是公共列表',
   'session.another': '此浏览器中登录了其他账号，现在显示的是该账号的列表',
