@@ -183,7 +183,7 @@ def test_without_network(member: Page, faults: Faults) -> None:
     faults.expect("ERR_INTERNET_DISCONNECTED")
     member.context.set_offline(True)
     action(member, "Pause", "Here").click()
-    expect(member.locator("#toast-alert")).to_contain_text("It is not known whether it was saved: The gateway cannot")
+    expect(member.locator("#toast-alert")).to_contain_text("It is not known whether it was saved: The gateway")
     member.get_by_role("columnheader", name="Name").get_by_role("button").click()
     expect(member.get_by_test_id("list-error")).to_contain_text("The gateway cannot be reached.")
 

@@ -193,7 +193,8 @@ def test_a_change_is_looked_up(member: Page, faults: Faults, done: bool) -> None
     action(member, "Complete", "Milk").click()
     if not done:
         expect(member.locator("#toast-alert")).to_contain_text(UNKNOWN)
-    expect(member.locator("#toast-status" if done else "#toast-alert")).to_have_text("Done: “Milk”" if done else ABSENT)
+    note = member.locator("#toast-status" if done else "#toast-alert")
+    expect(note).to_have_text("Done: “Milk”" if done else f"“Milk”: {ABSENT}")
     expect(status_of(member, "Milk")).to_have_text("Done" if done else "In progress")
 
     interrupt(member, "PUT", 502, done=done)
@@ -253,9 +254,9 @@ def test_what_is_gone_goes(member: Page, faults: Faults) -> None:
 
 @pytest.fixture
 def impatient(token_key: Path, tmp_path: Path) -> Iterator[System]:
-    """A system whose gateway waits for a second."""
+    """A system whose gateway does not wait long."""
     rule, users = make_services(tmp_path, token_key, ("v1",))
-    gateway = Forked("todolist", tmp_path, USER_URL=users[0].url, RULE_URL=rule.url, UPSTREAM_TIMEOUT="1")
+    gateway = Forked("todolist", tmp_path, USER_URL=users[0].url, RULE_URL=rule.url, UPSTREAM_TIMEOUT="3")
     with running(rule, *users, gateway):
         yield System(gateway.url, gateway, rule, users)
 
@@ -282,18 +283,47 @@ def test_a_service_that_saves_a_moment_later(
     assert len(stored(page)) == 1
 
 
-def test_an_outcome_that_only_its_owner_may_look_up(member: Page, faults: Faults) -> None:
+def test_an_outcome_that_only_its_owner_may_look_up(guest: Page, faults: Faults, unique: Callable[[str], str]) -> None:
     faults.expect(401, 504)
-    open_list(member)
+    name = sign_up(guest, unique("owner"))
+    open_list(guest)
+    writes = requests_of(guest, "POST", path="/api/rule")
 
     def handle(route: Route) -> None:
-        if route.request.method != "POST":
-            return route.fallback()
-        member.context.clear_cookies()
-        return route.fulfill(status=504)
+        if route.request.method == "POST":
+            route.fetch()
+            guest.context.clear_cookies()
+            route.fulfill(status=504)
+        else:
+            route.fallback()
 
-    member.route("**/api/rule", handle)
-    type_in(member, "Private")
+    guest.route("**/api/rule", handle)
+    type_in(guest, "Private")
+    create(guest)
+    expect(alert(guest)).to_contain_text("It is not known whether it was saved: another account is logged in now")
+    expect(guest.get_by_label("Name", exact=True)).to_have_value("Private")
+    alert(guest).get_by_role("button", name="Log in").click()
+    account = guest.locator("#account-dialog")
+    account.get_by_label("User name").fill(name)
+    account.get_by_label("Password", exact=True).fill(PASSWORD)
+    account.get_by_role("button", name="Log in", exact=True).click()
+    expect(account).to_be_hidden()
+    create(guest)
+    expect(dialog(guest)).to_have_count(0)
+    expect(names(guest)).to_have_text(["Private"])
+    assert (len(writes), len(stored(guest))) == (1, 1)
+
+
+def test_another_item_is_not_taken_for_an_earlier_one(member: Page, faults: Faults) -> None:
+    faults.expect(504)
+    open_list(member)
+    interrupt(member, "POST", 504, done=False)
+    type_in(member, "First")
     create(member)
-    expect(alert(member)).to_contain_text("It is not known whether it was saved: another account is logged in now")
-    expect(member.get_by_label("Name", exact=True)).to_have_value("Private")
+    expect(alert(member)).to_contain_text(UNKNOWN)
+    dialog(member).get_by_role("button", name="Cancel").click()
+    type_in(member, "Second")
+    expect(member.locator("#toast-alert")).to_have_text(f"“First”: {ABSENT}")
+    add_items(member, "First")
+    create(member)
+    expect(names(member)).to_have_text(["Second", "First"])

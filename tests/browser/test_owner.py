@@ -8,7 +8,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Faults, System, Visit, make_services
 from tests.browser.screen import (
@@ -17,6 +17,7 @@ from tests.browser.screen import (
     add_items,
     dialog,
     expect_settled,
+    hold,
     names,
     open_list,
     requests_of,
@@ -28,7 +29,7 @@ from tests.browser.screen import (
 from tests.forking import Forked
 from tests.support import running, wait_until
 
-LIFETIME = 6
+LIFETIME = 10
 SHARED, OWN = "The shared demonstration list", "Your own list"
 
 
@@ -127,6 +128,12 @@ def log_in(page: Page, name: str) -> None:
     expect(account).to_be_hidden()
 
 
+def wait_for_held(page: Page, held: list[Route], count: int) -> None:
+    while len(held) < count:
+        # Playwright calls the handlers while it waits for the browser.
+        page.evaluate("new Promise(requestAnimationFrame)")
+
+
 def notice(page: Page) -> Locator:
     return page.get_by_test_id("owner-notice")
 
@@ -215,7 +222,7 @@ def test_changes_and_deletions_say_what_is_so(owner: Page, own_system: System, f
 
     end(owner, own_system, key)
     action(owner, "Complete", "Mine").click()
-    expect(owner.locator("#toast-alert")).to_contain_text("Not saved: Nothing was sent on: your session has ended.")
+    expect(owner.locator("#toast-alert")).to_contain_text("“Mine”: Nothing was changed: your session has ended.")
     expect(notice(owner)).to_contain_text("Your session has ended: you now see the shared list")
     expect_guest(owner)
     expect(row(owner, "Mine")).to_have_count(0)
@@ -311,6 +318,27 @@ def test_tabs_tell_each_other(owner: Page, own_system: System, visit: Visit, uni
     create(owner)
     expect(names(owner)).to_have_text([private, "Mine"])
     assert shared(visit, own_system, private) == []
+
+
+def test_nothing_is_sent_before_it_is_known_for_whom(owner: Page) -> None:
+    held = hold(owner, lambda request: request.method == "GET")
+    writes = requests_of(owner, "POST")
+    owner.goto("/")
+    type_in(owner, "Early")
+    create(owner)
+    expect(owner.get_by_role("button", name="Create", exact=True)).to_have_attribute("aria-disabled", "true")
+    # The list, the profile, and the profile once more.
+    wait_for_held(owner, held, 3)
+    assert not writes
+    for route in held[:3]:
+        route.continue_()
+    expect(dialog(owner)).to_have_count(0)
+    assert [write.headers["x-expected-caller"] for write in writes] == [
+        owner.request.get("/api/currentUser").json()["userid"]
+    ]
+    for route in held[3:]:
+        route.continue_()
+    expect(names(owner)).to_have_text(["Early", "Mine"])
 
 
 def test_the_accounts_are_not_shown_after_the_administrator(visit: Visit, own_system: System) -> None:

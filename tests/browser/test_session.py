@@ -120,6 +120,17 @@ def test_a_wrong_password(guest: Page, visit: Visit, faults: Faults, unique: Cal
     expect(guest.get_by_test_id("profile-name")).to_have_text(name)
 
 
+def test_a_browser_that_keeps_no_cookie(guest: Page) -> None:
+    logged_in = {"status": "ok", "type": "", "currentAuthority": "user"}
+    guest.route("**/api/login/account", lambda route: route.fulfill(json=logged_in))
+    open_list(guest)
+    guest.get_by_test_id("login").click()
+    submit(guest, "Log in", "somebody", PASSWORD)
+    expect(guest.locator("#toast-alert")).to_contain_text("you are still a guest")
+    expect(guest.locator("#toast-status")).to_be_empty()
+    expect(guest.locator("#profile-kind")).to_have_text("Guest")
+
+
 def test_too_many_wrong_passwords(guest: Page, visit: Visit, faults: Faults, unique: Callable[[str], str]) -> None:
     faults.expect(401, 429)
     name = sign_up(visit(), unique("mallory"))

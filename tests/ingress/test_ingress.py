@@ -200,6 +200,8 @@ def test_too_many_requests_are_503_at_once(client: httpx.Client, envoy: Envoy, g
             refused = client.request(method, "/api/rule")
             assert is_problem(refused, 503)
             assert refused.headers["retry-after"] == "1"
+            # By this the page knows that nothing was changed.
+            assert refused.headers["x-envoy-overloaded"] == "true"
         # Whatever needs no list goes on.
         assert client.get("/").status_code == 200
         assert time.monotonic() - started < 2
@@ -350,7 +352,10 @@ def test_a_refusal_names_the_way_out(request_text: bytes, status: int, way_out: 
 
 
 def test_a_503_of_the_gateway_is_an_answer(client: httpx.Client) -> None:
-    assert is_problem(client.get("/dead"), 503)
+    dead = client.post("/dead")
+    assert is_problem(dead, 503)
+    assert "may have been changed" in dead.json()["detail"]
+    assert "retry-after" not in dead.headers
     answer = client.get("/busy")
     assert (answer.status_code, answer.text, answer.headers["retry-after"]) == (503, "{}", "7")
     # However often: it is the only one, and so is never left out.

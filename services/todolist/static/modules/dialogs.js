@@ -1,5 +1,5 @@
 import { byId, el } from './dom.js';
-import { formatNumber, hasText, t } from './i18n.js';
+import { formatNumber, hasText, phrase, t } from './i18n.js';
 import { errorText, toast } from './messages.js';
 
 /** @type {WeakMap<HTMLDialogElement, object>} what tells one opening of a dialog from the next */
@@ -72,7 +72,8 @@ export function handleForm(dialog, { check = () => ({}), submit, special = () =>
         showFieldErrors(form, fieldTexts(form, error));
         showError(error);
       } else {
-        toast(errorText(error, special()), 'alert');
+        const reason = errorText(error, special());
+        toast(values.name ? phrase('error.of', { name: values.name, reason }) : reason, 'alert');
       }
     } finally {
       if (openings.get(dialog) === opening) setBusy(form, false);

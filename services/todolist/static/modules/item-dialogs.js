@@ -29,15 +29,23 @@ export function setUpItemDialogs({ created, changed, deleted, failed }) {
   let deleting = [];
   /** @type {string | null} */
   let meantFor = null;
-  /** @type {(() => Promise<import('./api.js').Item | undefined>) | null} looks for the item that an earlier try may have created */
-  let findEarlier = null;
+  /**
+   * What belongs to one opening of the dialog.
+   * @type {{findEarlier?: () => Promise<import('./api.js').Item | undefined>}} looks for the item that an earlier try may have created
+   */
+  let opening = {};
 
   const button = (text, onclick) => el('button', { type: 'button', class: 'button quiet', onclick }, t(text));
-  const logInAgain = (error) => (error.kind === 'caller' && meantFor !== GUEST ? [button('session.login', openLogin)] : []);
+  const isForAnother = (error) => ['caller', 'unknown'].includes(error.kind) && meantFor !== currentOwner();
+  const logInAgain = (error) => (isForAnother(error) && meantFor !== GUEST ? [button('session.login', openLogin)] : []);
   const createHere = (error) => {
     // Never offered for the list that everybody sees.
-    if (error.kind !== 'caller' || editing || currentOwner() === GUEST) return [];
-    return [button('item.createHere', () => { meantFor = currentOwner(); form.requestSubmit(); })];
+    if (!isForAnother(error) || editing || currentOwner() === GUEST) return [];
+    return [button('item.createHere', () => {
+      meantFor = currentOwner();
+      opening = {};
+      form.requestSubmit();
+    })];
   };
 
   const showItemError = handleForm(byId('item-dialog'), {
@@ -54,15 +62,16 @@ export function setUpItemDialogs({ created, changed, deleted, failed }) {
     async submit(values, onUnknown) {
       const wanted = { name: values.name.trim(), desc: values.desc.trim() };
       const owner = meantFor;
+      if (editing) return void await change(editing, { ...wanted, status: Number(values.status) }, owner, onUnknown);
+      const here = opening;
       // What an earlier try has created after all is not created twice, but changed to what is in the form now.
-      const item = editing ?? await findEarlier?.();
-      if (item) return void await change(item, { ...wanted, status: Number(values.status || item.status) }, owner, onUnknown);
+      const earlier = await here.findEarlier?.();
+      if (earlier) return void await change(earlier, wanted, owner, onUnknown);
       const find = newItemFinder(wanted, owner);
-      created(await carryOut({ send: () => createItem(wanted, owner), find, onUnknown }).catch((error) => {
-        // A dialog that was closed meanwhile may be open for something else.
-        if (error.kind === 'absent' && meantFor === owner && !editing) findEarlier = find;
-        throw error;
-      }));
+      created(await carryOut({ send: () => createItem(wanted, owner), find, onUnknown: (error) => {
+        here.findEarlier = find;
+        onUnknown(error);
+      } }));
     },
   });
 
@@ -101,16 +110,17 @@ export function setUpItemDialogs({ created, changed, deleted, failed }) {
   onOwner(() => {
     meantFor ??= currentOwner();
     for (const [dialog, show] of [[byId('item-dialog'), showItemError], [byId('confirm-dialog'), showDeleteError]]) {
-      if (!dialog.open) continue;
+      // What is being sent or looked up gets an answer of its own.
+      if (!dialog.open || dialog.querySelector('form').getAttribute('aria-busy') !== 'false') continue;
       if (meantFor === currentOwner()) clearErrors(dialog);
-      else show(new ApiError('caller'));
+      else show(new ApiError(dialog.id === 'item-dialog' && opening.findEarlier ? 'unknown' : 'caller'));
     }
   });
 
   function openItem(item) {
     editing = item;
     meantFor = currentOwner();
-    findEarlier = null;
+    opening = {};
     byId('item-dialog-title').textContent = t(item ? 'item.editTitle' : 'item.newTitle');
     byId('item-submit').textContent = t(item ? 'item.save' : 'item.create');
     byId('item-status').hidden = !item;

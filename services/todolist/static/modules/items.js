@@ -274,7 +274,7 @@ async function setStatus(item, status) {
     const now = await carryOut({
       send: () => changeItem({ key: item.key, status }, owner),
       find: () => findChanged(item.key, { status }, owner),
-      onUnknown: (error) => toast(t('unknown.checking', { reason: errorText(error) }), 'alert'),
+      onUnknown: (error) => toast(phrase('error.of', { name: item.name, reason: t('unknown.checking', { reason: errorText(error) }) }), 'alert'),
     });
     replaceItem(now);
     toast(phrase(`done.${status}`, { name: now.name }));
@@ -295,8 +295,9 @@ function afterFailure(error) {
 
 function failureText(error, { name }) {
   if (error.status === 404) return phrase('items.gone', { name });
-  if (error.kind === 'absent' || error.kind === 'unknown') return errorText(error);
-  return t('error.write', { reason: errorText(error) });
+  const reason = errorText(error);
+  const saysSo = ['absent', 'caller', 'unknown'].includes(error.kind);
+  return phrase('error.of', { name, reason: saysSo ? reason : t('error.write', { reason }) });
 }
 
 function replaceItem(item) {

@@ -31,9 +31,9 @@ export function readQuery(search) {
 /**
  * Reads the key of the item that an address is about: the `href` of an item.
  * @param {string} search such as "?key=12"
- * @returns {string | null}
+ * @returns {string | null} null also for what can be no key
  */
-export const readKey = (search) => new URLSearchParams(search).get('key') || null;
+export const readKey = (search) => /^[^,]{1,64}$/.exec(new URLSearchParams(search).get('key') ?? '')?.[0] ?? null;
 
 /**
  * Writes the query as an address, without the defaults.

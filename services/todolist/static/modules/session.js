@@ -171,8 +171,11 @@ function setUpAccountForm() {
       const name = values.userName.trim();
       await switchOwner(() => (registering ? create : logIn)(name, values.password));
       form.reset();
-      toast(phrase('session.welcome', { name }));
-      switchUser();
+      // The dialog closes at once; who is logged in now is for the gateway to say.
+      switchUser().then(() => {
+        if (currentOwner() === GUEST) toast(t('session.noCookie'), 'alert');
+        else toast(phrase('session.welcome', { name }));
+      });
     },
   });
 
