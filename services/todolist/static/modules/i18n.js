@@ -68,7 +68,6 @@ export function translatePage() {
   document.documentElement.lang = LOCALES[language].tag;
   document.title = t('title');
   translate();
-  document.documentElement.dataset.ready = '';
 }
 
 /** @param {number} value @returns {string} such as 10,000 */

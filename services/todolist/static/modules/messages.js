@@ -2,9 +2,13 @@ import { byId, el, icon } from './dom.js';
 import { formatWait, hasText, t } from './i18n.js';
 
 const TOAST_MS = 5000;
+// Where messages may be: in the middle or at the end of the line, and this far above the lower edge of the window.
+const SPOTS = ['middle', 'end'];
+const LOWEST = 24;
+const STEP = 24;
 
 /**
- * What went wrong, in the language of the page; in the server's own words where the page has no text for it.
+ * What went wrong, in the language of the page: the server's own words are English.
  * @param {unknown} error
  * @param {Record<number, string>} [special] keys of texts for statuses that have a special meaning here
  * @returns {string}
@@ -15,20 +19,27 @@ export function errorText(error, special = {}) {
   const join = (text) => [text, wait].filter(Boolean).join(' ');
   if (error.kind !== 'http') return join(t(`error.${error.kind}`));
   if (special[error.status]) return join(t(special[error.status]));
-  const key = `error.${error.status}`;
-  // A 422 without fields is about something only the server can name.
-  if (hasText(key) && !(error.status === 422 && !error.fields.length && error.detail)) return join(t(key));
-  return join(error.detail || t('error.500'));
+  const { status } = error;
+  // A 422 without fields is not about a form.
+  const known = hasText(`error.${status}`) && !(status === 422 && !error.fields.length);
+  return join(t(known ? `error.${status}` : `error.${Math.floor(status / 100)}xx`, { status }));
+}
+
+/** Lets messages give way when the page below them moves or changes. */
+export function setUpMessages() {
+  for (const event of ['scrollend', 'resize', 'click', 'keyup']) addEventListener(event, () => requestAnimationFrame(placeToasts));
 }
 
 /**
- * A short message that disappears by itself; screen readers read it out.
+ * A short message that disappears by itself, or when it is clicked; screen readers read it out.
  * @param {string} text
  * @param {'status' | 'alert'} [kind]
  */
 export function toast(text, kind = 'status') {
   const note = el('div', { class: `toast toast-${kind}`, 'data-testid': 'toast' }, icon(kind === 'alert' ? 'alert' : 'check'), el('span', {}, text));
+  note.addEventListener('click', () => note.remove());
   byId(`toast-${kind}`).replaceChildren(note);
+  placeToasts();
   setTimeout(() => note.remove(), kind === 'alert' ? 2 * TOAST_MS : TOAST_MS);
 }
 
@@ -40,4 +51,29 @@ export function toast(text, kind = 'status') {
  */
 export function announce(text, part) {
   byId(`announcer-${part}`).textContent = text;
+}
+
+/** Messages go where they cover the fewest controls. A button in a row counts little: it can be scrolled away. */
+function placeToasts() {
+  const place = byId('toasts');
+  const notes = [...place.querySelectorAll('.toast')];
+  if (!notes.length) return;
+  const controls = [...document.querySelectorAll('button, a, input, select, .bulk')].filter((node) => node.checkVisibility())
+    .map((node) => ({ box: node.getBoundingClientRect(), weight: node.closest('#rows') ? 1 : 100 }));
+  place.style.setProperty('--lift', `${LOWEST}px`);
+  const places = SPOTS.flatMap((spot) => {
+    place.dataset.spot = spot;
+    const boxes = notes.map((note) => note.getBoundingClientRect());
+    const lifts = Array.from({ length: Math.floor(innerHeight / 2 / STEP) }, (_, step) => LOWEST + step * STEP);
+    return lifts.map((lift) => ({ spot, lift, cost: costOf(boxes, lift - LOWEST, controls) }));
+  });
+  const best = places.reduce((one, other) => (other.cost < one.cost || (other.cost === one.cost && other.lift < one.lift) ? other : one));
+  place.dataset.spot = best.spot;
+  place.style.setProperty('--lift', `${best.lift}px`);
+}
+
+function costOf(notes, up, controls) {
+  const isCovered = ({ box }) => notes.some((note) => box.left < note.right && note.left < box.right
+    && box.top < note.bottom - up && note.top - up < box.bottom);
+  return controls.filter(isCovered).reduce((sum, { weight }) => sum + weight, 0);
 }

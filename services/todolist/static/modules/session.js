@@ -163,7 +163,7 @@ function openAccount(toRegister) {
   registering = toRegister;
   drawAccount();
   showPassword(false);
-  openDialog(byId('account-dialog'), () => byId('profile-reload'));
+  openDialog(byId('account-dialog'));
   byId('account-name').focus();
 }
 
