@@ -1,6 +1,5 @@
 // Measures what a reader sees: the boxes of texts, after everything that cuts them. An expression: its value has the functions.
 (() => {
-  const HIDDEN = '.visually-hidden, .skip-link, .select-all-text, select';
   const HOLDERS = 'button, .pill, .chip > span, .segmented, .variant, th, td, .toast, .bulk, .card';
 
   /** The lines of all texts that can be seen, in the dialog if one is open. */
@@ -10,7 +9,7 @@
     while (walker.nextNode()) {
       const text = walker.currentNode;
       const parent = text.parentElement;
-      if (!text.data.trim() || !parent.checkVisibility({ visibilityProperty: true }) || parent.closest(HIDDEN)) continue;
+      if (!text.data.trim() || !parent.checkVisibility({ visibilityProperty: true }) || parent.closest('select') || isForEarsOnly(parent)) continue;
       const range = document.createRange();
       range.selectNodeContents(text);
       for (const line of range.getClientRects()) {
@@ -19,6 +18,10 @@
       }
     }
     return found;
+  }
+
+  function isForEarsOnly(node) {
+    return Boolean(node) && (getComputedStyle(node).clipPath !== 'none' || isForEarsOnly(node.parentElement));
   }
 
   function cut(box, place) {
@@ -52,6 +55,14 @@
         const edge = parent.closest(HOLDERS)?.getBoundingClientRect();
         return edge && (box.left < edge.left - 1 || box.right > edge.right + 1 || box.top < edge.top - 3 || box.bottom > edge.bottom + 3);
       }).map(({ text }) => text.data);
+    },
+    /** Texts that are cut off without an ellipsis. */
+    cutOff() {
+      return [...new Set(lines().map(({ parent }) => parent))].filter((node) => {
+        const { overflow, textOverflow, webkitLineClamp } = getComputedStyle(node);
+        const isCut = node.scrollWidth > node.clientWidth + 1 || node.scrollHeight > node.clientHeight + 1;
+        return overflow === 'hidden' && isCut && textOverflow !== 'ellipsis' && webkitLineClamp === 'none';
+      }).map((node) => node.textContent);
     },
     /** Texts of the picture that leave their box. */
     outsidePicture() {

@@ -43,7 +43,7 @@ def measured(page: Page, way: str) -> list[str]:
 
 def expect_readable(page: Page) -> None:
     assert not page.evaluate(IS_WIDER), page.viewport_size
-    for way in ("collisions", "outside"):
+    for way in ("collisions", "outside", "cutOff"):
         assert measured(page, way) == [], f"{way} at {page.viewport_size}"
 
 
@@ -69,6 +69,9 @@ def test_more_space_in_texts_costs_none_of_them(
     expect(page.locator("#calls li")).to_have_count(3)
     expect_readable(page)
     assert measured(page, "outsidePicture") == []
+    page.locator("#select-all").check()
+    expect(page.locator("#bulk")).to_be_in_viewport(ratio=1)
+    assert measured(page, "outside") == []
     page.get_by_test_id("new-item").click()
     expect_readable(page)
 
@@ -90,6 +93,11 @@ def test_letters_of_twice_the_size(visit: Visit, unique: Callable[[str], str], l
     for width in (1440, 1280, 1024, 640, 360):
         page.set_viewport_size({"width": width, "height": 800})
         expect_readable(page)
+    # The letters of the picture cannot grow here: its text takes its place.
+    expect(page.locator("#picture")).to_be_hidden()
+    text = page.locator("#mesh-text li").first.bounding_box()
+    assert text is not None
+    assert text["height"] >= 40
     page.set_viewport_size({"width": 1280, "height": 800})
     page.get_by_test_id("new-item").click()
     expect_readable(page)
@@ -163,11 +171,11 @@ def test_forced_colours_leave_each_state_to_be_seen(visit: Visit, unique: Callab
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_forced_colours_paint_the_picture_too(visit: Visit, scheme: str) -> None:
     page = open_list(visit(forced_colors="active", color_scheme=scheme))
-    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    ground, ink = page.evaluate("[getComputedStyle(document.body)].flatMap((s) => [s.backgroundColor, s.color])")
     for node in page.locator("#picture .node").all():
         expect(node).to_have_css("fill", ground)
     for text in page.locator("#picture text").all():
-        expect(text).not_to_have_css("fill", ground)
+        expect(text).to_have_css("fill", ink)
 
 
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
@@ -186,7 +194,7 @@ def test_on_a_phone_the_first_item_comes_soon(visit: Visit, unique: Callable[[st
     page.locator("#status-filter label").nth(2).tap()
     expect(page.get_by_test_id("item-row")).to_have_count(1)
     expect(refine).to_have_accessible_name(
-        {"en-US": "Filter and sort (in use)", "zh-CN": "筛选和排序（已启用）"}[locale]
+        {"en-US": "Filter and sort (in use)", "zh-CN": "筛选和排序（使用中）"}[locale]
     )
     page.reload()
     expect(page.locator("#status-filter")).to_be_visible()

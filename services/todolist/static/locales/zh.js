@@ -59,7 +59,7 @@ export default {
   'items.search': '按名称搜索',
   'items.filter': '按状态筛选',
   'items.refine': '筛选和排序',
-  'items.refined': '筛选和排序（已启用）',
+  'items.refined': '筛选和排序（使用中）',
   'items.sort': '排序',
   'items.sortBy': '{field}，{order}',
   'items.actions': '操作',
@@ -127,7 +127,7 @@ export default {
   'delete.submit': '删除',
 
   'discard.title': '放弃已填写的内容？',
-  'discard.text': '关闭后内容会丢失。',
+  'discard.text': '放弃后，这些内容会丢失。',
   'discard.keep': '继续编辑',
   'discard.submit': '放弃',
 
@@ -227,7 +227,7 @@ export default {
   'error.502': '网关后面的服务暂时不可用。',
   'error.503': '网关后面的服务暂时不可用。',
   'error.504': '网关后面的服务响应超时。',
-  'error.507': '数据库所在的磁盘已满，没有任何改动。',
+  'error.507': '数据库所在磁盘已满，未作任何更改。',
   'error.retryAfter': '请在{time}后重试。',
   'error.trace': '追踪 ID {id}',
   'error.write': '未保存：{reason}',
