@@ -105,9 +105,9 @@ def test_each_part_that_is_missing_is_said_with_a_way_out(guest: Page, faults: F
             # Nothing that looks like a button does nothing.
             expect(guest.get_by_role("button")).to_have_count(0)
         guest.unroute(f"**{part}", fail)
-        trouble(guest).get_by_role("link", name="Reload").first.click()
-        expect_settled(guest)
-        expect(trouble(guest)).to_be_hidden()
+    trouble(guest).get_by_role("link", name="Reload").first.click()
+    expect_settled(guest)
+    expect(trouble(guest)).to_be_hidden()
 
 
 @pytest.mark.parametrize("script", ["export const drawPager = (;", "throw new Error('on purpose');"])
@@ -122,20 +122,36 @@ def test_a_script_that_breaks_is_said_in_chinese_too(visit: Visit, faults: Fault
     faults.found.clear()
 
 
-def test_a_page_that_does_not_start_says_so_without_any_script(guest: Page, faults: Faults) -> None:
-    faults.expect(404)
-    guest.route("**/early.js", fail)
+def end_patience(page: Page) -> None:
+    """End the time that the page gives itself to start: it is the delay of an animation."""
+    page.evaluate("document.getAnimations().filter((a) => a.animationName === 'conceal').forEach((a) => a.finish())")
+
+
+def test_a_page_that_is_slow_says_so_until_it_starts(guest: Page) -> None:
     held = hold_back(guest, "/app.js")
     guest.goto("/", wait_until="commit")
     expect(guest.locator("#calls")).to_have_css("list-style-type", "none")
     expect(trouble(guest)).to_be_hidden()
-    # The delay of the message is an animation.
-    guest.evaluate("document.getAnimations().filter((a) => a.animationName === 'conceal').forEach((a) => a.finish())")
-    expect(trouble(guest).get_by_role("link")).to_have_text(["Reload", "重新加载"])
-    # It was only slow.
+    end_patience(guest)
+    expect(trouble(guest).get_by_role("link")).to_have_text(["Reload"])
     held[0].continue_()
     expect_settled(guest)
     expect(trouble(guest)).to_be_hidden()
+
+
+@pytest.mark.parametrize("also", ["", "/app.js"])
+def test_without_the_script_that_watches_the_others_the_page_still_says_so(
+    guest: Page, faults: Faults, also: str
+) -> None:
+    faults.expect(404)
+    guest.route("**/early.js", fail)
+    if also:
+        guest.route(f"**{also}", fail)
+    guest.goto("/")
+    expect(trouble(guest)).to_be_hidden()
+    end_patience(guest)
+    # It is not known which language is wanted.
+    expect(trouble(guest).get_by_role("link")).to_have_text(["Reload", "重新加载"])
 
 
 def test_without_scripts_the_page_says_what_it_needs(visit: Visit) -> None:

@@ -27,8 +27,8 @@ export function setUpDialogs() {
   handleForm(byId('discard-dialog'), { submit: async () => doubted.close() });
   for (const area of document.querySelectorAll('[data-line]')) {
     area.addEventListener('input', () => { if (/[\r\n]/.test(area.value)) area.value = area.value.replaceAll(/[\r\n]+/g, ' '); });
-    area.addEventListener('keydown', (event) => {
-      if (event.key !== 'Enter' || event.isComposing) return;
+    area.addEventListener('beforeinput', (event) => {
+      if (event.inputType !== 'insertLineBreak') return;
       event.preventDefault();
       area.form.requestSubmit();
     });
