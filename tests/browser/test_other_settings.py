@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -265,8 +266,11 @@ def covered(page: Page, *, rows: bool = False) -> list[str]:
     return page.evaluate(f"(rows) => {MEASURE}.covered(rows)", rows)
 
 
-@pytest.mark.parametrize("width", [1280, 900, 360])
-def test_messages_cover_nothing_that_is_wanted_next(member: Page, width: int) -> None:
+@pytest.mark.parametrize(("width", "motion"), [(1280, "no-preference"), (900, "reduce"), (360, "no-preference")])
+def test_messages_cover_nothing_that_is_wanted_next(
+    member: Page, width: int, motion: Literal["no-preference", "reduce"]
+) -> None:
+    member.emulate_media(reduced_motion=motion)
     member.add_init_script(LASTING)
     member.set_viewport_size({"width": width, "height": 740})
     add_items(member, *(f"Item {number}" for number in range(12)), {"name": "Finished", "status": 2})
@@ -281,6 +285,18 @@ def test_messages_cover_nothing_that_is_wanted_next(member: Page, width: int) ->
     # A message goes when it is clicked.
     member.get_by_test_id("toast").click()
     expect(member.get_by_test_id("toast")).to_have_count(0)
+
+    # It gives way to what comes after it.
+    open_list(member, "/?q=nothing")
+    member.get_by_role("button", name="Show all items").click()
+    member.evaluate("scrollTo(0, 0)")
+    member.get_by_test_id("new-item").click()
+    member.get_by_label("Name", exact=True).fill("New")
+    member.keyboard.press("Enter")
+    expect(row(member, "New")).to_be_visible()
+    if width == 1280:
+        assert covered(member, rows=True) == []
+    assert covered(member) == []
 
     open_list(member, "/?q=finished&status=2")
     action(member, "Reopen", "Finished").click()

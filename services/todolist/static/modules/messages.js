@@ -5,7 +5,9 @@ const TOAST_MS = 5000;
 // Where messages may be: in the middle or at the end of the line, and this far above the lower edge of the window.
 const SPOTS = ['middle', 'end'];
 const LOWEST = 24;
-const STEP = 24;
+const STEP = 8;
+// Between a message and a control.
+const DISTANCE = 10;
 
 /**
  * What went wrong, in the language of the page: the server's own words are English.
@@ -27,7 +29,9 @@ export function errorText(error, special = {}) {
 
 /** Lets messages give way when the page below them moves or changes. */
 export function setUpMessages() {
-  for (const event of ['scrollend', 'resize', 'click', 'keyup']) addEventListener(event, () => requestAnimationFrame(placeToasts));
+  for (const event of ['scrollend', 'resize']) addEventListener(event, placeToasts);
+  const changes = new ResizeObserver(placeToasts);
+  for (const part of [document.body, ...['rows', 'empty', 'list-error', 'bulk'].map(byId)]) changes.observe(part);
 }
 
 /**
@@ -63,7 +67,9 @@ function placeToasts() {
   place.style.setProperty('--lift', `${LOWEST}px`);
   const places = SPOTS.flatMap((spot) => {
     place.dataset.spot = spot;
-    const boxes = notes.map((note) => note.getBoundingClientRect());
+    const { left, top } = place.getBoundingClientRect();
+    // Not the box of the note itself: it may still be rising.
+    const boxes = notes.map((note) => ({ left: left + note.offsetLeft, top: top + note.offsetTop, width: note.offsetWidth, height: note.offsetHeight }));
     const lifts = Array.from({ length: Math.floor(innerHeight / 2 / STEP) }, (_, step) => LOWEST + step * STEP);
     return lifts.map((lift) => ({ spot, lift, cost: costOf(boxes, lift - LOWEST, controls) }));
   });
@@ -73,7 +79,7 @@ function placeToasts() {
 }
 
 function costOf(notes, up, controls) {
-  const isCovered = ({ box }) => notes.some((note) => box.left < note.right && note.left < box.right
-    && box.top < note.bottom - up && note.top - up < box.bottom);
+  const isCovered = ({ box }) => notes.some(({ left, top, width, height }) => box.left < left + width + DISTANCE
+    && left < box.right + DISTANCE && box.top < top - up + height + DISTANCE && top - up < box.bottom + DISTANCE);
   return controls.filter(isCovered).reduce((sum, { weight }) => sum + weight, 0);
 }
