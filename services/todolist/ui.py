@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import re
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
@@ -29,6 +30,8 @@ MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+# A page has no such address, so it is a file that does not exist: its last part has a dot, or a part starts with one.
+FILE = re.compile(r"\.[^/]*$|/\.")
 
 
 class File:
@@ -79,6 +82,7 @@ class Ui:
 
     async def fallback(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the page for an address without a route: its scripts show what the address means."""
-        if scope["path"].startswith("/api/"):
+        # As a script or an image, the page would be an error that names no cause.
+        if scope["path"].startswith("/api/") or FILE.search(scope["path"]):
             raise Problem(404, "There is nothing at this address.")
         await self._page(scope, receive, send)

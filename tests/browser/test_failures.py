@@ -177,6 +177,39 @@ def test_an_error_is_named(guest: Page, faults: Faults, status: int, headers: di
     expect(error).to_contain_text(f"{status} · Trace 4bf92f3577b34da6")
 
 
+STATUSES = (400, 401, 403, 404, 405, 408, 409, 413, 415, 418, 422, 429, 431, 500, 501, 502, 503, 504, 507)
+
+
+def test_in_chinese_no_error_speaks_english(visit: Visit, faults: Faults) -> None:
+    page = open_list(visit(locale="zh-CN"))
+    faults.expect(*STATUSES)
+    english = {
+        "title": "Nothing but English",
+        "detail": "This is for developers.",
+        "errors": [{"field": field, "message": "Not good enough"} for field in ("name", "desc", "status")],
+    }
+    texts = set()
+    for status in STATUSES:
+        # A 422 of a list has no fields of a form.
+        body = {**english, "errors": None} if status == 422 else english
+        page.route("**/api/rule?*", answering(status, body))
+        page.reload()
+        text = page.get_by_test_id("list-error").get_by_role("paragraph")
+        expect(text).to_have_text(re.compile(r"[\u4e00-\u9fff]"))
+        assert not re.search("[a-z]", text.inner_text().replace("Cookie", "")), text.inner_text()
+        texts.add(text.inner_text())
+        page.unroute("**/api/rule?*")
+    # 502 and 503 are one to a reader.
+    assert len(texts) == len(STATUSES) - 1
+
+    page.route("**/api/rule", answering(422, english))
+    page.get_by_test_id("new-item").click()
+    page.get_by_label("名称", exact=True).fill("牛奶")
+    page.get_by_role("button", name="创建", exact=True).click()
+    expect(dialog(page).locator(".field-error:visible")).to_have_count(2)
+    assert not re.search("[a-z]", dialog(page).inner_text())
+
+
 def test_without_network(member: Page, faults: Faults) -> None:
     add_items(member, "Here")
     open_list(member)

@@ -72,8 +72,13 @@ def test_what_does_not_fit_is_refused_beside_its_field(member: Page) -> None:
         expect(field_error(member, "Name")).to_have_text("The name needs 1 to 200 characters.")
         expect(name).to_be_focused()
         expect(desc).to_have_value("kept")
+        # It goes as soon as the field is mended, and not before.
+        name.fill("x" * 202)
+        expect(field_error(member, "Name")).to_be_visible()
+        name.fill("Fits")
+        expect(name).not_to_have_attribute("aria-invalid", "true")
+        expect(dialog(member).locator(".field-error:visible")).to_have_count(0)
 
-    name.fill("Fits")
     desc.fill("y" * 2001)
     expect(dialog(member).get_by_text("2,001 / 2,000")).to_be_visible()
     create.click()

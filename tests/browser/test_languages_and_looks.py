@@ -192,6 +192,7 @@ def test_a_narrow_screen_is_usable(visit: Visit, unique) -> None:
 
     page.get_by_role("button", name="Pause: Item 11", exact=True).tap()
     expect(status_of(page, "Item 11")).to_have_text("Paused")
+    page.get_by_role("button", name="Filter and sort").tap()
     page.get_by_label("Sort by").select_option("name_ascend")
     expect(names(page).first).to_have_text("Item 0")
 

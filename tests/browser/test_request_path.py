@@ -366,6 +366,11 @@ def test_traffic_keeps_its_rate_and_only_reads(guest: Page, rate: int) -> None:
     expect(guest.locator("#traffic-state")).to_contain_text("Off.")
     guest.clock.run_for(10_000)
     assert len(sent) == 6
+    # A reload keeps the rate, and starts nothing.
+    guest.reload()
+    expect(guest.locator("#traffic-rate-out")).to_have_text(f"{rate}/s")
+    expect(guest.get_by_test_id("traffic-rate")).to_have_value(str(rate))
+    expect(guest.get_by_test_id("traffic-toggle")).to_have_attribute("aria-checked", "false")
 
 
 def test_traffic_fills_the_picture_and_leaves_the_corner_alone(guest: Page) -> None:

@@ -1,18 +1,19 @@
 import { setUpDialogs } from './modules/dialogs.js';
-import { drawIcons } from './modules/dom.js';
 import { translatePage } from './modules/i18n.js';
 import { reloadForNewOwner, setUpItems } from './modules/items.js';
 import { setUpMesh } from './modules/mesh.js';
+import { setUpMessages } from './modules/messages.js';
 import { setUpPreferences } from './modules/preferences.js';
 import { setUpSession } from './modules/session.js';
 import { setUpTraffic } from './modules/traffic.js';
 
-drawIcons();
 translatePage();
 setUpPreferences();
+setUpMessages();
 setUpDialogs();
 // Before anything is fetched, so that the first calls show up too.
 setUpMesh();
 setUpSession({ onOwnerChange: reloadForNewOwner });
 setUpItems();
 setUpTraffic();
+document.documentElement.dataset.ready = '';

@@ -5,13 +5,36 @@ import { errorText, toast } from './messages.js';
 /** @type {WeakMap<HTMLDialogElement, object>} what tells one opening of a dialog from the next */
 const openings = new WeakMap();
 
-/** Sets up what all dialogs share: close buttons that wait for a running request, and character counters. */
+/** What the forms held when their dialogs opened. @type {WeakMap<HTMLDialogElement, string>} */
+const opened = new WeakMap();
+/** @type {HTMLDialogElement} the dialog that the question is about */
+let doubted;
+
+/** Sets up what all dialogs share: how they close, fields of one line, and character counters. */
 export function setUpDialogs() {
   for (const dialog of document.querySelectorAll('dialog')) {
     dialog.addEventListener('click', (event) => {
       if (event.target.closest('[data-close]') && !isBusy(dialog)) dialog.close();
     });
-    dialog.addEventListener('cancel', (event) => { if (isBusy(dialog)) event.preventDefault(); });
+    const leave = (event) => {
+      const loses = contentOf(dialog) !== opened.get(dialog);
+      if (isBusy(dialog) || loses) event.preventDefault();
+      if (isBusy(dialog) || !loses) return;
+      doubted = dialog;
+      openDialog(byId('discard-dialog'), () => null);
+    };
+    // Of a phone's back gesture there is only this event; a second Esc without a click in between skips it.
+    dialog.addEventListener('cancel', leave);
+    dialog.addEventListener('keydown', (event) => { if (event.key === 'Escape' && !event.isComposing) leave(event); });
+  }
+  handleForm(byId('discard-dialog'), { submit: async () => doubted.close() });
+  for (const area of document.querySelectorAll('[data-line]')) {
+    area.addEventListener('input', () => { if (/[\r\n]/.test(area.value)) area.value = area.value.replaceAll(/[\r\n]+/g, ' '); });
+    area.addEventListener('beforeinput', (event) => {
+      if (event.inputType !== 'insertLineBreak') return;
+      event.preventDefault();
+      area.form.requestSubmit();
+    });
   }
   for (const counter of document.querySelectorAll('[data-counter]')) {
     const input = counter.closest('.field').querySelector('input, textarea');
@@ -34,12 +57,17 @@ export function openDialog(dialog, fallback = () => byId('items-heading')) {
     const place = before?.isConnected && before !== document.body && before.checkVisibility() ? before : fallback();
     place?.focus();
   }, { once: true });
+  opened.set(dialog, contentOf(dialog));
   dialog.showModal();
 }
 
+// What a password manager filled in was not typed.
+const contentOf = (dialog) => JSON.stringify([...dialog.querySelectorAll('input, textarea')]
+  .map((field) => (field.matches(':autofill') ? ['', false] : [field.value, Boolean(field.checked)])));
+
 /**
- * Sends a dialog's form: one submit at a time, errors beside their fields; after a failure the form keeps its text.
- * While it is open what became of it, the dialog says so, and may be closed.
+ * Sends a dialog's form: one submit at a time, errors beside their fields until they are mended; after a failure the form
+ * keeps its text. While it is open what became of it, the dialog says so, and may be closed.
  * @param {HTMLDialogElement} dialog
  * @param {object} options
  * @param {(values: Record<string, string>) => Record<string, string>} [options.check] field name to error text
@@ -50,7 +78,17 @@ export function openDialog(dialog, fallback = () => byId('items-heading')) {
  */
 export function handleForm(dialog, { check = () => ({}), submit, special = () => ({}), offers = () => [] }) {
   const form = dialog.querySelector('form');
-  const showError = (error) => showFormError(form, errorText(error, special()), error, offers(error));
+  const showError = (error) => {
+    showFormError(form, errorText(error, special()), error, offers(error));
+    // About what was entered, so the next input may mend it.
+    form.querySelector('.form-error').toggleAttribute('data-mendable', Boolean(error?.fields?.length || special()[error?.status]));
+  };
+  form.addEventListener('input', ({ target }) => {
+    const field = target.closest('.field');
+    if (field && !(target.name in check(Object.fromEntries(new FormData(form))))) clearField(field);
+    const box = form.querySelector('.form-error');
+    if ('mendable' in box.dataset) clearError(box);
+  });
   form.addEventListener('submit', async (event) => {
     event.preventDefault();
     if (isSending(dialog)) return;
@@ -87,11 +125,11 @@ export const lengthOf = (text) => [...text.trim()].length;
 
 function fieldTexts(form, error) {
   const texts = {};
-  for (const { field, message } of error?.fields ?? []) {
+  for (const { field } of error?.fields ?? []) {
     const [name] = String(field ?? '').split('.');
     // The page has checked what it can: the service has another reason.
-    const key = [`refused.${name}`, `invalid.${name}`].find(hasText);
-    if (form.elements[name]) texts[name] = key ? t(key) : message;
+    const key = [`refused.${name}`, `invalid.${name}`, 'invalid.other'].find(hasText);
+    if (form.elements[name]) texts[name] = t(key);
   }
   return texts;
 }
@@ -117,20 +155,28 @@ function showFormError(form, text, error, offers = []) {
   const box = form.querySelector('.form-error');
   const trace = error?.status >= 500 && error.traceId ? el('code', {}, t('error.trace', { id: error.traceId })) : null;
   box.replaceChildren(el('span', {}, text), ...(trace ? [trace] : []), ...(offers.length ? [el('div', { class: 'offers' }, ...offers)] : []));
+  delete box.dataset.mendable;
   box.hidden = false;
 }
 
 /** Removes all error messages. @param {HTMLDialogElement} dialog */
 export function clearErrors(dialog) {
-  for (const box of dialog.querySelectorAll('.form-error, .field-error')) {
-    box.hidden = true;
-    box.textContent = '';
-  }
-  for (const field of dialog.querySelectorAll('.invalid')) field.classList.remove('invalid');
-  for (const input of dialog.querySelectorAll('[aria-invalid]')) {
+  for (const field of dialog.querySelectorAll('.field')) clearField(field);
+  for (const box of dialog.querySelectorAll('.form-error')) clearError(box);
+}
+
+function clearField(field) {
+  field.classList.remove('invalid');
+  clearError(field.querySelector('.field-error'));
+  for (const input of field.querySelectorAll('[aria-invalid]')) {
     input.removeAttribute('aria-invalid');
     input.removeAttribute('aria-describedby');
   }
+}
+
+function clearError(box) {
+  box.hidden = true;
+  box.textContent = '';
 }
 
 function updateCounter(counter, input) {

@@ -1,5 +1,3 @@
-import { ICONS } from './icons.js';
-
 const SVG = 'http://www.w3.org/2000/svg';
 
 /** @param {string} id @returns {HTMLElement} the element of the page with this id */
@@ -25,24 +23,13 @@ export const svg = (tag, props, ...children) => fill(document.createElementNS(SV
 
 /**
  * An icon, hidden from screen readers: the button or text that it belongs to has the words.
- * @param {keyof typeof ICONS} name
+ * @param {string} name of a symbol at the end of index.html
  * @returns {SVGElement}
  */
-export const icon = (name) => drawIcon(svg('svg'), name);
-
-/** Draws the icons that the markup only names. */
-export function drawIcons() {
-  for (const node of document.querySelectorAll('svg[data-icon]')) drawIcon(node, node.dataset.icon);
-}
+export const icon = (name) => svg('svg', { class: 'icon', width: 18, height: 18, 'aria-hidden': 'true' }, svg('use', { href: `#icon-${name}` }));
 
 /** @returns {boolean} whether the browser asks for less motion */
 export const prefersStill = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
-
-function drawIcon(node, name) {
-  for (const [key, value] of Object.entries({ class: 'icon', viewBox: '0 0 24 24', 'aria-hidden': 'true' })) node.setAttribute(key, value);
-  node.replaceChildren(svg('path', { d: ICONS[name] }));
-  return node;
-}
 
 function fill(node, props = {}, children) {
   for (const [key, value] of Object.entries(props ?? {})) {

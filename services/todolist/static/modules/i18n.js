@@ -86,7 +86,6 @@ export function translatePage() {
   document.documentElement.lang = LOCALES[language].tag;
   document.title = t('title');
   translate();
-  document.documentElement.dataset.ready = '';
 }
 
 /** @param {number} value @returns {string} such as 10,000 */

@@ -81,7 +81,7 @@ function fillRow(row, item, isSelected, actions) {
   row.replaceChildren(
     cell('select', el('label', { class: 'tick' }, checkbox(item, isSelected, actions))),
     cell('name',
-      el('button', { type: 'button', class: 'name', 'data-slot': 'name', title: t('action.edit'), onclick: () => actions.edit(item) }, el('bdi', {}, item.name)),
+      el('button', { type: 'button', class: 'name', 'data-slot': 'name', title: item.name, onclick: () => actions.edit(item) }, el('span', {}, el('bdi', {}, item.name))),
       item.desc ? el('p', { class: 'desc' }, item.desc) : null),
     cell('status', statusPill(item.status)),
     cell('time', el('span', { class: 'time-label' }, t('field.createdAt')), timeOf(item.createdAt)),

@@ -2,8 +2,8 @@ import { changeItem, isAborted, listItems, readItems } from './api.js';
 import { byId, el, icon, svg } from './dom.js';
 import { currentLanguage, onLanguageChange, phrase, t } from './i18n.js';
 import { findChanged, setUpItemDialogs } from './item-dialogs.js';
-import { drawRows, flashRow, setRowBusy, setUpRows, STATUSES } from './item-rows.js';
-import { readKey, readQuery, SORT_FIELDS, writeQuery } from './list-query.js';
+import { drawRows, flashRow, setRowBusy, setUpRows } from './item-rows.js';
+import { DEFAULT_SORTER, readKey, readQuery, SORT_FIELDS, writeQuery } from './list-query.js';
 import { announce, errorText, toast } from './messages.js';
 import { carryOut } from './outcome.js';
 import { currentOwner } from './owner.js';
@@ -35,7 +35,12 @@ export function setUpItems() {
   byId('bulk-clear').addEventListener('click', () => { selectAll(false); byId('select-all').focus(); });
   byId('bulk-delete').addEventListener('click', () => dialogs.remove(answer.data.filter((item) => selected.has(item.key))));
   byId('sort-select').addEventListener('change', (event) => go({ sorter: event.target.value, page: 1 }));
-  byId('skeleton').append(...Array.from({ length: 6 }, () => el('i')));
+  byId('refine').addEventListener('click', () => setRefining(byId('refine').getAttribute('aria-expanded') === 'false'));
+  setRefining(isRefined());
+  byId('status-filter').addEventListener('change', () => {
+    const statuses = [...byId('status-filter').querySelectorAll('input:checked')].map((box) => Number(box.value)).sort();
+    go({ statuses, page: 1 });
+  });
   addEventListener('popstate', () => {
     query = readQuery(location.search);
     wanted = readKey(location.search);
@@ -127,27 +132,19 @@ function draw() {
 function drawControls() {
   const search = byId('search');
   if (document.activeElement !== search || search.value.trim() !== query.name) search.value = query.name;
-  drawStatusFilter();
+  for (const box of byId('status-filter').querySelectorAll('input')) box.checked = query.statuses.includes(Number(box.value));
+  const refine = byId('refine');
+  refine.toggleAttribute('data-active', isRefined());
+  refine.title = t(isRefined() ? 'items.refined' : 'items.refine');
+  refine.setAttribute('aria-label', refine.title);
   drawSorting();
 }
 
-function drawStatusFilter() {
-  const filter = byId('status-filter');
-  const boxes = filter.querySelectorAll('input');
-  if (filter.lang === currentLanguage()) {
-    for (const box of boxes) box.checked = query.statuses.includes(Number(box.value));
-    return;
-  }
-  filter.lang = currentLanguage();
-  for (const label of filter.querySelectorAll('label')) label.remove();
-  filter.append(...STATUSES.map(({ status, icon: name }) => {
-    const box = el('input', { type: 'checkbox', value: status, onchange: () => {
-      const statuses = [...filter.querySelectorAll('input:checked')].map((input) => Number(input.value)).sort();
-      go({ statuses, page: 1 });
-    } });
-    box.checked = query.statuses.includes(status);
-    return el('label', { class: `chip status-${status}` }, box, el('span', {}, icon(name), t(`status.${status}`)));
-  }));
+const isRefined = () => query.statuses.length > 0 || query.sorter !== DEFAULT_SORTER;
+
+/** On a narrow screen, filter and order fold away. */
+function setRefining(open) {
+  byId('refine').setAttribute('aria-expanded', String(open));
 }
 
 function drawSorting() {
@@ -221,7 +218,7 @@ function drawFailure() {
   );
 }
 
-const forkCheck = () => svg('svg', { class: 'fork-check', viewBox: '0 0 96 64', 'aria-hidden': 'true' },
+const forkCheck = () => svg('svg', { class: 'fork-check', width: 108, height: 72, viewBox: '0 0 96 64', 'aria-hidden': 'true' },
   svg('path', { class: 'stem', d: 'M10 30l22 24' }),
   svg('path', { class: 'arm-1', d: 'M32 54C46 38 58 18 84 8' }),
   svg('path', { class: 'arm-2', d: 'M32 54C50 50 62 46 84 42' }),

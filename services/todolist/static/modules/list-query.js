@@ -2,7 +2,7 @@
 export const WINDOW = 10_000;
 export const PAGE_SIZES = [10, 20, 50, 100];
 export const SORT_FIELDS = ['name', 'status', 'createdAt', 'updatedAt'];
-const DEFAULT_SORTER = 'createdAt_descend';
+export const DEFAULT_SORTER = 'createdAt_descend';
 
 /**
  * What the list shows; it is kept in the address, for reloads and the back button.

@@ -24,7 +24,7 @@ export class MeshPicture {
     this.edges = svg('g');
     this.labels = svg('g');
     const dots = svg('g');
-    place.append(svg('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}` }, this.edges, dots, this.nodes, this.labels));
+    place.append(svg('svg', { width: WIDTH, height: HEIGHT, viewBox: `0 0 ${WIDTH} ${HEIGHT}` }, this.edges, dots, this.nodes, this.labels));
     this.pulses = new Pulses(dots);
     /** @type {Map<string, {leaf: object, edge: SVGPathElement, trunk: SVGPathElement | null, x: number, width: number}>} */
     this.ends = new Map();
@@ -58,6 +58,21 @@ export class MeshPicture {
     }
     this.nodes.replaceChildren(...browserNode(), ...parts);
     this.labels.replaceChildren(...labels.filter(Boolean));
+    this.#fit();
+  }
+
+  /** Makes labels as wide as their texts, and texts as narrow as their boxes: font and spacing are the reader's. */
+  #fit() {
+    for (const label of this.labels.querySelectorAll('.edge-label')) {
+      const width = label.lastChild.getComputedTextLength() + 14;
+      label.firstChild.setAttribute('x', label.lastChild.getAttribute('x') - width / 2);
+      label.firstChild.setAttribute('width', width);
+    }
+    for (const node of this.nodes.querySelectorAll('[data-room]')) {
+      if (node.getComputedTextLength() <= node.dataset.room) continue;
+      node.setAttribute('textLength', node.dataset.room);
+      node.setAttribute('lengthAdjust', 'spacingAndGlyphs');
+    }
   }
 
   /**
@@ -111,8 +126,8 @@ export class MeshPicture {
     const about = gateway.count ? [gateway.version, podsText(gateway)].filter(Boolean).join(' · ') : t('mesh.waiting');
     return [
       svg('rect', { class: `node gateway${gateway.failing ? ' failing' : ''}`, x: x - width / 2, y: y - height / 2, width, height, rx: 13 }),
-      text(x, y - 3, 'node-name', `todolist · ${t('mesh.gateway')}`),
-      text(x, y + 14, 'node-sub', about),
+      text(x, y - 3, 'node-name', `todolist · ${t('mesh.gateway')}`, { 'data-room': width - 12 }),
+      text(x, y + 14, 'node-sub', about, { 'data-room': width - 12 }),
     ];
   }
 }
@@ -140,7 +155,7 @@ const text = (x, y, kind, content, extra = {}) => svg('text', { x, y, class: kin
 
 const browserNode = () => [
   svg('rect', { class: 'node browser', x: BROWSER.x - BROWSER.width / 2, y: BROWSER.y - 16, width: BROWSER.width, height: 32, rx: 16 }),
-  text(BROWSER.x, BROWSER.y + 4.5, 'node-name', t('mesh.browser')),
+  text(BROWSER.x, BROWSER.y + 4.5, 'node-name', t('mesh.browser'), { 'data-room': BROWSER.width - 16 }),
 ];
 
 function leafNode(leaf, { x, width }) {
@@ -149,8 +164,8 @@ function leafNode(leaf, { x, width }) {
   const name = leaf.version ? `${leaf.service} ${leaf.version}` : leaf.service;
   return [
     svg('rect', { class: `node ${kindOf(leaf, leaf.service)}${unseen ? ' unseen' : ''}${leaf.failing ? ' failing' : ''}`, x: x - width / 2 + 1, y: top, width: width - 2, height: LEAF_HEIGHT, rx: 13 }),
-    text(x, LEAF_Y - 3, `node-name${unseen ? ' unseen' : ''}`, name),
-    text(x, LEAF_Y + 15, 'node-sub', subtitle(leaf, width)),
+    text(x, LEAF_Y - 3, `node-name${unseen ? ' unseen' : ''}`, name, { 'data-room': width - 12 }),
+    text(x, LEAF_Y + 15, 'node-sub', subtitle(leaf, width), { 'data-room': width - 12 }),
   ];
 }
 
@@ -170,9 +185,8 @@ function edgeLabel(x, y, leaf, room = ROOMY) {
   const count = `${formatNumber(leaf.count)}×`;
   const ms = leaf.count && room >= ROOMY ? formatMs(median(leaf.durations)) : '';
   const failed = leaf.failed ? ` ✕${formatNumber(leaf.failed)}` : '';
-  const width = 14 + LETTER * (count.length + ms.length + failed.length + (ms ? 1 : 0));
   return svg('g', { class: 'edge-label' },
-    svg('rect', { x: x - width / 2, y: y - 10, width, height: 20, rx: 10 }),
+    svg('rect', { y: y - 10, height: 20, rx: 10 }),
     svg('text', { x, y: y + 4 }, svg('tspan', { class: 'label-count' }, count), svg('tspan', {}, ms ? ` ${ms}` : ''), svg('tspan', { class: 'label-failed' }, failed)));
 }
 

@@ -5,6 +5,7 @@ import { formatWait, onLanguageChange, t } from './i18n.js';
 const MOST_IN_FLIGHT = 4;
 const FIRST_WAIT_S = 1;
 const LONGEST_WAIT_S = 30;
+const STORED = 'todolist.rate';
 
 /** Traffic only reads. After an error only the path that failed pauses. */
 const targets = ['/api/currentUser', '/api/rule?pageSize=5'].map((path) => ({ path, wait: 0, waitUntil: 0, failures: 0, inFlight: 0 }));
@@ -18,7 +19,10 @@ let stoppedByHiding = false;
 /** Sets up the switch and the slider of gentle traffic. */
 export function setUpTraffic() {
   byId('traffic-toggle').addEventListener('click', () => (timer ? stop() : start()));
+  // A range corrects a value that does not fit.
+  try { byId('traffic-rate').value = localStorage.getItem(STORED) ?? byId('traffic-rate').value; } catch { /* private mode: the usual rate */ }
   byId('traffic-rate').addEventListener('input', () => {
+    try { localStorage.setItem(STORED, byId('traffic-rate').value); } catch { /* private mode: the rate lasts for this page */ }
     if (timer) restartTimer();
     draw();
   });
