@@ -58,6 +58,8 @@ istio() {
       {{.spec.gatewayClassName}} {{.metadata.namespace}}/{{.metadata.name}}{{end}}' | awk '/^ *istio/ { print $2 }' | xargs)
     [ -z "$users" ] || die "Istio stays, because it runs these Gateways: $users (\`make undeploy NAMESPACE=\` removes ours)"
   fi
+  # `istioctl uninstall --purge` would take Helm's, a cloud's or another revision, too.
+  check mesh removal
   users=$(kubectl get deployments,statefulsets,daemonsets --namespace=istio-system --ignore-not-found \
     --selector='!operator.istio.io/component' --output=name | xargs)
   [ -z "$users" ] || die "Istio stays, because its namespace has more: $users (\`make uninstall-kiali\` removes Kiali and its like)"
@@ -76,7 +78,12 @@ istio() {
       return
     fi
   fi
-  kubectl delete --ignore-not-found --filename="$gateway_api"
+  if [ "$(kubectl get crd gateways.gateway.networking.k8s.io --ignore-not-found --show-managed-fields \
+    --output=jsonpath='{.metadata.managedFields[?(@.manager=="todolist")].manager}')" ]; then
+    kubectl delete --ignore-not-found --filename="$gateway_api"
+  else
+    say "the Gateway API stays, because it was there before"
+  fi
 }
 
 need_cluster

@@ -1,0 +1,138 @@
+"""A stand-in for a cluster: programs that answer what the scripts ask, and keep a list of what would change it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.manifests.conftest import injector, istiod
+from tests.manifests.test_versions import VERSIONS
+from tests.support import ROOT
+
+ISTIO, OLDEST, NEWEST = (VERSIONS[name] for name in ("ISTIO_VERSION", "KUBERNETES_OLDEST", "KUBERNETES_NEWEST"))
+INSTALLED = "istio knative gateway-api"
+
+# A cluster: it answers what the scripts ask from the environment, and keeps a list of what would change it.
+KUBECTL = r"""#!/bin/sh
+case "$*" in
+  "config current-context") echo "$CONTEXT_NAME" ;;
+  "version --client"*) echo "{\"clientVersion\": {\"gitVersion\": \"v$CLIENT\"}}" ;;
+  "get mutatingwebhookconfigurations"*) echo "$INJECTORS" ;;
+  "get deployments --all-namespaces --selector=app=istiod"*) echo "$ISTIODS" ;;
+  "get customresourcedefinitions "*) echo "$DEFINITIONS" ;;
+  "get crd gateways.gateway.networking.k8s.io"*) echo "$GATEWAY_API_OF" ;;
+  "get namespace todolist --output=json"*) echo "$NAMESPACE_THERE" ;;
+  "get nodes --output=json"*) echo "$NODES" ;;
+  "get service istio-ingressgateway "*) echo "$SERVICE" ;;
+  "get configmap config-domain"*) echo "$DOMAIN" ;;
+  "get --raw /version"*)
+    [ -z "$DENIED" ] || { echo "$DENIED" >&2; exit 1; }
+    echo "{\"gitVersion\": \"v$KUBERNETES\"}" ;;
+  "get --raw /api/v1/namespaces/istio-system/services/prometheus"*) echo "$PROMETHEUS" ;;
+  "get --raw /apis/serving.knative.dev"*) case $KINDS in *knative*) ;; *) false ;; esac ;;
+  "get --raw /apis/gateway.networking.k8s.io"*) case $KINDS in *gateway-api*) ;; *) false ;; esac ;;
+  "get --raw /apis/"*) case $KINDS in *istio*) ;; *) false ;; esac ;;
+  "get services.serving.knative.dev,"*) echo "$KNATIVE_SERVICES" | tr ' ' '\n' ;;
+  "get pods "*ambient*) echo "$IN_AMBIENT" | tr ' ' '\n' ;;
+  "get pods "*) echo "$SIDECARS" | tr ' ' '\n' ;;
+  "get daemonsets "*ztunnel*) echo "$ZTUNNEL" ;;
+  "get daemonsets "*istio-cni-node*json*) [ -z "$CNI" ] && echo '{"items": []}' || echo '{"items": [{}]}' ;;
+  "get daemonsets "*istio-cni-node*) echo "$CNI" ;;
+  "get gateways.networking.istio.io"*) echo "$ISTIO_GATEWAYS" ;;
+  "get gateways"*) echo "$GATEWAYS" ;;
+  "get deployments,"*) echo "$MORE" ;;
+  "get persistentvolumeclaims"*) echo "$VOLUMES_THERE" ;;
+  "get deployment/istio-ingressgateway"*) [ "$INGRESS" ] && echo "$INGRESS" ;;
+  "api-resources"*) echo httproutes.gateway.networking.k8s.io ;;
+  "get --all-namespaces"*) echo "$ROUTES" ;;
+  "get "*) ;;
+  *) echo "kubectl $*" >>"$CALLS"; cat >>"$CALLS.input" ;;
+esac
+"""
+OTHER = """#!/bin/sh
+case "$(basename "$0") $*" in
+  "kind get clusters") echo todolist ;;
+  "docker info" | "kind version") ;;
+  *) echo "$(basename "$0") $*" >>"$CALLS" ;;
+esac
+"""
+
+
+class Cluster:
+    """Runs a script of deploy/ against a cluster that is as the environment says."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        shutil.copytree(ROOT / "deploy", directory / "deploy", ignore=shutil.ignore_patterns("__pycache__"))
+        addons = directory / f".build/istio-{ISTIO}/samples/addons"
+        addons.mkdir(parents=True)
+        for name in ("prometheus", "grafana", "jaeger"):
+            (addons / f"{name}.yaml").write_text(f"image: {name}/{name}:1\n")
+        (addons / "kiali.yaml").write_text("external_services:\n  tracing:\n    enabled: false\n")
+        for path, text in {
+            "bin/kubectl": KUBECTL,
+            "bin/kind": OTHER,
+            "bin/docker": OTHER,
+            "bin/curl": OTHER,
+            f".build/istio-{ISTIO}/bin/istioctl": OTHER,
+        }.items():
+            program = directory / path
+            program.parent.mkdir(exist_ok=True)
+            program.write_text(text)
+            program.chmod(0o755)
+
+    def run(self, script: str, action: str, **cluster: str) -> tuple[str, list[str]]:
+        """Return what the script said when it failed, or nothing, and what it did. Its output is in `self.output`."""
+        calls = self.directory / "calls"
+        calls.write_text("")
+        applied = self.directory / "calls.input"
+        applied.write_text("")
+        state = {
+            "PYTHON": sys.executable,
+            "KUBERNETES": f"{OLDEST}.1",
+            "CONTEXT_NAME": "here",
+            "CLIENT": NEWEST + ".0",
+            "DENIED": "",
+            "INJECTORS": json.dumps({"items": [injector()]}),
+            "ISTIODS": json.dumps({"items": [istiod(ISTIO)]}),
+            "DEFINITIONS": "",
+            "GATEWAY_API_OF": "todolist",
+            "NAMESPACE_THERE": "",
+            "NODES": json.dumps({"items": []}),
+            "SERVICE": "",
+            "DOMAIN": "",
+            "CNI": "",
+            "KINDS": INSTALLED,
+            "KNATIVE_SERVICES": "",
+            "SIDECARS": "",
+            "IN_AMBIENT": "",
+            "ZTUNNEL": "",
+            "GATEWAYS": "",
+            "MORE": "",
+            "ROUTES": "",
+            "VOLUMES_THERE": "",
+            "INGRESS": "",
+            "ISTIO_GATEWAYS": "",
+            **cluster,
+        }
+        env = {**os.environ, **VERSIONS, **state, "CALLS": str(calls)}
+        env["PATH"] = f"{self.directory}/bin{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            [f"deploy/scripts/{script}.sh", action], cwd=self.directory, env=env, capture_output=True, text=True,
+            check=False, stdin=subprocess.DEVNULL, timeout=60,
+        )  # fmt: skip
+        self.output, self.applied = done.stdout, applied.read_text()
+        return done.stderr if done.returncode else "", calls.read_text().splitlines()
+
+
+def istiods(version: str, **more: str) -> str:
+    """Return what kubectl prints of one istiod."""
+    return json.dumps({"items": [istiod(version, **more)]})
+
+
+def minor(version: str, difference: int) -> str:
+    """Return the version so many minor versions away."""
+    major, number, *_ = version.split(".")
+    return f"{major}.{int(number) + difference}.0"
