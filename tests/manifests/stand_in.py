@@ -34,6 +34,7 @@ case "$*" in
   "get namespace/todolist "*dataplane-mode*) echo "$DEPLOYED" ;;
   "get namespace/todolist "*part-of*) echo "$PART_OF" ;;
   "get configmap config-domain"*) printf "%s\n" "$DOMAIN" ;;
+  "get secret/$NO_SECRET "*) false ;;
   "get --raw /version"*)
     [ -z "$DENIED" ] || { echo "$DENIED" >&2; exit 1; }
     echo "{\"gitVersion\": \"v$KUBERNETES\"}" ;;
@@ -54,14 +55,17 @@ case "$*" in
   "get deployment/istio-ingressgateway"*) [ "$INGRESS" ] && echo "$INGRESS" ;;
   "api-resources"*) echo httproutes.gateway.networking.k8s.io ;;
   "get --all-namespaces"*) echo "$ROUTES" ;;
-  "get "*) ;;
+  "get "* | "config "*) ;;
   *) echo "kubectl $*" >>"$CALLS"; cat >>"$CALLS.input" ;;
 esac
 """
 OTHER = """#!/bin/sh
 case "$(basename "$0") $*" in
   "kind get clusters") echo todolist ;;
-  "docker info") ;;
+  "docker info"*) echo "$DOCKER_INFO" ;;
+  "docker version"*) echo linux/arm64 ;;
+  "docker save"*) echo "docker $*" >>"$CALLS"; [ -z "$OLD_DOCKER" ] ;;
+  curl*) echo "curl $*" >>"$CALLS"; printf '%s\n' "$CURL" ;;
   "kind version") echo "$KIND" ;;
   *) echo "$(basename "$0") $*" >>"$CALLS" ;;
 esac
@@ -76,6 +80,12 @@ class Cluster:
         shutil.copytree(ROOT / "deploy", directory / "deploy", ignore=shutil.ignore_patterns("__pycache__"))
         addons = directory / f".build/istio-{ISTIO}/samples/addons"
         addons.mkdir(parents=True)
+        values = addons.parents[1] / "manifests/charts/istio-control/istio-discovery/values.yaml"
+        values.parent.mkdir(parents=True)
+        values.write_text('  hub: ""\nglobal:\n  hub: docker.io/istio\n')
+        shutil.copytree(
+            ROOT / "services", directory / "services", ignore=shutil.ignore_patterns("__pycache__", "static")
+        )
         for name in ("prometheus", "grafana", "jaeger"):
             (addons / f"{name}.yaml").write_text(f"image: {name}/{name}:1\n")
         (addons / "kiali.yaml").write_text("external_services:\n  tracing:\n    enabled: false\n")
@@ -83,7 +93,7 @@ class Cluster:
             "bin/kubectl": KUBECTL,
             "bin/kind": OTHER,
             "bin/docker": OTHER,
-            "bin/curl": OTHER,
+            **dict.fromkeys(("bin/curl", "bin/k3d", "bin/minikube"), OTHER),
             f".build/istio-{ISTIO}/bin/istioctl": OTHER,
         }.items():
             program = directory / path
@@ -118,6 +128,10 @@ class Cluster:
             "DEPLOYED": "",
             "PART_OF": "todolist",
             "KIND": "",
+            "DOCKER_INFO": "",
+            "OLD_DOCKER": "",
+            "CURL": "",
+            "NO_SECRET": "none",
             "CNI": "",
             "KINDS": INSTALLED,
             "KNATIVE_SERVICES": "",
