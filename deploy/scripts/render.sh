@@ -14,6 +14,19 @@ namespace_label=
 # The images that are not ours, by their full names. MIRROR= goes before each of them.
 third_party=(docker.io/library/postgres docker.io/locustio/locust)
 
+# By their tag, or by the digest that digest_SERVICE has: a release means one image for ever.
+our_images() {
+  local service digest
+  for service in todolist user rule; do
+    digest=digest_$service
+    if [ -n "${!digest:-}" ]; then
+      echo "  - {name: $service, newName: $REGISTRY/$service, digest: ${!digest}}"
+    else
+      echo "  - {name: $service, newName: $REGISTRY/$service, newTag: \"$TAG\"}"
+    fi
+  done
+}
+
 mirrored_images() {
   local image
   [ -n "${MIRROR:-}" ] || return 0
@@ -65,9 +78,7 @@ namespace: $namespace
 labels:
   - pairs: {app.kubernetes.io/part-of: todolist}
 images:
-  - {name: todolist, newName: $REGISTRY/todolist, newTag: "$TAG"}
-  - {name: user, newName: $REGISTRY/user, newTag: "$TAG"}
-  - {name: rule, newName: $REGISTRY/rule, newTag: "$TAG"}
+$(our_images)
 $(mirrored_images)
 patches:
 $(patches)

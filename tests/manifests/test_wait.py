@@ -152,7 +152,7 @@ RULES = {
         "restricted:latest",
     ),
     "Kyverno": (
-        'admission webhook "validate.kyverno.svc-fail" denied the request: \n\nresource Pod/todolist/rule-x was blocked '
+        'admission webhook "validate.kyverno.svc-fail" denied the request: \n\nresource Pod/n/rule-x was blocked '
         "due to the following policies \n\nrequire-ro-rootfs:\n  validate-readOnlyRootFilesystem: 'validation error'",
         "validate-readOnlyRootFilesystem",
     ),
