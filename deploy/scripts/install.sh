@@ -116,12 +116,12 @@ kiali() {
     [[ $wanted == *" prometheus "* && $wanted == *" kiali "* ]] || die "ADDONS needs prometheus and kiali: the graph is made of both"
     there=$(other_prometheus)
     [ -z "$there" ] || echo "This cluster has a Prometheus at $there. PROMETHEUS_URL=$there would take it, if it collects the proxies' metrics."
-    [ -z "$(helm_release deployment/prometheus)" ] ||
-      die "the Prometheus in istio-system is of the Helm release $(helm_release deployment/prometheus): it stays;" \
-        "PROMETHEUS_URL=http://prometheus.istio-system:9090 takes it"
   fi
-  [ -z "$(helm_release deployment/kiali)" ] ||
-    die "the Kiali in istio-system is of the Helm release $(helm_release deployment/kiali): it stays; \`make kiali\` opens it"
+  for addon in $wanted; do
+    there=$(helm_release "deployment/$addon")
+    [ -z "$there" ] || die "$addon in istio-system is of the Helm release $there, and stays: leave it out with ADDONS=," \
+      "or take it, if it is Prometheus, with PROMETHEUS_URL=http://prometheus.istio-system:9090"
+  done
   download_istio
   say "installing$wanted"
   kubectl get namespace istio-system >/dev/null 2>&1 || kubectl create namespace istio-system
@@ -152,12 +152,6 @@ other_prometheus() {
   kubectl get services --all-namespaces --selector='app.kubernetes.io/name in (prometheus, kube-prometheus-stack-prometheus)' \
     --output=go-template='{{range .items}}{{.metadata.namespace}} http://{{.metadata.name}}.{{.metadata.namespace}}:{{(index .spec.ports 0).port}}{{"\n"}}{{end}}' \
     2>/dev/null | sed -n '/^istio-system /!s/^[^ ]* //p' | head -n 1
-}
-
-# The Helm release that an object in istio-system belongs to; nothing where it is none of Helm's.
-helm_release() {
-  kubectl get "$1" --namespace=istio-system --ignore-not-found \
-    --output=jsonpath='{.metadata.annotations.meta\.helm\.sh/release-name}' 2>/dev/null || true
 }
 
 need_cluster

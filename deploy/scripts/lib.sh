@@ -20,6 +20,7 @@ say() {
 # keeping is the answer that can be taken back.
 confirm() {
   local answer=${VOLUMES:-}
+  [[ $answer =~ ^(keep|delete)?$ ]] || die "VOLUMES is $answer: it can be keep, delete or unset"
   if [ -z "$answer" ] && [ -t 0 ]; then
     read -rp "$1 [y/N] " answer
   fi
@@ -90,8 +91,7 @@ has_kind() {
 
 need_istio() {
   check mesh istio
-  has_kind gateways.gateway.networking.k8s.io ||
-    die "the Gateway API is missing in this cluster: \`make install-istio\` installs it"
+  check mesh gateway-api-fields
 }
 
 need_ambient() {

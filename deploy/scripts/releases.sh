@@ -30,6 +30,12 @@ fetch_yaml() {
   fi
 }
 
+# The Helm release that an object in istio-system belongs to; nothing where it is none of Helm's.
+helm_release() {
+  kubectl get "$1" --namespace=istio-system --ignore-not-found \
+    --output=jsonpath='{.metadata.annotations.meta\.helm\.sh/release-name}' 2>/dev/null || true
+}
+
 # The official archive holds istioctl and the add-ons' manifests.
 download_istio() {
   [ -x "$istioctl" ] && return

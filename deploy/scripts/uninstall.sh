@@ -13,9 +13,11 @@ kiali() {
   download_istio
   local addon files=()
   for addon in kiali grafana jaeger prometheus; do
+    # One of Helm's in the same place is another's.
+    [ -z "$(helm_release "deployment/$addon")" ] || continue
     files+=("--filename=$addons/$addon.yaml")
   done
-  kubectl delete --ignore-not-found "${files[@]}"
+  [ -z "${files[*]}" ] || kubectl delete --ignore-not-found "${files[@]}"
 }
 
 knative() {

@@ -20,19 +20,19 @@ address=$("${PYTHON:-python3}" "$root/deploy/scripts/address.py" of "$service" "
 [[ $address != *:* ]] || address="[$address]"
 
 if [ -n "$address" ]; then
-  case $host in
-    "")
-      echo "http://$address/"
-      # Names of load balancers are new, and it takes a while until they are known everywhere.
-      [[ $address != *[a-z].* ]] || echo "If that name does not resolve yet, wait a few minutes: a new load balancer's does not at once."
-      ;;
-    *.127.0.0.1.sslip.io)
-      # Knative was installed before the load balancer had an address. That name leads to the reader's own machine.
-      echo "curl -H 'Host: $host' http://$address/"
-      echo "For a browser: \`make install-knative\` gives Knative a domain that leads to $address; then \`make url\` again."
-      ;;
-    *) echo "http://$host/   (where that name does not resolve: curl -H 'Host: $host' http://$address/)" ;;
-  esac
+  name=$host
+  # Knative was installed before there was an address: its name leads to the reader's own machine. On a laptop it may.
+  [[ $address =~ ^(localhost|127\..*)$ ]] || name=${host/%*.127.0.0.1.sslip.io/}
+  if [ -z "$host" ]; then
+    echo "http://$address/"
+    # Names of load balancers are new, and it takes a while until they are known everywhere.
+    [[ $address != *[a-z].* ]] || echo "If that name does not resolve yet, wait a few minutes: it is as new as the load balancer."
+  elif [ -n "$name" ]; then
+    echo "http://$name/   (where that name does not resolve: curl -H 'Host: $host' http://$address/)"
+  else
+    echo "curl -H 'Host: $host' http://$address/"
+    echo "For a browser: \`make install-knative\` gives Knative a domain that leads to $address; then \`make url\` again."
+  fi
   exit
 fi
 case $host in

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.manifests.conftest import injector, istiod
 from tests.manifests.test_versions import VERSIONS
@@ -115,7 +116,7 @@ class Cluster:
             "DENIED": "",
             "INJECTORS": json.dumps({"items": [injector()]}),
             "ISTIODS": json.dumps({"items": [istiod(ISTIO)]}),
-            "DEFINITIONS": "",
+            "DEFINITIONS": definitions(),
             "GATEWAY_API_OF": "todolist",
             "NAMESPACE_THERE": "",
             "NODES": json.dumps({"items": []}),
@@ -154,6 +155,38 @@ class Cluster:
         )  # fmt: skip
         self.output, self.applied = done.stdout, applied.read_text()
         return done.stderr if done.returncode else "", calls.read_text().splitlines()
+
+
+def definition(kind: str, *path: str, version: str = VERSIONS["GATEWAY_API_VERSION"], **more: Any) -> Any:
+    """Return a definition of the Gateway API; path: the field that the sets need."""
+    schema: Any = {}
+    for field in reversed(path):
+        schema = {"properties": {field: schema}}
+    annotations = {
+        "gateway.networking.k8s.io/bundle-version": f"v{version}",
+        "gateway.networking.k8s.io/channel": more.get("channel", "standard"),
+        **({"meta.helm.sh/release-name": more["helm"]} if "helm" in more else {}),
+    }
+    managers = [{"manager": more.get("manager", "helm")}]
+    return {
+        "metadata": {"name": f"{kind}.x", "annotations": annotations, "managedFields": managers},
+        "spec": {
+            "names": {"plural": kind},
+            "versions": [{"name": "v1", "served": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+
+
+def definitions(*, routes: tuple[str, ...] = ("spec", "rules", "timeouts"), **more: Any) -> str:
+    return json.dumps(
+        {
+            "items": [
+                definition("gateways", "spec", "infrastructure", "parametersRef", **more),
+                definition("httproutes", *routes, **more),
+                definition("gatewayclasses", "spec", "controllerName", **more),
+            ]
+        }
+    )
 
 
 def istiods(version: str, **more: str) -> str:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from tests.manifests.conftest import injector, istiod
-from tests.manifests.stand_in import ISTIO, Cluster, istiods
-from tests.manifests.test_versions import VERSIONS
+from tests.manifests.stand_in import ISTIO, Cluster, definitions, istiods
 
 # As the charts and istioctl, the add-on of AKS, and the managed control plane of GKE set them up.
 DEFAULT = [injector()]
@@ -107,44 +106,15 @@ def test_no_second_istio_comes_beside_the_one_that_is_there(
 
 
 def test_an_istio_of_others_that_is_too_old_is_named_with_its_owner(cluster: Cluster) -> None:
+    old = minor(VERSIONS["ISTIO_OLDEST"], -1)
     state = {
         "INJECTORS": items(CANARY),
-        "ISTIODS": istiods("1.20.3", revision="canary", namespace="mesh", owner="istiod"),
+        "ISTIODS": istiods(old, revision="canary", namespace="mesh", owner="istiod"),
     }
     for script, action in (("deploy", ""), ("install", "istio")):
         said, did = cluster.run(script, action, **state)
-        assert "Istio 1.20.3, revision canary in mesh, installed by Helm" in said
+        assert f"Istio {old}, revision canary in mesh, installed by Helm" in said
         assert (len(said.splitlines()), did) == (1, [])
-
-
-def definition(kind: str, *path: str, version: str = VERSIONS["GATEWAY_API_VERSION"], **more: Any) -> Any:
-    """Return a definition of the Gateway API; path: the field that the sets need."""
-    schema: Any = {}
-    for field in reversed(path):
-        schema = {"properties": {field: schema}}
-    annotations = {
-        "gateway.networking.k8s.io/bundle-version": f"v{version}",
-        "gateway.networking.k8s.io/channel": more.get("channel", "standard"),
-        **({"meta.helm.sh/release-name": more["helm"]} if "helm" in more else {}),
-    }
-    managers = [{"manager": more.get("manager", "helm")}]
-    return {
-        "metadata": {"name": f"{kind}.x", "annotations": annotations, "managedFields": managers},
-        "spec": {
-            "names": {"plural": kind},
-            "versions": [{"name": "v1", "served": True, "schema": {"openAPIV3Schema": schema}}],
-        },
-    }
-
-
-def definitions(*, routes: tuple[str, ...] = ("spec", "rules", "timeouts"), **more: Any) -> str:
-    return items(
-        [
-            definition("gateways", "spec", "infrastructure", "parametersRef", **more),
-            definition("httproutes", *routes, **more),
-            definition("gatewayclasses", "spec", "controllerName", **more),
-        ]
-    )
 
 
 @pytest.mark.parametrize(
@@ -164,6 +134,12 @@ def definitions(*, routes: tuple[str, ...] = ("spec", "rules", "timeouts"), **mo
 )
 def test_a_gateway_api_that_is_good_enough_stays(there: str, happens: str, cluster: Cluster) -> None:
     said, did = cluster.run("install", "istio", DEFINITIONS=there)
+    # What is missing keeps the application out; what is only not the newest does not.
+    if happens == "refused" or not there or "timeouts" not in there:
+        refusal, changed = cluster.run("deploy", "", DEFINITIONS=there)
+        assert ("the Gateway API" in refusal, changed) == (True, [])
+    else:
+        assert cluster.run("deploy", "", DEFINITIONS=there)[0] == ""
     applied = any("standard-install.yaml" in call for call in did)
     assert applied is (happens == "installed")
     assert bool(said) is (happens == "refused")
@@ -279,6 +255,14 @@ def test_with_a_load_balancer_no_name_leads_to_the_readers_own_machine(
 ) -> None:
     said, _ = cluster.run("url", "", DEPLOYED="knative", HOST=host, SERVICE=service(9, given))
     assert (said, cluster.output[: len(printed)]) == ("", printed)
+
+
+def test_a_name_of_this_machine_is_the_address_where_the_load_balancer_is_here(cluster: Cluster) -> None:
+    # Docker Desktop gives the name localhost, and minikube's tunnel 127.0.0.1.
+    for given in ({"hostname": "localhost"}, {"ip": "127.0.0.1"}):
+        host = "todolist.todolist.127.0.0.1.sslip.io"
+        cluster.run("url", "", DEPLOYED="knative", HOST=host, SERVICE=service(9, given))
+        assert cluster.output.startswith(f"http://{host}/ ")
 
 
 def test_a_young_load_balancer_is_waited_for(cluster: Cluster) -> None:
