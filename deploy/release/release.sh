@@ -39,12 +39,13 @@ manifests() {
 # heading FILE SET: the first lines of a file that is read without the repository.
 heading() {
   cat <<HEADING
-# todolist $TAG on $2, with its images by digest. It takes two commands, in a cluster that has what $2 needs:
+# todolist $TAG for $2, with its images by digest. Two commands install it where that is:
 #   sh secrets.sh                  the namespace todolist, and in it the Secrets with random passwords
 #   kubectl apply --filename=$1
-# Then \`kubectl get pods --namespace=todolist\`, until all are ready. It is removed by \`kubectl delete --filename=$1\`, which
-# deletes the namespace with all data in it.
-# An Istio under a revision that is not the default needs istio.io/rev: REVISION in place of the namespace's istio-injection.
+# Then \`kubectl get pods --namespace=todolist\`, until all are ready. \`kubectl delete --filename=$1\` removes
+# it, with the namespace and all data in it.
+# For an Istio under a revision that is not the default, write istio.io/rev: REVISION in place of the namespace's label
+# istio-injection.
 HEADING
 }
 

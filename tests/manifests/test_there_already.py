@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.manifests.conftest import injector, istiod
-from tests.manifests.stand_in import ISTIO, Cluster, definitions, istiods
+from tests.manifests.stand_in import ISTIO, Cluster, definitions, istiods, minor
+from tests.manifests.test_versions import VERSIONS
 
 # As the charts and istioctl, the add-on of AKS, and the managed control plane of GKE set them up.
 DEFAULT = [injector()]
