@@ -99,7 +99,11 @@ need_ambient() {
 }
 
 has_ambient() {
-  [ -n "$(kubectl get daemonsets --all-namespaces --selector=app.kubernetes.io/name=ztunnel --output=name 2>/dev/null)" ]
+  local found
+  # Who may not look into other namespaces is not told that it is missing.
+  found=$(kubectl get daemonsets --all-namespaces --selector=app.kubernetes.io/name=ztunnel --output=name 2>/dev/null) ||
+    return 0
+  [ -n "$found" ]
 }
 
 need_knative() {

@@ -85,3 +85,21 @@ def test_an_old_kind_is_refused_before_it_makes_a_cluster_that_is_too_old(cluste
     for script, action in (("cluster", "create"), ("deploy", "")):
         said, _ = cluster.run(script, action, KIND=f"kind v{oldest}.0 go1.24 linux/amd64", **old)
         assert said.strip().endswith("`make cluster-delete cluster` makes a newer one")
+
+
+@pytest.mark.parametrize(
+    ("script", "action", "setting", "bad"),
+    [
+        ("deploy", "", "TIMEOUT", "5m"),
+        ("url", "", "PORT", "http"),
+        ("undeploy", "", "VOLUMES", "yes"),
+        ("traffic", "start", "RATE", "2/s"),
+        ("install", "istio", "MODE", "sidecar"),
+    ],
+)
+def test_a_bad_setting_is_a_line_before_anything_changes(
+    script: str, action: str, setting: str, bad: str, cluster: Cluster
+) -> None:
+    said, did = cluster.run(script, action, DEPLOYED="istio", **{setting: bad})
+    assert said.startswith(f"{setting} is {bad}: it ")
+    assert (len(said.splitlines()), did) == (1, [])

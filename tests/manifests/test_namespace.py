@@ -1,14 +1,16 @@
 """The rules of a namespace: its quota, Pod Security, and that an administrator made it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from deploy.lessons.stranger import Stranger
-from tests.manifests.conftest import DEPLOY, Document, name_of, named, of_kind, workloads
+from tests.manifests.conftest import DEPLOY, Document, load, name_of, named, of_kind, workloads
 from tests.manifests.stand_in import Cluster
+from tests.support import ROOT
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 
@@ -134,6 +136,24 @@ def test_the_proxies_of_gateways_pass_restricted_and_say_what_they_take(
             "kind": "ConfigMap",
             "name": "proxies",
         }
+
+
+LESSONS = [file for file in sorted((ROOT / "lessons").rglob("*.yaml")) if "containers:" in file.read_text()]
+
+
+@pytest.mark.parametrize("file", LESSONS, ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_the_pods_that_a_lesson_adds_do_so_too(file: Path) -> None:
+    (workload,) = [one for one in load(file) if "containers" in one["spec"].get("template", {}).get("spec", {})]
+    template = workload["spec"]["template"]
+    sidecar = {"name": "istio-proxy", "securityContext": RESTRICTED_PROXY}
+    pod = {**template["spec"], "initContainers": [sidecar] if file.name.startswith("istio") else []}
+    assert offences(pod) == []
+    assert all(set(one["resources"]["limits"]) == {"cpu", "memory"} for one in pod["containers"])
+    if file.name.startswith("istio"):
+        assert "sidecar.istio.io/proxyCPULimit" in template["metadata"]["annotations"]
+    # Of a private registry only these accounts have the Secret.
+    if not file.name.startswith("knative"):
+        assert pod["serviceAccountName"] in {"user", "rule", "todolist"}
 
 
 def cpus(text: str) -> float:

@@ -209,6 +209,23 @@ def test_of_what_runs_and_is_never_ready_the_log_is_shown(tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.parametrize("where", ["containers", "initContainers"])
+def test_a_pod_without_its_sidecar_is_made_again_and_named_if_it_stays_so(where: str, tmp_path: Path) -> None:
+    def of_set(name: str, *, sidecar: bool, **labels: str) -> Any:
+        made = pod(name, **{"app.kubernetes.io/part-of": "todolist", **labels})
+        made["spec"] = {"containers": [{"name": "app"}]}
+        made["spec"].setdefault(where, []).extend([{"name": "istio-proxy"}] if sidecar else [])
+        return made
+
+    # The load generator stands for people, who are outside of the mesh.
+    outside = of_set("traffic-1", sidecar=False, **{"sidecar.istio.io/inject": "false"})
+    pods = [of_set("rule-1", sidecar=False), of_set("rule-2", sidecar=True), outside]
+    done = wait(tmp_path, NEVER, *pods, settings={"TARGET": "istio"})
+    assert (tmp_path / "calls").read_text() == "delete pod --ignore-not-found rule-1\n"
+    assert "pod/rule-1: it has no sidecar" in done.stderr
+    assert wait(tmp_path, READY, *pods, settings={"TARGET": "ambient"}).stdout == ""
+
+
 def test_a_gateway_that_no_istio_takes_is_said(tmp_path: Path) -> None:
     def gateway(*conditions: tuple[str, str, str]) -> Any:
         found = [dict(zip(("type", "status", "reason"), condition, strict=True)) for condition in conditions]
