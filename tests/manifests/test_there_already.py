@@ -29,6 +29,13 @@ def namespace(**labels: str) -> str:
     return json.dumps({"metadata": {"name": "todolist", "labels": labels}, "status": {"phase": "Active"}})
 
 
+def rendered_by_helm() -> Any:
+    """Return an istiod that `helm template` or Argo CD made: neither Helm's release nor istioctl's mark is on it."""
+    found = istiod(ISTIO)
+    del found["metadata"]["labels"]["operator.istio.io/managed"]
+    return found
+
+
 def rendered(cluster: Cluster, **state: str) -> Any:
     """Run `make deploy` until it waits, and return the labels of the namespace that it applies."""
     said, _ = cluster.run("deploy", "", **state)
@@ -82,13 +89,14 @@ def test_of_several_revisions_one_is_chosen_in_a_line(cluster: Cluster) -> None:
     [
         ({"INJECTORS": items(CANARY), "ISTIODS": istiods(ISTIO, revision="canary")}, "revision canary in istio-system"),
         ({"INJECTORS": items(ELSEWHERE), "ISTIODS": istiods(ISTIO, namespace="mesh", owner="istiod")}, "by Helm"),
+        ({"ISTIODS": items([rendered_by_helm()])}, "revision default in istio-system"),
         ({"INJECTORS": items(GKE), "ISTIODS": items([])}, "asm-managed, outside of the cluster"),
         (
             {"INJECTORS": items(AKS), "ISTIODS": istiods(ISTIO, revision="asm-1-29", namespace="aks-istio-system")},
             "by the cloud",
         ),
     ],
-    ids=["revision", "Helm", "GKE", "AKS"],
+    ids=["revision", "Helm", "Argo CD", "GKE", "AKS"],
 )
 def test_no_second_istio_comes_beside_the_one_that_is_there(
     state: dict[str, str], named: str, cluster: Cluster
