@@ -12,6 +12,7 @@ istio() {
   if [ "$answer" != install ]; then
     # Not ours: neither replaced, nor joined by a second one that would fight with it about the same pods.
     [ "${MODE:-}" != ambient ] || has_ambient || die "$answer; it has no ambient mode, which whoever installed it can add"
+    [ "${MODE:-}" != cni ] || has_cni || die "$answer; it has no CNI plugin, which whoever installed it can add"
     say "$answer"
     return
   fi

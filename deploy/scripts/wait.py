@@ -34,6 +34,8 @@ NAMESPACE = os.environ["NAMESPACE"]
 TIMEOUT = seconds("TIMEOUT", 300)
 PATIENCE = seconds("PATIENCE", 30)
 INTERVAL = 2
+# In a namespace that is not ours alone, what others have there is no reason of ours.
+OURS = ["--selector=app.kubernetes.io/part-of=todolist"] if os.environ.get("KEEP_NAMESPACE") else []
 # Deployments that Istio makes, and the Gateways for which it does.
 PROXIES = {"deployment/ingress-istio": "ingress", "deployment/waypoint": "waypoint"}
 # A container waits for these without anything being wrong.
@@ -74,7 +76,7 @@ def revision(thing: Any) -> tuple[str, int]:
 
 def pods() -> list[Any]:
     """Return the pods; of a Knative Service only those of its newest revision that has any."""
-    found: list[Any] = get("pods").get("items", [])
+    found: list[Any] = get("pods", *OURS).get("items", [])
     newest = dict(sorted(map(revision, found)))
     # A revision that never started keeps its pods for minutes after another has taken its place.
     return [pod for pod in found if revision(pod) in newest.items()]
@@ -117,7 +119,7 @@ def refusals() -> Iterator[Trouble]:
 
     Whoever makes the pods says it: a Deployment in a condition, a StatefulSet in an event.
     """
-    deployments = get("deployments").get("items", [])
+    deployments = get("deployments", *OURS).get("items", [])
     newest = dict(sorted(map(revision, deployments)))
     for deployment in deployments:
         if revision(deployment) not in newest.items():
@@ -125,7 +127,7 @@ def refusals() -> Iterator[Trouble]:
         for condition in deployment.get("status", {}).get("conditions", []):
             if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
                 yield refusal(f"deployment/{deployment['metadata']['name']}", condition)
-    sets = get("statefulsets").get("items", [])
+    sets = get("statefulsets", *OURS).get("items", [])
     short = {item["metadata"]["name"] for item in sets if not item.get("status", {}).get("replicas")}
     events = (
         get("events", "--field-selector=involvedObject.kind=StatefulSet", "--sort-by=.lastTimestamp") if short else {}
@@ -146,14 +148,13 @@ def refusal(whose: str, said: Any) -> Trouble:
 
 
 def unclaimed(gateway: str) -> Iterator[Trouble]:
-    """Yield why no proxy is started for a Gateway. That it has no address is no reason: a laptop gives none."""
+    """Yield why no proxy is started for a Gateway. That it has no address yet is no reason: a laptop gives none."""
     for condition in get(f"gateways.gateway.networking.k8s.io/{gateway}").get("status", {}).get("conditions", []):
-        reason, about = condition.get("reason", ""), condition["type"] in ("Accepted", "Programmed")
-        if about and condition["status"] != "True" and reason != "AddressNotAssigned":
-            message = f"{reason}: {condition.get('message', '')}"
+        if condition["type"] == "Accepted" and condition["status"] != "True":
+            message = f"{condition.get('reason', '')}: {condition.get('message', '')}"
             if condition["status"] == "Unknown":
                 message += " (no Istio takes this namespace's Gateways: its label istio.io/rev says which one does)"
-            yield Trouble(f"gateway/{gateway} {reason}", message, f"gateway/{gateway}")
+            yield Trouble(f"gateway/{gateway}", message, f"gateway/{gateway}")
 
 
 def without_sidecar(pod: Any) -> bool:

@@ -235,7 +235,7 @@ def test_a_gateway_that_no_istio_takes_is_said(tmp_path: Path) -> None:
     done = wait(tmp_path, NEVER, workload="deployment/ingress-istio", **pending)
     assert "gateway/ingress: Pending" in done.stderr
     assert "istio.io/rev" in done.stderr
-    without_address = gateway(("Accepted", "True", "Accepted"), ("Programmed", "False", "AddressNotAssigned"))
+    without_address = gateway(("Accepted", "True", "Accepted"), ("Programmed", "False", "AddressNotUsable"))
     assert wait(tmp_path, READY, workload="deployment/ingress-istio", **without_address).returncode == 0
 
 
