@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 # How old a Service is, in seconds, when no address comes any more. In a cloud a load balancer is a machine that starts.
-YOUNG, YOUNG_IN_A_CLOUD = 60, 300
+YOUNG, YOUNG_IN_A_CLOUD = 30, 300
 INTERVAL = 2
 LOCAL = "127.0.0.1.sslip.io"
 # Names the domain that this gave, so that a later run may mend it.

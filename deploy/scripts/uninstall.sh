@@ -17,7 +17,7 @@ kiali() {
     [ -z "$(helm_release "deployment/$addon")" ] || continue
     files+=("--filename=$addons/$addon.yaml")
   done
-  [ -z "${files[*]}" ] || kubectl delete --ignore-not-found "${files[@]}"
+  [ "${#files[@]}" = 0 ] || kubectl delete --ignore-not-found "${files[@]}"
 }
 
 knative() {

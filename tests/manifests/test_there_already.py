@@ -296,6 +296,7 @@ def test_a_prometheus_that_is_there_is_used(cluster: Cluster) -> None:
     said, did = cluster.run("install", "kiali", HELM="prometheus-of-somebody")
     assert "prometheus-of-somebody" in said
     assert (len(said.splitlines()), did) == (1, [])
+    assert cluster.run("uninstall", "kiali", HELM="prometheus-of-somebody") == ("", [])
 
 
 @pytest.mark.parametrize(
