@@ -53,37 +53,33 @@ build() {
 
 # into_nodes IMAGE WAY [NAME]: loads an image of dev.local into the nodes of a cluster.
 into_nodes() {
-  case $2 in
-    kind) load_into_kind "$1" "$3" ;;
-    k3d)
-      need_command k3d "https://k3d.io tells how to install it"
-      k3d image import "$1" --cluster="$3"
-      ;;
-    minikube)
-      need_command minikube "https://minikube.sigs.k8s.io/docs/start/ tells how to install it"
-      minikube image load "$1" --profile="$3"
-      ;;
-    shared) echo "$1 stays with Docker, whose images this cluster shares" ;;
-  esac
-}
-
-# Docker's containerd image store keeps an index of an image for each platform, with what was built for this one alone; `kind
-# load docker-image` hands the whole index over, and the node misses the rest ("content digest ... not found").
-load_into_kind() {
-  need_command kind "https://kind.sigs.k8s.io/docs/user/quick-start/#installation tells how to install it"
-  if ! docker info --format='{{.DriverStatus}}' | grep --quiet io.containerd.snapshotter; then
-    kind load docker-image "$1" --name="$2"
+  local archive=
+  if [ "$2" = shared ]; then
+    echo "$1 stays with Docker, whose images this cluster shares"
     return
   fi
-  local archive
-  archive=$(mktemp)
-  docker save --platform="$(docker version --format='{{.Server.Os}}/{{.Server.Arch}}')" --output="$archive" "$1" || {
-    rm -f "$archive"
-    die "this Docker keeps images in containerd's store, and is too old to save one platform of them: update Docker to 28 or" \
-      "newer, or \`make build push deploy REGISTRY=localhost:5001\` goes through the registry of \`make cluster\`"
-  }
-  kind load image-archive "$archive" --name="$2"
-  rm -f "$archive"
+  need_command "$2" "the cluster of this context was made with it, and it loads images"
+  # Docker's containerd image store keeps an index of an image for several platforms, with what was built for this one
+  # alone; handed over as a whole, the node misses the rest ("content digest ... not found").
+  if docker info --format='{{.DriverStatus}}' | grep io.containerd.snapshotter >/dev/null; then
+    archive=$(mktemp -d)/image.tar
+    docker save --platform="$(docker version --format='{{.Server.Os}}/{{.Server.Arch}}')" --output="$archive" "$1" ||
+      die "this Docker keeps images in containerd's store, and is too old to save one platform of them: update Docker to 28 or" \
+        "newer, or push to a registry that the cluster reaches, as \`make build push deploy REGISTRY=localhost:5001\` does" \
+        "to the one of \`make cluster\`"
+  fi
+  case $2 in
+    kind)
+      if [ -n "$archive" ]; then
+        kind load image-archive "$archive" --name="$3"
+      else
+        kind load docker-image "$1" --name="$3"
+      fi
+      ;;
+    k3d) k3d image import "${archive:-$1}" --cluster="$3" ;;
+    minikube) minikube image load "${archive:-$1}" --profile="$3" ;;
+  esac
+  [ -z "$archive" ] || rm -r "$(dirname "$archive")"
 }
 
 push() {

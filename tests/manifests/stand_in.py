@@ -110,6 +110,9 @@ class Cluster:
         applied.write_text("")
         state = {
             "PYTHON": sys.executable,
+            "TARGET": "istio",
+            "REGISTRY": "dev.local",
+            "TAG": "1",
             "KUBERNETES": f"{OLDEST}.1",
             "CONTEXT_NAME": "here",
             "CLIENT": NEWEST + ".0",

@@ -128,14 +128,23 @@ def test_nodes_that_do_not_see_dockers_images_are_refused_by_name(
     assert (len(said.splitlines()), did) == (1, [])
 
 
-def test_kind_gets_one_platform_of_an_image_in_containerds_store(cluster: Cluster) -> None:
-    here = {"CONTEXT_NAME": "kind-shop", "NODES": node("containerd"), "TAG": "1", "REGISTRY": "dev.local"}
+@pytest.mark.parametrize(
+    ("context", "labels", "loads"),
+    [
+        ("kind-shop", {}, "kind load image-archive"),
+        ("k3d-shop", {}, "k3d image import"),
+        ("shop", {"minikube.k8s.io/name": "shop"}, "minikube image load"),
+    ],
+)
+def test_a_node_gets_one_platform_of_an_image_in_containerds_store(
+    context: str, labels: dict[str, str], loads: str, cluster: Cluster
+) -> None:
+    here = {"CONTEXT_NAME": context, "NODES": node("containerd", **labels), "TAG": "1", "REGISTRY": "dev.local"}
     here["DOCKER_INFO"] = "[[driver-type io.containerd.snapshotter.v1]]"
     said, did = cluster.run("images", "push", **here)
     assert said == ""
     saved = [call for call in did if call.startswith("docker save")]
-    assert len(saved) == len([call for call in did if call.startswith("kind load image-archive")]) == 3
+    assert len(saved) == len([call for call in did if call.startswith(loads) and "image.tar" in call]) == 3
     assert "--platform=linux/arm64" in saved[0]
-    assert not [call for call in did if "docker-image" in call]
     said, _ = cluster.run("images", "push", **here, OLD_DOCKER="1")
     assert "update Docker to 28 or newer" in said
