@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from deploy.lessons.stranger import Stranger
-from tests.manifests.conftest import DEPLOY, Document, load, name_of, named, of_kind, workloads
+from tests.manifests.conftest import DEPLOY, Document, injector, load, name_of, named, of_kind, workloads
 from tests.manifests.stand_in import Cluster
 from tests.support import ROOT
 
@@ -31,6 +31,9 @@ def test_a_namespace_of_an_administrator_can_be_used_and_the_refusal_says_how(cl
     said, did = cluster.run("deploy", "", NAMESPACE_THERE=ADMINISTRATORS, KEEP_NAMESPACE="1")
     assert "kubectl label namespace todolist istio-injection=enabled" in said
     assert (len(said.splitlines()), did) == (1, [])
+    canary = json.dumps({"items": [injector("canary")]})
+    said, _ = cluster.run("deploy", "", NAMESPACE_THERE=ADMINISTRATORS, KEEP_NAMESPACE="1", INJECTORS=canary)
+    assert "kubectl label namespace todolist istio.io/rev=canary" in said
     in_mesh = namespace(team="shop", **{"istio-injection": "enabled"})
     said, did = cluster.run("deploy", "", NAMESPACE_THERE=in_mesh, KEEP_NAMESPACE="1")
     assert said == ""
