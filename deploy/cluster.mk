@@ -21,14 +21,27 @@ export DOCKER_FLAGS
 export NETWORK_POLICIES
 # deploy: 1 adds deploy/options/request-authentication. Unset: it is removed.
 export REQUEST_AUTHENTICATION
+# deploy: 1 deploys into a namespace that an administrator made, and leaves it as it is. Unset: the namespace is ours.
+export KEEP_NAMESPACE
+# deploy, install-knative: a revision of Istio. Unset: the default one, or the only one.
+export ISTIO_REVISION
+# deploy, traffic: the Secret of the namespace with which images are pulled from a private registry. Unset: none.
+export IMAGE_PULL_SECRET
+# cluster, install-*, build, deploy, traffic: a mirror, put before the full name of each image that is not ours. Unset: none.
+export MIRROR
+# The context of kubectl that all of them use. Unset: the current one.
+export CONTEXT
 # deploy: how many seconds each of its waits takes, at most; on Knative there are several. Unset: 300.
 export TIMEOUT
 # undeploy, cluster-delete: keep or delete the databases' volumes. Unset: it asks.
 export VOLUMES
-# install-istio: ambient adds what TARGET=ambient needs. Unset: it stays if it is there.
+# install-istio: ambient adds what TARGET=ambient needs; cni adds the plugin for namespaces with Pod Security. Unset: both
+# stay if they are there.
 export MODE
 # install-kiali: which add-ons. Unset: prometheus kiali grafana jaeger.
 export ADDONS
+# install-kiali: the address of a Prometheus that is there already. Unset: one is installed.
+export PROMETHEUS_URL
 # run, url: the port on this machine. Unset: 3001.
 export PORT
 
@@ -108,7 +121,7 @@ split: ## Change the split between the versions of user, of `make run` or else i
 	@deploy/scripts/split.sh "$(V1)" "$(V2)"
 
 logs: need-application ## Follow the logs of the three services
-	@kubectl logs --namespace=$(NAMESPACE) --selector='app in (todolist, user, rule)' \
+	@kubectl $(if $(CONTEXT),--context="$(CONTEXT)") logs --namespace=$(NAMESPACE) --selector='app in (todolist, user, rule)' \
 		--follow --prefix --tail=20 --max-log-requests=30
 
 verify: need-application .venv/dev.done ## Test the deployment in the cluster

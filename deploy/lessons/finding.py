@@ -3,6 +3,7 @@
 import os
 import shutil
 
+from deploy.doctor.access import pin
 from deploy.lessons.ambient import Ambient
 from deploy.lessons.cluster import Cluster, script
 from deploy.lessons.knative import Knative
@@ -25,6 +26,7 @@ def find_cluster() -> Cluster:
     if not shutil.which("kubectl"):
         raise UnsuitableError(NOTHING)
     namespace = os.environ.get("NAMESPACE") or "todolist"
+    pin()
     target = script("deployed_target", namespace)
     if not target:
         raise UnsuitableError(NOTHING)

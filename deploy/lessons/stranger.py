@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from deploy.lessons.cluster import Cluster
 
+# What its sidecar may take, as in deploy/istio/todolist.yaml.
+SIDECAR = {
+    "sidecar.istio.io/proxyCPU": "10m",
+    "sidecar.istio.io/proxyMemory": "64Mi",
+    "sidecar.istio.io/proxyCPULimit": "500m",
+    "sidecar.istio.io/proxyMemoryLimit": "256Mi",
+}
 TRIES = Path(__file__).with_name("stranger_tries.py")
 
 
@@ -18,20 +25,25 @@ class Stranger:
 
     def start(self, account: str, *, in_mesh: bool) -> None:
         """Start it and wait until it is ready. account: its ServiceAccount; in_mesh: with a sidecar, or by ztunnel."""
+        todolist = self._cluster.pods("app=todolist")[0]["spec"]
         container = {
             "name": "python",
-            "image": self._cluster.pods("app=todolist")[0]["spec"]["containers"][0]["image"],
+            "image": todolist["containers"][0]["image"],
             "imagePullPolicy": "IfNotPresent",
             "command": ["python", "-c", "import time; time.sleep(3600)"],
+            # As for todolist: what Pod Security, a quota or a limit range ask for.
+            **{field: todolist["containers"][0][field] for field in ("resources", "securityContext")},
         }
         labels = {"app": "stranger", "version": "v1", **self._cluster.mesh_labels(in_mesh=in_mesh)}
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": self._name, "labels": labels},
+            "metadata": {"name": self._name, "labels": labels, "annotations": SIDECAR},
             "spec": {
                 "serviceAccountName": account,
                 "automountServiceAccountToken": False,
+                "imagePullSecrets": todolist.get("imagePullSecrets", []),
+                "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
                 "containers": [container],
             },
         }

@@ -9,9 +9,16 @@ port=5001
 
 create() {
   need_command kubectl "https://kubernetes.io/docs/tasks/tools/ tells how to install it"
+  local kind_version
+  kind_version=$(kind version 2>/dev/null | sed -n 's/^kind v*\([0-9][0-9.]*\).*/\1/p')
+  if [ -n "$kind_version" ] && older "$kind_version" "$KIND_OLDEST"; then
+    die "kind is $kind_version, and makes clusters older than Kubernetes $KUBERNETES_OLDEST: update it to $KIND_OLDEST or newer" \
+      "(https://kind.sigs.k8s.io/docs/user/quick-start/#installation)"
+  fi
   if ! docker inspect "$registry" >/dev/null 2>&1; then
     say "starting the registry localhost:$port"
-    docker run --detach --restart=always --publish="127.0.0.1:$port:5000" --name="$registry" registry:3
+    docker run --detach --restart=always --publish="127.0.0.1:$port:5000" --name="$registry" \
+      "${MIRROR:+${MIRROR%/}/}docker.io/library/registry:3"
   fi
 
   if ! exists_here; then
@@ -19,6 +26,8 @@ create() {
     kind create cluster --name="$name" --wait=120s
   fi
   kubectl config use-context "kind-$name" >/dev/null
+  # One that an older kind made some time ago.
+  need_kubernetes
 
   # To a node, localhost is the node itself: point it at the registry's container for this name.
   local node hosts=/etc/containerd/certs.d/localhost:$port

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/render.sh"
 
 main() {
-  check
+  look_around
   say "deploying $REGISTRY/{todolist,user,rule}:$TAG to namespace $namespace, TARGET=$TARGET"
   make_namespace
   make_secrets
@@ -54,8 +54,8 @@ deploy_knative() {
   wait_for "${databases[@]}" ksvc/user ksvc/rule ksvc/todolist
 }
 
-check() {
-  need_command python3 "https://www.python.org/downloads/ has it"
+look_around() {
+  [[ ${TIMEOUT:-} =~ ^[0-9]*$ ]] || die "TIMEOUT is $TIMEOUT: it is a number of seconds, such as 300"
   need_cluster
   need_kubernetes
   need_istio
@@ -85,40 +85,24 @@ check() {
     say "waiting until the former namespace $namespace is gone"
     kubectl wait "namespace/$namespace" --for=delete --timeout=180s
   fi
-  if exists "namespace/$namespace" && ! is_ours; then
-    die "namespace $namespace exists and is not the application's own: choose another NAMESPACE="
-  fi
+  check namespace "$namespace" "$TARGET"
+  namespace_label=$(check mesh label "$TARGET" "$namespace")
 }
 
 make_namespace() {
   # Before the set, which has it too, because the Secrets need it.
-  sed "s/^  name: todolist$/  name: $namespace/" "$root/deploy/$TARGET/namespace.yaml" | kubectl apply --filename=-
+  if [ -z "${KEEP_NAMESPACE:-}" ]; then
+    render_namespace namespace
+    kubectl apply --kustomize="$build/deploy/namespace"
+  fi
+  if [ -n "${IMAGE_PULL_SECRET:-}" ] && ! exists "secret/$IMAGE_PULL_SECRET"; then
+    die "IMAGE_PULL_SECRET=$IMAGE_PULL_SECRET is not in namespace $namespace: kubectl create secret docker-registry" \
+      "$IMAGE_PULL_SECRET --namespace=$namespace --docker-server=... --docker-username=... --docker-password=... makes it"
+  fi
 }
 
 make_secrets() {
-  make_secret user-database password random_password
-  make_secret rule-database password random_password
-  make_secret user-token-key key.pem random_token_key
-  make_secret user-admin password random_password
-}
-
-# make_secret NAME KEY COMMAND: a Secret with what the command prints, unless there is one. Through a pipe, as other
-# processes can read command lines.
-make_secret() {
-  exists "secret/$1" && return
-  "$3" | kubectl create secret generic "$1" --namespace="$namespace" --from-file="$2=/dev/stdin"
-}
-
-random_password() {
-  head -c 18 /dev/urandom | od -An -tx1 | tr -d ' \n'
-}
-
-# What `openssl genpkey -algorithm ed25519` prints, without openssl: 16 bytes that say what it is (PKCS #8), and any 32
-# bytes, which are the key.
-random_token_key() {
-  echo "-----BEGIN PRIVATE KEY-----"
-  { printf '\060\056\002\001\000\060\005\006\003\053\145\160\004\042\004\040'; head -c 32 /dev/urandom; } | base64
-  echo "-----END PRIVATE KEY-----"
+  NAMESPACE=$namespace "$root/deploy/scripts/secrets.sh"
 }
 
 # What an earlier deployment was asked for and this one is not: applying a set removes nothing.

@@ -18,10 +18,13 @@ fi
 
 build_one() {
   local builder=(docker ${several:+buildx} build ${PLATFORMS:+--platform="$PLATFORMS"})
+  # The base of the Dockerfile, from a mirror.
+  local base
+  base=$(sed -n 's/^ARG BASE=//p' "services/$1/Dockerfile")
   # DOCKER_FLAGS is a list of words: another base, a proxy, a certificate as a secret.
   # shellcheck disable=SC2086
   DOCKER_BUILDKIT=1 "${builder[@]}" ${DOCKER_FLAGS:-} --file="services/$1/Dockerfile" --tag="$REGISTRY/$1:$TAG" \
-    --build-arg=VERSION="$TAG" --build-arg=REVISION="$(git rev-parse HEAD 2>/dev/null || echo unknown)" "${@:2}" .
+    ${MIRROR:+--build-arg=BASE="${MIRROR%/}/$base"} --build-arg=VERSION="$TAG" --build-arg=REVISION="$(git rev-parse HEAD 2>/dev/null || echo unknown)" "${@:2}" .
 }
 
 # A layer below /app or /opt is ours; the rest is the base.
@@ -48,9 +51,43 @@ build() {
   done
 }
 
+# into_nodes IMAGE WAY [NAME]: loads an image of dev.local into the nodes of a cluster.
+into_nodes() {
+  local archive=
+  if [ "$2" = shared ]; then
+    echo "$1 stays with Docker, whose images this cluster shares"
+    return
+  fi
+  need_command "$2" "the cluster of this context was made with it, and it loads images"
+  # Docker's containerd image store keeps an index of an image for several platforms, with what was built for this one
+  # alone; handed over as a whole, the node misses the rest ("content digest ... not found").
+  if docker info --format='{{.DriverStatus}}' | grep io.containerd.snapshotter >/dev/null; then
+    archive=$(mktemp -d)/image.tar
+    docker save --platform="$(docker version --format='{{.Server.Os}}/{{.Server.Arch}}')" --output="$archive" "$1" ||
+      die "this Docker keeps images in containerd's store, and is too old to save one platform of them: update Docker to 28 or" \
+        "newer, or push to a registry that the cluster reaches, as \`make build push deploy REGISTRY=localhost:5001\` does" \
+        "to the one of \`make cluster\`"
+  fi
+  case $2 in
+    kind)
+      if [ -n "$archive" ]; then
+        kind load image-archive "$archive" --name="$3"
+      else
+        kind load docker-image "$1" --name="$3"
+      fi
+      ;;
+    k3d) k3d image import "${archive:-$1}" --cluster="$3" ;;
+    minikube) minikube image load "${archive:-$1}" --profile="$3" ;;
+  esac
+  [ -z "$archive" ] || rm -r "$(dirname "$archive")"
+}
+
 push() {
-  local service context
-  context=$(kubectl config current-context 2>/dev/null || true)
+  local service way=
+  if [ "$REGISTRY" = dev.local ] && [ -z "$several" ]; then
+    pin_context
+    way=$(check platform images)
+  fi
   for service in "${services[@]}"; do
     if [ -n "$several" ]; then
       say "pushing $REGISTRY/$service:$TAG"
@@ -59,12 +96,12 @@ push() {
     fi
     docker image inspect "$REGISTRY/$service:$TAG" >/dev/null 2>&1 ||
       die "$REGISTRY/$service:$TAG does not exist: \`make build\` builds it"
-    case $REGISTRY/$context in
-      dev.local/kind-*) kind load docker-image "$REGISTRY/$service:$TAG" --name="${context#kind-}" ;;
-      dev.local/minikube) minikube image load "$REGISTRY/$service:$TAG" ;;
-      dev.local/*) echo "$REGISTRY/$service:$TAG stays with Docker, whose images this cluster is taken to share" ;;
-      *) docker push "$REGISTRY/$service:$TAG" ;;
-    esac
+    if [ -n "$way" ]; then
+      # shellcheck disable=SC2086 # a way and a name are two words
+      into_nodes "$REGISTRY/$service:$TAG" $way
+    else
+      docker push "$REGISTRY/$service:$TAG"
+    fi
   done
 }
 

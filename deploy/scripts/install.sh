@@ -5,91 +5,154 @@
 . "$(dirname "$0")/releases.sh"
 
 istio() {
-  [[ ${MODE:-} =~ ^(ambient)?$ ]] || die "MODE is $MODE: it can be ambient or unset"
-  local version
-  version=$(istio_version)
-  if [ -n "$version" ] && older "$ISTIO_VERSION" "$version"; then
-    die "this cluster has Istio $version, which is newer than $ISTIO_VERSION: it stays; ISTIO_VERSION=$version would keep it"
+  [[ ${MODE:-} =~ ^(ambient|cni)?$ ]] || die "MODE is $MODE: it can be ambient, cni or unset"
+  local answer
+  answer=$(check mesh install)
+  install_gateway_api
+  if [ "$answer" != install ]; then
+    # Not ours: neither replaced, nor joined by a second one that would fight with it about the same pods.
+    [ "${MODE:-}" != ambient ] || has_ambient || die "$answer; it has no ambient mode, which whoever installed it can add"
+    [ "${MODE:-}" != cni ] || has_cni || die "$answer; it has no CNI plugin, which whoever installed it can add"
+    say "$answer"
+    return
   fi
   download_istio
-  say "installing the Gateway API $GATEWAY_API_VERSION"
-  # On the server's side: these definitions are too large for the annotation that apply keeps.
-  kubectl apply --server-side --filename="$gateway_api"
   say "installing Istio $ISTIO_VERSION"
   # An ingress that is there already stays: it is Knative's, or somebody else's.
   install_istio "$(kubectl get deployment/istio-ingressgateway --namespace=istio-system --ignore-not-found --output=name)"
 }
 
-# install_istio GATEWAY: with the ingress that Knative uses, unless it is empty. Ambient mode, if it is there, stays.
+install_gateway_api() {
+  local answer
+  answer=$(check mesh gateway-api)
+  if [ "$answer" != install ]; then
+    say "$answer: it stays"
+    return
+  fi
+  say "installing the Gateway API $GATEWAY_API_VERSION"
+  # On the server's side: these definitions are too large for the annotation that apply keeps. The manager's name tells
+  # that they are ours to update and to remove.
+  kubectl apply --server-side --field-manager=todolist --force-conflicts --filename="$gateway_api"
+}
+
+# install_istio GATEWAY: with the ingress that Knative uses, unless it is empty. Ambient mode and the CNI plugin, if they
+# are there, stay.
 install_istio() {
-  local options=(--filename="$root/deploy/install/istio.yaml")
+  local options=(--filename="$root/deploy/install/istio.yaml") platform
   if [ "${MODE:-}" = ambient ] || has_ambient; then
     options+=(--filename="$root/deploy/install/ambient.yaml")
-    # Where istio-cni finds the network of a pod, if Docker runs the pods, as in minikube and Docker Desktop.
+  elif [ "${MODE:-}" = cni ] || has_cni; then
+    options+=(--filename="$root/deploy/install/cni.yaml")
+  fi
+  if [[ " ${options[*]}" == *ambient.yaml* || " ${options[*]}" == *cni.yaml* ]]; then
+    # Where istio-cni finds the folders of the node's network plugin.
+    platform=$(check platform cni)
+    [ -z "$platform" ] || options+=(--set="values.global.platform=$platform")
+    # And the network of a pod, if Docker runs the pods, as in minikube and Docker Desktop.
     case $(kubectl get nodes --output=jsonpath='{.items[*].status.nodeInfo.containerRuntimeVersion}') in
       *docker://*) options+=(--set=values.cni.cniNetnsDir=/var/run/docker/netns) ;;
     esac
   fi
   [ -z "$1" ] || options+=(--filename="$root/deploy/install/knative.yaml")
+  if [ -n "${MIRROR:-}" ]; then
+    local hub
+    hub=$(sed -n 's/^ *hub: *\([^" ][^ ]*\)$/\1/p' "$istio_release/manifests/charts/istio-control/istio-discovery/values.yaml" |
+      head -n 1)
+    options+=(--set=hub="${MIRROR%/}/${hub:-docker.io/istio}")
+  fi
   "$istioctl" install --skip-confirmation "${options[@]}"
+}
+
+has_cni() {
+  [ -n "$(kubectl get daemonsets --all-namespaces --selector=k8s-app=istio-cni-node --output=name 2>/dev/null)" ]
 }
 
 knative() {
   need_istio
+  local label answer
+  label=$(check mesh label knative)
   if ! kubectl get deployment/istio-ingressgateway --namespace=istio-system --output=name >/dev/null 2>&1; then
+    answer=$(check mesh install)
+    [ "$answer" = install ] ||
+      die "Knative needs the ingress istio-ingressgateway in istio-system. Whoever installed Istio can add it: helm install" \
+        "istio-ingressgateway gateway --repo=https://istio-release.storage.googleapis.com/charts --namespace=istio-system" \
+        "--set=serviceAccount.name=istio-ingressgateway-service-account"
     download_istio
     say "adding istio-ingressgateway, the ingress that Knative uses"
     install_istio istio-ingressgateway
   fi
   say "installing Knative Serving $KNATIVE_VERSION"
-  kubectl apply --filename="$serving/serving-crds.yaml"
+  fetch_yaml "$serving/serving-crds.yaml" | kubectl apply --filename=-
   kubectl wait --for=condition=Established --timeout=60s crd --selector=knative.dev/crd-install=true
   # Before the pods: under strict mutual TLS Knative's activator and autoscaler need sidecars too.
   kubectl get namespace knative-serving >/dev/null 2>&1 || kubectl create namespace knative-serving
-  kubectl label namespace knative-serving istio-injection=enabled --overwrite
-  kubectl apply --filename="$serving/serving-core.yaml"
-  kubectl apply --filename="$net_istio"
+  kubectl label namespace knative-serving "$label" --overwrite
+  fetch_yaml "$serving/serving-core.yaml" | kubectl apply --filename=-
+  fetch_yaml "$net_istio" | kubectl apply --filename=-
   kubectl wait --for=condition=Available --timeout=300s deployment --all --namespace=knative-serving
   # Knative looks up every image's digest, which it cannot for images that only the nodes have or
   # for a registry that only the nodes reach under this name.
   kubectl patch configmap/config-deployment --namespace=knative-serving --type=merge \
     --patch='{"data":{"registries-skipping-tag-resolving":"kind.local,ko.local,dev.local,localhost:5001"}}'
   # sslip.io resolves to the address in the name; a port-forward stands in for a load balancer.
-  local address
-  address=$(load_balancer istio-ingressgateway istio-system)
-  case $address in
-    *[!0-9.]* | "") address=127.0.0.1 ;;
-  esac
-  kubectl patch configmap/config-domain --namespace=knative-serving --type=merge \
-    --patch="{\"data\":{\"$address.sslip.io\":\"\"}}"
+  "${PYTHON:-python3}" "$root/deploy/scripts/address.py" domain istio-ingressgateway istio-system
 }
 
-# ADDONS names some of them, for a small machine.
+# ADDONS names some of them, for a small machine. PROMETHEUS_URL takes the place of prometheus.
 kiali() {
   need_istio
-  local addon files=() wanted=" ${ADDONS:-prometheus kiali grafana jaeger} "
+  local addon there wanted
+  wanted=" ${ADDONS:-prometheus kiali grafana jaeger} "
   for addon in $wanted; do
     case $addon in
-      prometheus | grafana | jaeger) files+=("--filename=$addons/$addon.yaml") ;;
-      kiali) ;;
+      prometheus | grafana | jaeger | kiali) ;;
       *) die "ADDONS knows prometheus, kiali, grafana and jaeger, and not $addon" ;;
     esac
   done
-  [[ $wanted == *" prometheus "* && $wanted == *" kiali "* ]] || die "ADDONS needs prometheus and kiali: the graph is made of both"
+  if [ -n "${PROMETHEUS_URL:-}" ]; then
+    [[ $PROMETHEUS_URL =~ ^https?:// ]] || die "PROMETHEUS_URL is $PROMETHEUS_URL: it begins with http://, as http://prometheus.monitoring:9090"
+    wanted=${wanted/ prometheus / }
+    [[ $wanted == *" kiali "* ]] || die "ADDONS needs kiali: the graph is its page"
+  else
+    [[ $wanted == *" prometheus "* && $wanted == *" kiali "* ]] || die "ADDONS needs prometheus and kiali: the graph is made of both"
+    there=$(other_prometheus)
+    [ -z "$there" ] || echo "This cluster has a Prometheus at $there. PROMETHEUS_URL=$there would take it, if it collects the proxies' metrics."
+  fi
+  for addon in $wanted; do
+    there=$(helm_release "deployment/$addon")
+    [ -z "$there" ] || die "$addon in istio-system is of the Helm release $there, and stays: leave it out with ADDONS=," \
+      "or take it, if it is Prometheus, with PROMETHEUS_URL=http://prometheus.istio-system:9090"
+  done
   download_istio
   say "installing$wanted"
-  kubectl apply "${files[@]}"
+  kubectl get namespace istio-system >/dev/null 2>&1 || kubectl create namespace istio-system
+  for addon in $wanted; do
+    [ "$addon" = kiali ] || fetch_yaml "$addons/$addon.yaml" | kubectl apply --filename=-
+  done
   # The release's Kiali has tracing off; Jaeger is where Kiali looks for it by default.
   local tracing=false
   [[ $wanted != *" jaeger "* ]] || tracing=true
-  awk -v to="$tracing" '/^ *tracing:/ { tracing = 1 } tracing && /enabled: false/ { sub(/false/, to); tracing = 0 } { print }' \
-    "$addons/kiali.yaml" | kubectl apply --filename=-
+  fetch_yaml "$addons/kiali.yaml" | awk -v to="$tracing" -v prometheus="${PROMETHEUS_URL:-}" '
+    /^ *tracing:/ { tracing = 1 }
+    tracing && /enabled: false/ { sub(/false/, to); tracing = 0 }
+    { print }
+    /^ *external_services:/ && prometheus {
+      indent = $0; sub(/external_services:.*/, "", indent)
+      print indent "  prometheus:\n" indent "    url: \"" prometheus "\""
+    }' | kubectl apply --filename=-
   # In ambient mode pods answer only callers in the mesh, so Prometheus is one. Elsewhere the label means nothing.
-  kubectl patch deployment/prometheus --namespace=istio-system \
+  [[ $wanted != *" prometheus "* ]] || kubectl patch deployment/prometheus --namespace=istio-system \
     --patch='{"spec":{"template":{"metadata":{"labels":{"istio.io/dataplane-mode":"ambient"}}}}}'
   # Kiali reads its configuration at start only.
   kubectl rollout restart deployment/kiali --namespace=istio-system
   kubectl rollout status deployment/kiali --namespace=istio-system --timeout=300s
+}
+
+# The address of a Prometheus elsewhere in the cluster; nothing where there is none.
+other_prometheus() {
+  kubectl get services --all-namespaces --selector='app.kubernetes.io/name in (prometheus, kube-prometheus-stack-prometheus)' \
+    --output=go-template='{{range .items}}{{.metadata.namespace}} http://{{.metadata.name}}.{{.metadata.namespace}}:{{(index .spec.ports 0).port}}{{"\n"}}{{end}}' \
+    2>/dev/null | sed -n '/^istio-system /!s/^[^ ]* //p' | head -n 1
 }
 
 need_cluster

@@ -20,6 +20,7 @@ say() {
 # keeping is the answer that can be taken back.
 confirm() {
   local answer=${VOLUMES:-}
+  [[ $answer =~ ^(keep|delete)?$ ]] || die "VOLUMES is $answer: it can be keep, delete or unset"
   if [ -z "$answer" ] && [ -t 0 ]; then
     read -rp "$1 [y/N] " answer
   fi
@@ -30,10 +31,29 @@ need_command() {
   command -v "$1" >/dev/null || die "$1 is missing: $2"
 }
 
+# check MODULE ARGUMENT...: one of the checks in deploy/doctor/, which `make doctor` makes, too. It prints its answer, or
+# ends the script with a line that says what is in the way.
+check() {
+  PYTHONPATH=$root PYTHONDONTWRITEBYTECODE=1 "${PYTHON:-python3}" -m "deploy.doctor.$1" "${@:2}"
+}
+
 need_cluster() {
   need_command kubectl "https://kubernetes.io/docs/tasks/tools/ tells how to install it"
-  kubectl get --raw /version --request-timeout=10s >/dev/null 2>&1 ||
-    die "no cluster answers kubectl: \`make cluster\` makes one with kind, or point kubectl at yours"
+  need_command "${PYTHON:-python3}" "https://www.python.org/downloads/ has it"
+  pin_context
+  check access
+}
+
+# From here on everything speaks to the cluster that is the current one now, whatever another terminal does meanwhile:
+# kubectl takes the current context from the first file that has one, and all else from the others.
+pin_context() {
+  local current
+  current=${CONTEXT:-$(kubectl config current-context 2>/dev/null || true)}
+  [ -n "$current" ] || return 0
+  pinned=$(mktemp)
+  trap 'rm -f "$pinned"' EXIT
+  printf 'apiVersion: v1\nkind: Config\ncurrent-context: "%s"\n' "$current" >"$pinned"
+  export KUBECONFIG=$pinned:${KUBECONFIG:-$HOME/.kube/config}
 }
 
 # older A B: whether version A, such as v1.34.2, is of an earlier minor version than B.
@@ -44,47 +64,44 @@ older() {
   ((a[0] * 1000 + ${a[1]%%[!0-9]*} < b[0] * 1000 + ${b[1]%%[!0-9]*}))
 }
 
+# How to come to a newer cluster: one of `make cluster` stays as old as it was made.
+newer_cluster() {
+  case $(kubectl config current-context 2>/dev/null) in
+    kind-todolist) echo "\`make cluster-delete cluster\` makes a newer one" ;;
+    *) echo "update it, or \`make cluster\` makes one with kind" ;;
+  esac
+}
+
 # Stops at a cluster that is too old for what versions.mk names.
 need_kubernetes() {
   local version
   version=$(kubectl get --raw /version | sed -n 's/.*"gitVersion": *"v\([0-9]*\.[0-9]*\).*/\1/p')
   [ -n "$version" ] || return 0
   if older "$version" "$KUBERNETES_OLDEST"; then
-    die "this cluster runs Kubernetes $version, and $KUBERNETES_OLDEST is the oldest that works: update it, or \`make cluster\`"
+    die "this cluster runs Kubernetes $version, and $KUBERNETES_OLDEST is the oldest that works: $(newer_cluster)"
   elif older "$KUBERNETES_NEWEST" "$version"; then
     echo "This cluster runs Kubernetes $version; the newest that was tried is $KUBERNETES_NEWEST." >&2
   fi
 }
 
-# The version of istiod, by its image; nothing where there is none, or an image without a version.
-istio_version() {
-  kubectl get deployments --namespace=istio-system --selector=app=istiod \
-    --output=jsonpath='{.items[*].spec.template.spec.containers[0].image}' |
-    sed -n 's/^[^ ]*:\([0-9]*\.[0-9]*\.[0-9]*\).*/\1/p'
-}
-
+# Whether the API server knows a kind, by its group: definitions themselves only an administrator may read.
 has_kind() {
-  kubectl get crd "$1" --output=name >/dev/null 2>&1
+  kubectl get --raw "/apis/${1#*.}" >/dev/null 2>&1
 }
 
 need_istio() {
-  has_kind virtualservices.networking.istio.io ||
-    die "Istio is missing in this cluster: \`make install-istio\` installs it"
-  has_kind gateways.gateway.networking.k8s.io ||
-    die "the Gateway API is missing in this cluster: \`make install-istio\` installs it"
-  local version
-  version=$(istio_version)
-  if [ -n "$version" ] && older "$version" "$ISTIO_VERSION"; then
-    die "this cluster has Istio $version, which is older than $ISTIO_VERSION: \`make install-istio\` updates it"
-  fi
+  check mesh istio
+  check mesh gateway-api-fields
 }
 
 need_ambient() {
-  has_ambient || die "ambient mode is missing in this cluster: \`make install-istio MODE=ambient\` installs it"
+  # Who may not look into other namespaces is not told that it is missing.
+  has_ambient || ! kubectl auth can-i list daemonsets --all-namespaces >/dev/null 2>&1 ||
+    die "ambient mode is missing in this cluster: \`make install-istio MODE=ambient\` installs it"
 }
 
 has_ambient() {
-  kubectl get daemonset/ztunnel --namespace=istio-system --output=name >/dev/null 2>&1
+  [ -n "$(kubectl get daemonsets --all-namespaces --selector=app.kubernetes.io/name=ztunnel --output=name 2>/dev/null)" ]
 }
 
 need_knative() {
@@ -110,12 +127,6 @@ deployed_target() {
 
 exists() {
   kubectl get "$1" --namespace="$namespace" --output=name >/dev/null 2>&1
-}
-
-# The address that the cluster's load balancer gave a Service; nothing where there is none.
-load_balancer() {
-  kubectl get service "$1" --namespace="$2" \
-    --output=jsonpath='{.status.loadBalancer.ingress[0].ip}{.status.loadBalancer.ingress[0].hostname}' 2>/dev/null || true
 }
 
 # Whether `make deploy` made the namespace; one that it did not make may hold other things.

@@ -14,6 +14,28 @@
   addons=$istio_release/samples/addons
 }
 
+# fetch_yaml URL|FILE: its text, with MIRROR= before the name of each image. A name without a registry is one of Docker Hub.
+fetch_yaml() {
+  {
+    case $1 in
+      https://*) curl --fail --silent --show-error --location "$1" ;;
+      *) cat "$1" ;;
+    esac
+  } | if [ -n "${MIRROR:-}" ]; then
+    # image: in a container, queue-sidecar-image: in Knative's configuration.
+    sed -E -e "s,^( *(- )?(queue-sidecar-)?image: *['\"]?)([a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]+)?/),\1${MIRROR%/}/\4," \
+      -e "t" -e "s,^( *(- )?(queue-sidecar-)?image: *['\"]?)([a-z0-9-]+/[a-z0-9]),\1${MIRROR%/}/docker.io/\4,"
+  else
+    cat
+  fi
+}
+
+# The Helm release that an object in istio-system belongs to; nothing where it is none of Helm's.
+helm_release() {
+  kubectl get "$1" --namespace=istio-system --ignore-not-found \
+    --output=jsonpath='{.metadata.annotations.meta\.helm\.sh/release-name}' 2>/dev/null || true
+}
+
 # The official archive holds istioctl and the add-ons' manifests.
 download_istio() {
   [ -x "$istioctl" ] && return

@@ -1,12 +1,69 @@
-# Writes kustomizations into .build/deploy/ that say what a deployment adds to the sets: registry, tag, namespace, and
-# the options that were asked for. So no file of the repository is edited to deploy it.
+# Writes kustomizations into .build/deploy/ that say what a deployment adds to the sets: registry, tag, namespace, the
+# label by which Istio knows it, and the options that were asked for. So no file of the repository is edited to deploy it.
 # shellcheck shell=bash
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-for option in NETWORK_POLICIES REQUEST_AUTHENTICATION; do
+for option in NETWORK_POLICIES REQUEST_AUTHENTICATION KEEP_NAMESPACE; do
   [[ ${!option:-} =~ ^1?$ ]] || die "$option is ${!option}: it can be 1 or unset"
 done
+
+# Which label makes the namespace Istio's own, if it is not the one in namespace.yaml: istio.io/rev=REVISION.
+namespace_label=
+
+# The images that are not ours, by their full names. MIRROR= goes before each of them.
+third_party=(docker.io/library/postgres docker.io/locustio/locust)
+
+# By their tag, or by the digest that digest_SERVICE has: a release means one image for ever.
+our_images() {
+  local service digest
+  for service in todolist user rule; do
+    digest=digest_$service
+    if [ -n "${!digest:-}" ]; then
+      echo "  - {name: $service, newName: $REGISTRY/$service, digest: ${!digest}}"
+    else
+      echo "  - {name: $service, newName: $REGISTRY/$service, newTag: \"$TAG\"}"
+    fi
+  done
+}
+
+mirrored_images() {
+  local image
+  [ -n "${MIRROR:-}" ] || return 0
+  for image in "${third_party[@]}"; do
+    echo "  - {name: $image, newName: ${MIRROR%/}/$image}"
+  done
+}
+
+# What is changed in objects of the sets. A namespace that stays as it is, is not applied.
+patches() {
+  if [ -n "${KEEP_NAMESPACE:-}" ]; then
+    cat <<EOF
+  - target: {kind: Namespace}
+    patch: '{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "any"}, "\$patch": "delete"}'
+EOF
+  elif [[ $namespace_label == istio.io/rev=* ]]; then
+    # The revision alone: where istio-injection is, too, Istio looks at nothing else.
+    cat <<EOF
+  - target: {kind: Namespace}
+    patch: |-
+      apiVersion: v1
+      kind: Namespace
+      metadata:
+        name: any
+        labels: {istio-injection: null, istio.io/rev: "${namespace_label#*=}"}
+EOF
+  fi
+  if [ -n "${IMAGE_PULL_SECRET:-}" ]; then
+    # The pods get it from their accounts; Istio makes the account of a Gateway, from what the ConfigMap of the proxies says.
+    cat <<EOF
+  - target: {kind: ServiceAccount}
+    patch: '[{"op": "add", "path": "/imagePullSecrets", "value": [{"name": "$IMAGE_PULL_SECRET"}]}]'
+  - target: {kind: ConfigMap, name: proxies}
+    patch: '[{"op": "add", "path": "/data/serviceAccount", "value": "imagePullSecrets: [{name: $IMAGE_PULL_SECRET}]"}]'
+EOF
+  fi
+}
 
 # render NAME PART...: writes .build/deploy/NAME. A part is a folder or a file of deploy/.
 render() {
@@ -21,15 +78,16 @@ namespace: $namespace
 labels:
   - pairs: {app.kubernetes.io/part-of: todolist}
 images:
-  - {name: todolist, newName: $REGISTRY/todolist, newTag: "$TAG"}
-  - {name: user, newName: $REGISTRY/user, newTag: "$TAG"}
-  - {name: rule, newName: $REGISTRY/rule, newTag: "$TAG"}
+$(our_images)
+$(mirrored_images)
+patches:
+$(patches)
 components:
 ${NETWORK_POLICIES:+  - ../../../deploy/options/network-policies}
 ${REQUEST_AUTHENTICATION:+  - ../../../deploy/options/request-authentication}
 # The namespace in full names: of what todolist calls, and of where its sidecar finds user's keys.
 replacements:
-  - source: {kind: Namespace, fieldPath: metadata.name}
+  - source: {kind: ServiceAccount, name: user-database, fieldPath: metadata.namespace}
     targets:
       - select: {name: todolist, group: apps}
         fieldPaths: &urls
@@ -54,6 +112,22 @@ EOF
       fi
     done
   } >"$out/kustomization.yaml"
+}
+
+# render_namespace NAME: the namespace alone, which the Secrets need before the set.
+render_namespace() {
+  local out=$build/deploy/$1
+  rm -rf "$out"
+  mkdir -p "$out"
+  sed "s/^  name: todolist$/  name: $namespace/" "$root/deploy/$TARGET/namespace.yaml" >"$out/namespace.yaml"
+  cat >"$out/kustomization.yaml" <<EOF
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources:
+  - namespace.yaml
+patches:
+$(IMAGE_PULL_SECRET='' patches)
+EOF
 }
 
 # render_activator NAME: deploy/knative/activator.yaml, whose object is in another namespace and names ours.

@@ -28,7 +28,7 @@ case $deployed in
   ambient)
     echo
     echo "There is no sidecar: a pod has one container. Instead, a ztunnel on each node, and a waypoint in this namespace:"
-    kubectl get daemonset/ztunnel --namespace=istio-system
+    kubectl get daemonsets --all-namespaces --selector=app.kubernetes.io/name=ztunnel
     kubectl get gateway/waypoint --namespace="$namespace" --ignore-not-found | grep . ||
       echo "there is no waypoint: \`make lesson-reset\` brings it back"
     echo "The Services that go through the waypoint:"

@@ -1,9 +1,19 @@
 #!/usr/bin/env bash
 # Starts or stops a low, steady rate of requests to the ingress from inside the cluster.
-# shellcheck source=deploy/scripts/lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=deploy/scripts/render.sh
+. "$(dirname "$0")/render.sh"
+
+# Its pod has the account default, which is not ours to change.
+pull_secret() {
+  [ -n "${IMAGE_PULL_SECRET:-}" ] || return 0
+  cat <<EOF
+  - target: {kind: Deployment}
+    patch: '[{"op": "add", "path": "/spec/template/spec/imagePullSecrets", "value": [{"name": "$IMAGE_PULL_SECRET"}]}]'
+EOF
+}
 
 start() {
+  [[ ${RATE:-2} =~ ^[0-9]+([.][0-9]+)?$ ]] || die "RATE is $RATE: it is a number of requests a second, such as 2"
   need_application
   local out=$build/traffic url host=
   if [ "$deployed" = knative ]; then
@@ -21,6 +31,10 @@ kind: Kustomization
 namespace: $namespace
 resources:
   - ../../deploy/traffic
+images:
+$(mirrored_images)
+patches:
+$(pull_secret)
 configMapGenerator:
   - name: traffic
     literals:

@@ -8,8 +8,9 @@ exists "namespace/$namespace" || {
   echo "There is no namespace $namespace: nothing to remove."
   exit
 }
-is_ours ||
-  die "namespace $namespace is not one that \`make deploy\` made: it stays"
+# A namespace that an administrator made stays; what `make deploy KEEP_NAMESPACE=1` put into it goes.
+is_ours || [ -n "$(deployed_target)" ] ||
+  die "namespace $namespace is not one that \`make deploy\` made, and the application is not in it: it stays"
 
 volumes=keep
 if confirm "Delete the databases too, with all accounts and todo items?"; then
@@ -20,18 +21,24 @@ if has_kind services.serving.knative.dev; then
   kubectl delete "authorizationpolicies.security.istio.io/$namespace" --namespace=knative-serving --ignore-not-found
 fi
 
-if [ "$volumes" = delete ]; then
+if [ "$volumes" = delete ] && is_ours; then
   kubectl delete namespace "$namespace"
   say "nothing is left"
 else
   # Everything but the volumes and the Secrets, without whose passwords the volumes are of no use. Pods, endpoints and
   # events go with what made them, and metrics cannot be deleted.
+  kept='persistentvolumeclaims|secrets|'
+  [ "$volumes" = keep ] || kept=
   kinds=$(kubectl api-resources --namespaced --verbs=delete,list --output=name |
-    grep -vxE 'persistentvolumeclaims|secrets|events|events\.events\.k8s\.io|pods|endpoints|.*\.metrics\.k8s\.io' |
+    grep -vxE "${kept}events|events\.events\.k8s\.io|pods|endpoints|.*\.metrics\.k8s\.io" |
     paste -sd, -)
   # Ours, and what a lesson added.
   for selector in app.kubernetes.io/part-of=todolist lesson; do
     kubectl delete "$kinds" --namespace="$namespace" --selector="$selector" --ignore-not-found
   done
+  if [ "$volumes" = delete ]; then
+    say "nothing of the application is left in namespace $namespace, which stays"
+    exit
+  fi
   say "the volumes and the passwords are left in namespace $namespace; \`make undeploy VOLUMES=delete\` removes them"
 fi

@@ -13,9 +13,11 @@ kiali() {
   download_istio
   local addon files=()
   for addon in kiali grafana jaeger prometheus; do
+    # One of Helm's in the same place is another's.
+    [ -z "$(helm_release "deployment/$addon")" ] || continue
     files+=("--filename=$addons/$addon.yaml")
   done
-  kubectl delete --ignore-not-found "${files[@]}"
+  [ "${#files[@]}" = 0 ] || kubectl delete --ignore-not-found "${files[@]}"
 }
 
 knative() {
@@ -58,6 +60,8 @@ istio() {
       {{.spec.gatewayClassName}} {{.metadata.namespace}}/{{.metadata.name}}{{end}}' | awk '/^ *istio/ { print $2 }' | xargs)
     [ -z "$users" ] || die "Istio stays, because it runs these Gateways: $users (\`make undeploy NAMESPACE=\` removes ours)"
   fi
+  # `istioctl uninstall --purge` would take Helm's, a cloud's or another revision, too.
+  check mesh removal
   users=$(kubectl get deployments,statefulsets,daemonsets --namespace=istio-system --ignore-not-found \
     --selector='!operator.istio.io/component' --output=name | xargs)
   [ -z "$users" ] || die "Istio stays, because its namespace has more: $users (\`make uninstall-kiali\` removes Kiali and its like)"
@@ -76,7 +80,12 @@ istio() {
       return
     fi
   fi
-  kubectl delete --ignore-not-found --filename="$gateway_api"
+  if [ "$(kubectl get crd gateways.gateway.networking.k8s.io --ignore-not-found --show-managed-fields \
+    --output=jsonpath='{.metadata.managedFields[?(@.manager=="todolist")].manager}')" ]; then
+    kubectl delete --ignore-not-found --filename="$gateway_api"
+  else
+    say "the Gateway API stays, because it was there before"
+  fi
 }
 
 need_cluster

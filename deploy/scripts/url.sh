@@ -4,24 +4,35 @@
 . "$(dirname "$0")/lib.sh"
 
 port=${PORT:-3001}
+[[ $port =~ ^[0-9]+$ ]] || die "PORT is $port: it is a number, such as 3001"
 
 need_cluster
 need_application
 if [ "$deployed" = knative ]; then
   service=istio-ingressgateway service_namespace=istio-system
   host=$(kubectl get services.serving.knative.dev/todolist --namespace="$namespace" --output=jsonpath='{.status.url}')
-  host=${host#http://}
+  host=${host#*://}
 else
   service=ingress-istio service_namespace=$namespace host=
 fi
-address=$(load_balancer "$service" "$service_namespace")
+address=$("${PYTHON:-python3}" "$root/deploy/scripts/address.py" of "$service" "$service_namespace")
+# An IPv6 address has colons of its own.
+[[ $address != *:* ]] || address="[$address]"
 
 if [ -n "$address" ]; then
-  case $host in
-    "") echo "http://$address/" ;;
-    *.sslip.io) echo "http://$host/" ;;
-    *) echo "http://$host/   (where that name does not resolve: curl -H 'Host: $host' http://$address/)" ;;
-  esac
+  name=$host
+  # Knative was installed before there was an address: its name leads to the reader's own machine. On a laptop it may.
+  [[ $address =~ ^(localhost|127\..*)$ ]] || name=${host/%*.127.0.0.1.sslip.io/}
+  if [ -z "$host" ]; then
+    echo "http://$address/"
+    # Names of load balancers are new, and it takes a while until they are known everywhere.
+    [[ $address != *[a-z].* ]] || echo "If that name does not resolve yet, wait a few minutes: it is as new as the load balancer."
+  elif [ -n "$name" ]; then
+    echo "http://$name/   (where that name does not resolve: curl -H 'Host: $host' http://$address/)"
+  else
+    echo "curl -H 'Host: $host' http://$address/"
+    echo "For a browser: \`make install-knative\` gives Knative a domain that leads to $address; then \`make url\` again."
+  fi
   exit
 fi
 case $host in

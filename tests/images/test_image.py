@@ -136,7 +136,7 @@ def test_it_refuses_a_wrong_setting_with_one_line(service: str) -> None:
 
 def test_it_can_be_pushed_and_pulled(run: Run) -> None:
     registry = f"todolist-test-{uuid.uuid4().hex[:8]}"
-    docker("run", "--detach", f"--name={registry}", "--publish=127.0.0.1::5000", "registry:3")
+    docker("run", "--detach", f"--name={registry}", "--publish=127.0.0.1::5000", "docker.io/library/registry:3")
     try:
         port = docker("port", registry, "5000/tcp").rsplit(":", 1)[1]
         there = f"localhost:{port}"

@@ -112,6 +112,52 @@ def deploy_sh(tmp_path: Path) -> Iterator[Any]:
         shutil.rmtree(folder)
 
 
+def injector(revision: str = "default", namespace: str = "istio-system", tag: str = "", owner: str = "") -> Document:
+    """Return the webhook configuration with which an Istio puts sidecars into pods, as its chart writes it.
+
+    tag: one of a revision's tags, which is a configuration of its own; owner: the Helm release that it belongs to.
+    """
+    named_so = tag or revision
+    hooks = [{"key": "istio.io/rev", "operator": "In", "values": [named_so]}]
+    selectors = [[*hooks, {"key": "istio-injection", "operator": "DoesNotExist"}]]
+    if named_so == "default":
+        selectors.append([{"key": "istio-injection", "operator": "In", "values": ["enabled"]}])
+    service = {"name": "istiod" if revision == "default" else f"istiod-{revision}", "namespace": namespace}
+    no_opt_out = [{"key": "sidecar.istio.io/inject", "operator": "NotIn", "values": ["false"]}]
+    marks = {"app": "sidecar-injector", "istio.io/rev": revision, **({"istio.io/tag": tag} if tag else {})}
+    annotations = {"meta.helm.sh/release-name": owner} if owner else {}
+    return {
+        "metadata": {"name": f"istio-{named_so}", "labels": marks, "annotations": annotations},
+        "webhooks": [
+            {
+                "clientConfig": {"service": service} if namespace else {"url": "https://elsewhere.example/inject"},
+                "namespaceSelector": {"matchExpressions": selector},
+                "objectSelector": {"matchExpressions": no_opt_out},
+            }
+            for selector in selectors
+        ],
+    }
+
+
+def istiod(version: str, revision: str = "default", namespace: str = "istio-system", owner: str = "") -> Document:
+    """Return istiod's Deployment; version: the tag of its image; owner: its Helm release."""
+    annotations = {"meta.helm.sh/release-name": owner} if owner else {}
+    marks = {"app": "istiod", "istio.io/rev": revision, **({} if owner else {"operator.istio.io/managed": "Reconcile"})}
+    pod = {"spec": {"containers": [{"name": "discovery", "image": f"docker.io/istio/pilot:{version}"}]}}
+    return {
+        "metadata": {"name": "istiod", "namespace": namespace, "labels": marks, "annotations": annotations},
+        "spec": {"template": pod},
+    }
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A stand-in for a cluster: stand_in.py."""
+    from tests.manifests.stand_in import Cluster
+
+    return Cluster(tmp_path_factory.mktemp("cluster"))
+
+
 def of_kind(documents: list[Document], *kinds: str) -> list[Document]:
     """Return the documents of these kinds; KService is Knative's Service, which shares its name."""
     return [document for document in documents if kind(document) in kinds]

@@ -251,7 +251,7 @@ def test_on_the_laptop_nothing_but_reads_is_retried(file: Any) -> None:
 
 
 def test_each_secret_that_is_read_is_made(app: list[Document]) -> None:
-    script = (ROOT / "deploy/scripts/deploy.sh").read_text()
+    script = (ROOT / "deploy/scripts/secrets.sh").read_text()
     made = set(re.findall(r"make_secret (\S+) (\S+) random", script))
     read = set()
     for workload in workloads(app):

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support import ROOT
 
 # Answers `get` from files, keeps what would change something, and waits as the test says.
@@ -14,7 +16,8 @@ KUBECTL = """#!/bin/sh
 cd "$(dirname "$0")"
 [ "$1" = --namespace=n ] && shift
 case "$*" in
-  get*) cat "$(echo "$2" | tr / -)" ;;
+  get*) cat "$(echo "$2" | tr / -)" 2>/dev/null || true ;;
+  logs*) echo "what $2 wrote" ;;
   *--for=create*) ;;
   rollout* | wait*) echo "$*" >>waited; exec {waiting} ;;
   *) echo "$*" >>calls ;;
@@ -32,7 +35,13 @@ def pod(name: str, waiting: str = "", image: str = "dev.local/rule:1", **labels:
 
 
 def wait(
-    directory: Path, waiting: str, *pods: Any, workload: str = "deployment/rule", patience: int = 0, **more: Any
+    directory: Path,
+    waiting: str,
+    *pods: Any,
+    workload: str = "deployment/rule",
+    patience: int = 0,
+    settings: dict[str, str] | None = None,
+    **more: Any,
 ) -> subprocess.CompletedProcess[str]:
     """Wait for a workload in a cluster that has these pods and more."""
     for name, answer in {"pods": {"items": pods}, "events": {"items": []}, **more}.items():
@@ -48,6 +57,7 @@ def wait(
         "PATIENCE": str(patience),
         "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}",
     }
+    env.update(settings or {})
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=30)
 
 
@@ -64,7 +74,9 @@ def test_a_cause_ends_the_waiting_and_is_printed_once(tmp_path: Path) -> None:
     assert done.stderr.splitlines() == [
         "deployment/rule is not ready",
         "pod/rule-0 and 3 more: ImagePullBackOff: about rule-0",
+        "  | what rule-0 wrote",
         "pod/user-1: ImagePullBackOff: about user-1",
+        "  | what user-1 wrote",
         "`make build push` with the same REGISTRY and TAG puts the images there",
     ]
 
@@ -89,7 +101,7 @@ def test_events_tell_what_the_pods_do_not(tmp_path: Path) -> None:
     pods = [pod("rule-1"), pod("rule-2"), pod("rule-3", "CrashLoopBackOff")]
     done = wait(tmp_path, TOO_LATE, *pods, events={"items": events})
     assert done.returncode == 1
-    assert done.stderr.splitlines()[2:] == [
+    assert done.stderr.splitlines()[3:] == [
         "event Pod/rule-2: Why: secret not found",
         "event ReplicaSet/rule: Why: exceeded quota",
     ]
@@ -122,3 +134,133 @@ def test_a_revision_that_was_replaced_is_no_reason(tmp_path: Path) -> None:
     assert "user-new" in done.stderr
     assert "other" in done.stderr
     assert "user-old" not in done.stderr
+
+
+QUOTA = (
+    'pods "todolist-5d4-{}" is forbidden: exceeded quota: compute, requested: limits.cpu=1500m, used: limits.cpu={}, '
+    "limited: limits.cpu=4"
+)
+RULES = {
+    "quota": (QUOTA.format("x", 3), "compute"),
+    "limit range": (
+        'pods "user-v1-x" is forbidden: maximum cpu usage per Container is 200m, but limit is 1',
+        "maximum cpu",
+    ),
+    "Pod Security": (
+        'pods "rule-x" is forbidden: violates PodSecurity "restricted:latest": unrestricted capabilities (container '
+        '"istio-init" must not include "NET_ADMIN", "NET_RAW" in securityContext.capabilities.add)',
+        "restricted:latest",
+    ),
+    "Kyverno": (
+        'admission webhook "validate.kyverno.svc-fail" denied the request: \n\nresource Pod/n/rule-x was blocked '
+        "due to the following policies \n\nrequire-ro-rootfs:\n  validate-readOnlyRootFilesystem: 'validation error'",
+        "validate-readOnlyRootFilesystem",
+    ),
+}
+
+
+def refused(name: str, message: str) -> Any:
+    condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
+    return {"metadata": {"name": name, "labels": {}}, "status": {"conditions": [condition]}}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_of_the_namespace_that_refuses_pods_is_named_at_once(rule: str, tmp_path: Path) -> None:
+    message, name = RULES[rule]
+    done = wait(tmp_path, NEVER, deployments={"items": [refused("rule", message)]})
+    assert done.returncode == 1
+    assert f"deployment/rule: FailedCreate: {message[:20]}" in done.stderr
+    assert name in done.stderr
+
+
+def test_a_quota_that_stops_several_is_said_once(tmp_path: Path) -> None:
+    found = [refused(f"user-v{n}", QUOTA.format(n, n)) for n in (1, 2)]
+    done = wait(tmp_path, NEVER, deployments={"items": found})
+    assert done.stderr.count("exceeded quota: compute") == 1
+    assert "deployment/user-v1 and 1 more: FailedCreate" in done.stderr
+
+
+def test_what_refuses_a_database_is_in_its_last_event(tmp_path: Path) -> None:
+    def event(name: str, reason: str, message: str = "") -> Any:
+        about = {"kind": "StatefulSet", "name": name}
+        return {"involvedObject": about, "reason": reason, "message": message, "lastTimestamp": ""}
+
+    def sets(*short: str) -> Any:
+        return {"items": [{"metadata": {"name": name}, "status": {"replicas": 0}} for name in short]}
+
+    refusal = event("user-database", "FailedCreate", "create Pod user-database-0 failed: " + RULES["quota"][0])
+    workload = "statefulset/user-database"
+    done = wait(tmp_path, NEVER, workload=workload, statefulsets=sets("user-database"), events={"items": [refusal]})
+    assert "statefulset/user-database: FailedCreate" in done.stderr
+    over = [refusal, event("user-database", "SuccessfulCreate")]
+    done = wait(tmp_path, READY, workload=workload, statefulsets=sets("user-database"), events={"items": over})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_of_what_runs_and_is_never_ready_the_log_is_shown(tmp_path: Path) -> None:
+    running = pod("rule-1")
+    running["status"]["containerStatuses"][0]["ready"] = False
+    done = wait(tmp_path, TOO_LATE, running, pod("todolist-1"))
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "deployment/rule is not ready",
+        "pod/rule-1: app (dev.local/rule:1) runs, and is not ready. Its log:",
+        "  | what rule-1 wrote",
+    ]
+
+
+@pytest.mark.parametrize("where", ["containers", "initContainers"])
+def test_a_pod_without_its_sidecar_is_made_again_and_named_if_it_stays_so(where: str, tmp_path: Path) -> None:
+    def of_set(name: str, *, sidecar: bool, **labels: str) -> Any:
+        made = pod(name, **{"app.kubernetes.io/part-of": "todolist", **labels})
+        made["spec"] = {"containers": [{"name": "app"}]}
+        made["spec"].setdefault(where, []).extend([{"name": "istio-proxy"}] if sidecar else [])
+        return made
+
+    # The load generator stands for people, who are outside of the mesh.
+    outside = of_set("traffic-1", sidecar=False, **{"sidecar.istio.io/inject": "false"})
+    pods = [of_set("rule-1", sidecar=False), of_set("rule-2", sidecar=True), outside]
+    done = wait(tmp_path, NEVER, *pods, settings={"TARGET": "istio"})
+    assert (tmp_path / "calls").read_text() == "delete pod --ignore-not-found rule-1\n"
+    assert "pod/rule-1: it has no sidecar" in done.stderr
+    assert wait(tmp_path, READY, *pods, settings={"TARGET": "ambient"}).stdout == ""
+
+
+def test_a_gateway_that_no_istio_takes_is_said(tmp_path: Path) -> None:
+    def gateway(*conditions: tuple[str, str, str]) -> Any:
+        found = [dict(zip(("type", "status", "reason"), condition, strict=True)) for condition in conditions]
+        return {"gateways.gateway.networking.k8s.io-ingress": {"status": {"conditions": found}}}
+
+    pending = gateway(("Accepted", "Unknown", "Pending"))
+    done = wait(tmp_path, NEVER, workload="deployment/ingress-istio", **pending)
+    assert "gateway/ingress: Pending" in done.stderr
+    assert "istio.io/rev" in done.stderr
+    without_address = gateway(("Accepted", "True", "Accepted"), ("Programmed", "False", "AddressNotUsable"))
+    assert wait(tmp_path, READY, workload="deployment/ingress-istio", **without_address).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("image", "reason", "hint"),
+    [
+        ("dev.local/rule:1", "not found", "`make build push`"),
+        ("docker.io/library/postgres:18-alpine", "i/o timeout", "MIRROR="),
+        ("ghcr.io/you/rule:1", "401 Unauthorized", "IMAGE_PULL_SECRET="),
+        ("ghcr.io/you/rule:1", "no match for platform in manifest: not found", "PLATFORMS="),
+    ],
+)
+def test_the_hint_is_true_of_the_image_that_failed(image: str, reason: str, hint: str, tmp_path: Path) -> None:
+    failed = pod("rule-1", "ErrImagePull", image)
+    failed["status"]["containerStatuses"][0]["state"]["waiting"]["message"] = reason
+    registry = "ghcr.io/you" if image.startswith("ghcr.io") else "dev.local"
+    done = wait(tmp_path, NEVER, failed, settings={"REGISTRY": registry})
+    hints = [
+        word for word in ("`make build push`", "MIRROR=", "IMAGE_PULL_SECRET=", "PLATFORMS=") if word in done.stderr
+    ]
+    assert hints == [hint]
+
+
+@pytest.mark.parametrize("name", ["TIMEOUT", "PATIENCE"])
+def test_a_bad_number_is_a_line(name: str, tmp_path: Path) -> None:
+    done = wait(tmp_path, READY, settings={name: "5m"})
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"{name} is 5m: it is a number of seconds" in done.stderr

@@ -1,0 +1,203 @@
+"""A stand-in for a cluster: programs that answer what the scripts ask, and keep a list of what would change it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.manifests.conftest import injector, istiod
+from tests.manifests.test_versions import VERSIONS
+from tests.support import ROOT
+
+ISTIO, OLDEST, NEWEST = (VERSIONS[name] for name in ("ISTIO_VERSION", "KUBERNETES_OLDEST", "KUBERNETES_NEWEST"))
+INSTALLED = "istio knative gateway-api"
+
+# A cluster: it answers what the scripts ask from the environment, and keeps a list of what would change it.
+KUBECTL = r"""#!/bin/sh
+case "$*" in
+  "config current-context") echo "$CONTEXT_NAME" ;;
+  "version --client"*) echo "{\"clientVersion\": {\"gitVersion\": \"v$CLIENT\"}}" ;;
+  "get mutatingwebhookconfigurations"*) echo "$INJECTORS" ;;
+  "get deployments --all-namespaces --selector=app=istiod"*) echo "$ISTIODS" ;;
+  "get customresourcedefinitions "*) echo "$DEFINITIONS" ;;
+  "get crd gateways.gateway.networking.k8s.io"*) echo "$GATEWAY_API_OF" ;;
+  "get namespace todolist --output=json"*) echo "$NAMESPACE_THERE" ;;
+  "get nodes --output=json"*) echo "$NODES" ;;
+  "get service "*) if [ "$LATE" ] && grep -q "wait service" "$CALLS"; then echo "$LATE"; else echo "$SERVICE"; fi ;;
+  "get services --all-namespaces"*prometheus*) echo "$OTHER_PROMETHEUS" ;;
+  "get deployment/"*helm*) echo "$HELM" ;;
+  "get services.serving.knative.dev/todolist "*status.url*) echo "http://$HOST" ;;
+  "get services.serving.knative.dev/todolist "*) [ "$DEPLOYED" = knative ] ;;
+  "get deployment/todolist "*) [ "$DEPLOYED" ] ;;
+  "get namespace/todolist "*dataplane-mode*) echo "$DEPLOYED" ;;
+  "get namespace/todolist "*part-of*) echo "$PART_OF" ;;
+  "get configmap config-domain"*) printf "%s\n" "$DOMAIN" ;;
+  "get secret/$NO_SECRET "*) false ;;
+  "get --raw /version"*)
+    [ -z "$DENIED" ] || { echo "$DENIED" >&2; exit 1; }
+    echo "{\"gitVersion\": \"v$KUBERNETES\"}" ;;
+  "get --raw /api/v1/namespaces/istio-system/services/prometheus"*) echo "$PROMETHEUS" ;;
+  "get --raw /apis/serving.knative.dev"*) case $KINDS in *knative*) ;; *) false ;; esac ;;
+  "get --raw /apis/gateway.networking.k8s.io"*) case $KINDS in *gateway-api*) ;; *) false ;; esac ;;
+  "get --raw /apis/"*) case $KINDS in *istio*) ;; *) false ;; esac ;;
+  "get services.serving.knative.dev,"*) echo "$KNATIVE_SERVICES" | tr ' ' '\n' ;;
+  "get pods "*ambient*) echo "$IN_AMBIENT" | tr ' ' '\n' ;;
+  "get pods "*) echo "$SIDECARS" | tr ' ' '\n' ;;
+  "get daemonsets "*ztunnel*) echo "$ZTUNNEL" ;;
+  "get daemonsets "*istio-cni-node*json*) [ -z "$CNI" ] && echo '{"items": []}' || echo '{"items": [{}]}' ;;
+  "get daemonsets "*istio-cni-node*) echo "$CNI" ;;
+  "get gateways.networking.istio.io"*) echo "$ISTIO_GATEWAYS" ;;
+  "get gateways"*) echo "$GATEWAYS" ;;
+  "get deployments,"*) echo "$MORE" ;;
+  "get persistentvolumeclaims"*) echo "$VOLUMES_THERE" ;;
+  "get deployment/istio-ingressgateway"*) [ "$INGRESS" ] && echo "$INGRESS" ;;
+  "api-resources"*) echo httproutes.gateway.networking.k8s.io ;;
+  "get --all-namespaces"*) echo "$ROUTES" ;;
+  "get "* | "config "* | "auth "*) ;;
+  *) echo "kubectl $*" >>"$CALLS"; cat >>"$CALLS.input" ;;
+esac
+"""
+OTHER = """#!/bin/sh
+case "$(basename "$0") $*" in
+  "kind get clusters") echo todolist ;;
+  "docker info"*) echo "$DOCKER_INFO" ;;
+  "docker version"*) echo linux/arm64 ;;
+  "docker save"*) echo "docker $*" >>"$CALLS"; [ -z "$OLD_DOCKER" ] ;;
+  curl*) echo "curl $*" >>"$CALLS"; printf '%s\n' "$CURL" ;;
+  "kind version") echo "$KIND" ;;
+  *) echo "$(basename "$0") $*" >>"$CALLS" ;;
+esac
+"""
+
+
+class Cluster:
+    """Runs a script of deploy/ against a cluster that is as the environment says."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        shutil.copytree(ROOT / "deploy", directory / "deploy", ignore=shutil.ignore_patterns("__pycache__"))
+        addons = directory / f".build/istio-{ISTIO}/samples/addons"
+        addons.mkdir(parents=True)
+        values = addons.parents[1] / "manifests/charts/istio-control/istio-discovery/values.yaml"
+        values.parent.mkdir(parents=True)
+        values.write_text('  hub: ""\nglobal:\n  hub: docker.io/istio\n')
+        shutil.copytree(
+            ROOT / "services", directory / "services", ignore=shutil.ignore_patterns("__pycache__", "static")
+        )
+        for name in ("prometheus", "grafana", "jaeger"):
+            (addons / f"{name}.yaml").write_text(f"image: {name}/{name}:1\n")
+        (addons / "kiali.yaml").write_text("external_services:\n  tracing:\n    enabled: false\n")
+        for path, text in {
+            "bin/kubectl": KUBECTL,
+            "bin/kind": OTHER,
+            "bin/docker": OTHER,
+            **dict.fromkeys(("bin/curl", "bin/k3d", "bin/minikube"), OTHER),
+            f".build/istio-{ISTIO}/bin/istioctl": OTHER,
+        }.items():
+            program = directory / path
+            program.parent.mkdir(exist_ok=True)
+            program.write_text(text)
+            program.chmod(0o755)
+
+    def run(self, script: str, action: str, **cluster: str) -> tuple[str, list[str]]:
+        """Return what the script said when it failed, or nothing, and what it did. Its output is in `self.output`."""
+        calls = self.directory / "calls"
+        calls.write_text("")
+        applied = self.directory / "calls.input"
+        applied.write_text("")
+        state = {
+            "PYTHON": sys.executable,
+            "TARGET": "istio",
+            "REGISTRY": "dev.local",
+            "TAG": "1",
+            "KUBERNETES": f"{OLDEST}.1",
+            "CONTEXT_NAME": "here",
+            "CLIENT": NEWEST + ".0",
+            "DENIED": "",
+            "INJECTORS": json.dumps({"items": [injector()]}),
+            "ISTIODS": json.dumps({"items": [istiod(ISTIO)]}),
+            "DEFINITIONS": definitions(),
+            "GATEWAY_API_OF": "todolist",
+            "NAMESPACE_THERE": "",
+            "NODES": json.dumps({"items": []}),
+            "SERVICE": "",
+            "DOMAIN": "",
+            "LATE": "",
+            "OTHER_PROMETHEUS": "",
+            "HELM": "",
+            "HOST": "",
+            "DEPLOYED": "",
+            "PART_OF": "todolist",
+            "KIND": "",
+            "DOCKER_INFO": "",
+            "OLD_DOCKER": "",
+            "CURL": "",
+            "NO_SECRET": "none",
+            "CNI": "",
+            "KINDS": INSTALLED,
+            "KNATIVE_SERVICES": "",
+            "SIDECARS": "",
+            "IN_AMBIENT": "",
+            "ZTUNNEL": "",
+            "GATEWAYS": "",
+            "MORE": "",
+            "ROUTES": "",
+            "VOLUMES_THERE": "",
+            "INGRESS": "",
+            "ISTIO_GATEWAYS": "",
+            **cluster,
+        }
+        env = {**os.environ, **VERSIONS, **state, "CALLS": str(calls)}
+        env["PATH"] = f"{self.directory}/bin{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            [f"deploy/scripts/{script}.sh", action], cwd=self.directory, env=env, capture_output=True, text=True,
+            check=False, stdin=subprocess.DEVNULL, timeout=60,
+        )  # fmt: skip
+        self.output, self.applied = done.stdout, applied.read_text()
+        return done.stderr if done.returncode else "", calls.read_text().splitlines()
+
+
+def definition(kind: str, *path: str, version: str = VERSIONS["GATEWAY_API_VERSION"], **more: Any) -> Any:
+    """Return a definition of the Gateway API; path: the field that the sets need."""
+    schema: Any = {}
+    for field in reversed(path):
+        schema = {"properties": {field: schema}}
+    annotations = {
+        "gateway.networking.k8s.io/bundle-version": f"v{version}",
+        "gateway.networking.k8s.io/channel": more.get("channel", "standard"),
+        **({"meta.helm.sh/release-name": more["helm"]} if "helm" in more else {}),
+    }
+    managers = [{"manager": more.get("manager", "helm")}]
+    return {
+        "metadata": {"name": f"{kind}.x", "annotations": annotations, "managedFields": managers},
+        "spec": {
+            "names": {"plural": kind},
+            "versions": [{"name": "v1", "served": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+
+
+def definitions(*, routes: tuple[str, ...] = ("spec", "rules", "timeouts"), **more: Any) -> str:
+    return json.dumps(
+        {
+            "items": [
+                definition("gateways", "spec", "infrastructure", "parametersRef", **more),
+                definition("httproutes", *routes, **more),
+                definition("gatewayclasses", "spec", "controllerName", **more),
+            ]
+        }
+    )
+
+
+def istiods(version: str, **more: str) -> str:
+    """Return what kubectl prints of one istiod."""
+    return json.dumps({"items": [istiod(version, **more)]})
+
+
+def minor(version: str, difference: int) -> str:
+    """Return the version so many minor versions away."""
+    major, number, *_ = version.split(".")
+    return f"{major}.{int(number) + difference}.0"

@@ -1,0 +1,206 @@
+"""The rules of a namespace: its quota, Pod Security, and that an administrator made it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.lessons.stranger import Stranger
+from tests.manifests.conftest import DEPLOY, Document, injector, load, name_of, named, of_kind, workloads
+from tests.manifests.stand_in import Cluster
+from tests.support import ROOT
+
+ENFORCE = "pod-security.kubernetes.io/enforce"
+
+
+def namespace(**labels: str) -> str:
+    return json.dumps({"metadata": {"name": "todolist", "labels": labels}, "status": {"phase": "Active"}})
+
+
+OURS = {"app.kubernetes.io/part-of": "todolist"}
+ADMINISTRATORS = namespace(team="shop")
+
+
+def test_a_namespace_of_an_administrator_can_be_used_and_the_refusal_says_how(cluster: Cluster) -> None:
+    said, did = cluster.run("deploy", "", NAMESPACE_THERE=ADMINISTRATORS)
+    assert "KEEP_NAMESPACE=1" in said
+    assert (len(said.splitlines()), did) == (1, [])
+    # Its administrator has to put it into the mesh.
+    said, did = cluster.run("deploy", "", NAMESPACE_THERE=ADMINISTRATORS, KEEP_NAMESPACE="1")
+    assert "kubectl label namespace todolist istio-injection=enabled" in said
+    assert (len(said.splitlines()), did) == (1, [])
+    canary = json.dumps({"items": [injector("canary")]})
+    said, _ = cluster.run("deploy", "", NAMESPACE_THERE=ADMINISTRATORS, KEEP_NAMESPACE="1", INJECTORS=canary)
+    assert "kubectl label namespace todolist istio.io/rev=canary" in said
+    in_mesh = namespace(team="shop", **{"istio-injection": "enabled"})
+    said, did = cluster.run("deploy", "", NAMESPACE_THERE=in_mesh, KEEP_NAMESPACE="1")
+    assert said == ""
+    assert not any("deploy/namespace" in call for call in did)
+
+
+@pytest.mark.parametrize("target", ["istio", "ambient", "knative"])
+def test_a_namespace_that_stays_as_it_is_is_not_applied(target: str, deploy_sh: Any) -> None:
+    made = deploy_sh("render", target, NAMESPACE="other", KEEP_NAMESPACE="1")
+    assert of_kind(made, "Namespace") == []
+    assert {document["metadata"]["namespace"] for document in made} == {"other"}
+    kept = deploy_sh("render", target, NAMESPACE="other")
+    assert len(kept) == len(made) + 1
+
+
+def test_undeploy_leaves_the_namespace_of_an_administrator(cluster: Cluster) -> None:
+    for volumes in ("keep", "delete"):
+        said, did = cluster.run("undeploy", "", DEPLOYED="istio", VOLUMES=volumes, PART_OF="")
+        assert said == ""
+        assert not any("delete namespace" in call for call in did)
+        assert any("--selector=app.kubernetes.io/part-of=todolist" in call for call in did)
+    said, did = cluster.run("undeploy", "", PART_OF="", KINDS="istio")
+    assert "it stays" in said
+    assert did == []
+
+
+@pytest.mark.parametrize("level", ["baseline", "restricted"])
+def test_without_istios_plugin_pod_security_refuses_sidecars_which_is_said_before_anything_is_applied(
+    level: str, cluster: Cluster
+) -> None:
+    there = namespace(**OURS, **{ENFORCE: level})
+    said, did = cluster.run("deploy", "", NAMESPACE_THERE=there)
+    assert f"Pod Security {level}" in said
+    assert "MODE=cni" in said
+    assert (len(said.splitlines()), did) == (1, [])
+    assert cluster.run("deploy", "", NAMESPACE_THERE=there, CNI="daemonset.apps/istio-cni-node")[0] == ""
+    assert cluster.run("deploy", "", NAMESPACE_THERE=there, TARGET="ambient", ZTUNNEL="there")[0] == ""
+
+
+# What Istio's injector puts into a pod where its CNI plugin is, as far as Pod Security looks; it has no seccompProfile.
+RESTRICTED_PROXY = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "runAsUser": 1337,
+}
+VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+
+
+def offences(pod: Any) -> list[str]:
+    """Return what Pod Security `restricted` says of a pod (Kubernetes, "Pod Security Standards")."""
+    found = []
+    outer = pod.get("securityContext", {})
+    for container in [*pod.get("initContainers", []), *pod["containers"]]:
+        inner = container.get("securityContext", {})
+        capabilities = inner.get("capabilities", {})
+        profile = inner.get("seccompProfile", outer.get("seccompProfile", {})).get("type")
+        checks = {
+            "allowPrivilegeEscalation": inner.get("allowPrivilegeEscalation") is False,
+            "capabilities": capabilities.get("drop") == ["ALL"] and not capabilities.get("add"),
+            "runAsNonRoot": inner.get("runAsNonRoot", outer.get("runAsNonRoot")) is True,
+            "runAsUser": inner.get("runAsUser", outer.get("runAsUser", 1)) != 0,
+            "seccompProfile": profile in {"RuntimeDefault", "Localhost"},
+            "privileged": not inner.get("privileged"),
+            "hostPort": not any("hostPort" in port for port in container.get("ports", [])),
+        }
+        found += [f"{container['name']}: {name}" for name, passed in checks.items() if not passed]
+    found += [volume["name"] for volume in pod.get("volumes", []) if not set(volume) - {"name"} <= VOLUMES]
+    return found + [name for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)]
+
+
+@pytest.mark.parametrize("target", ["istio", "ambient", "knative", "traffic"])
+def test_every_pod_passes_restricted_with_its_sidecar(target: str, request: pytest.FixtureRequest) -> None:
+    # On Knative a pod has no context of its own, and the sidecar gets its profile from what Istio is installed with.
+    install = yaml.safe_load((DEPLOY / "install/istio.yaml").read_text())["spec"]["values"]["global"]["proxy"]
+    proxy = {**RESTRICTED_PROXY, **({"seccompProfile": install["seccompProfile"]} if target == "knative" else {})}
+    documents: list[Document] = request.getfixturevalue(target)
+    for workload in workloads(documents):
+        pod = dict(workload["spec"]["template"]["spec"])
+        if target in {"istio", "knative"}:
+            sidecar = {"name": "istio-proxy", "securityContext": proxy}
+            pod["initContainers"] = [{**sidecar, "name": "istio-validation"}, sidecar]
+        assert offences(pod) == [], name_of(workload)
+
+
+@pytest.mark.parametrize("target", ["istio", "ambient"])
+def test_the_proxies_of_gateways_pass_restricted_and_say_what_they_take(
+    target: str, request: pytest.FixtureRequest
+) -> None:
+    documents: list[Document] = request.getfixturevalue(target)
+    config = named(documents, "ConfigMap", "proxies")
+    # The keys that Istio knows.
+    assert set(config["data"]) <= {"deployment", "service", "serviceAccount"}
+    overlay = yaml.safe_load(config["data"]["deployment"])["spec"]["template"]["spec"]
+    (container,) = overlay["containers"]
+    made = {"name": container["name"], "securityContext": RESTRICTED_PROXY}
+    assert offences({"containers": [made], "securityContext": overlay["securityContext"]}) == []
+    assert set(container["resources"]["limits"]) == {"cpu", "memory"}
+    for gateway in of_kind(documents, "Gateway"):
+        assert gateway["spec"]["infrastructure"]["parametersRef"] == {
+            "group": "",
+            "kind": "ConfigMap",
+            "name": "proxies",
+        }
+
+
+LESSONS = [file for file in sorted((ROOT / "lessons").rglob("*.yaml")) if "containers:" in file.read_text()]
+
+
+@pytest.mark.parametrize("file", LESSONS, ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_the_pods_that_a_lesson_adds_do_so_too(file: Path) -> None:
+    (workload,) = [one for one in load(file) if "containers" in one["spec"].get("template", {}).get("spec", {})]
+    template = workload["spec"]["template"]
+    sidecar = {"name": "istio-proxy", "securityContext": RESTRICTED_PROXY}
+    pod = {**template["spec"], "initContainers": [sidecar] if file.name.startswith("istio") else []}
+    assert offences(pod) == []
+    assert all(set(one["resources"]["limits"]) == {"cpu", "memory"} for one in pod["containers"])
+    if file.name.startswith("istio"):
+        assert "sidecar.istio.io/proxyCPULimit" in template["metadata"]["annotations"]
+    # Of a private registry only these accounts have the Secret.
+    if not file.name.startswith("knative"):
+        assert pod["serviceAccountName"] in {"user", "rule", "todolist"}
+
+
+def cpus(text: str) -> float:
+    return float(text.removesuffix("m")) / 1000 if text.endswith("m") else float(text)
+
+
+@pytest.mark.parametrize(("target", "most"), [("istio", 1.5), ("knative", 2.5)])
+def test_a_pod_with_its_sidecar_counts_little_in_a_quota(
+    target: str, most: float, request: pytest.FixtureRequest
+) -> None:
+    documents: list[Document] = request.getfixturevalue(target)
+    for workload in workloads(documents):
+        template = workload["spec"]["template"]
+        annotations = template["metadata"]["annotations"]
+        # All four: Istio drops its own defaults as soon as one is there, and a quota wants each.
+        limits = [annotations[f"sidecar.istio.io/proxy{what}"] for what in ("CPU", "Memory", "CPULimit", "MemoryLimit")]
+        total = cpus(limits[2]) + sum(cpus(one["resources"]["limits"]["cpu"]) for one in template["spec"]["containers"])
+        if workload["apiVersion"].startswith("serving.knative.dev/"):
+            total += cpus(annotations["queue.sidecar.serving.knative.dev/cpu-resource-limit"])
+        assert total <= most, name_of(workload)
+
+
+def test_the_pods_of_lessons_have_what_todolist_has(istio: list[Document]) -> None:
+    applied: list[Any] = []
+
+    class Place:
+        namespace = "todolist"
+
+        def pods(self, selector: str) -> list[Any]:
+            spec = named(istio, "Deployment", selector.removeprefix("app="))["spec"]["template"]["spec"]
+            return [{"spec": {**spec, "imagePullSecrets": [{"name": "mine"}]}}]
+
+        def mesh_labels(self, *, in_mesh: bool) -> dict[str, str]:
+            return {"sidecar.istio.io/inject": str(in_mesh).lower()}
+
+        def kubectl(self, *_: str, stdin: str | None = None) -> str:
+            applied.extend([json.loads(stdin)] if stdin else [])
+            return ""
+
+    Stranger(Place(), "todolist", "stranger").start("default", in_mesh=True)  # type: ignore[arg-type]
+    (pod,) = applied
+    assert offences(pod["spec"]) == []
+    assert pod["spec"]["containers"][0]["resources"]["limits"]
+    assert pod["spec"]["imagePullSecrets"] == [{"name": "mine"}]
+    annotations = named(istio, "Deployment", "todolist")["spec"]["template"]["metadata"]["annotations"]
+    sidecar = {name: value for name, value in annotations.items() if name.startswith("sidecar.istio.io/proxy")}
+    assert pod["metadata"]["annotations"] == sidecar

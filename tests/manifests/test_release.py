@@ -1,0 +1,210 @@
+"""A release that is installed without the repository: two commands. The images are in a registry on this machine."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.manifests.conftest import Document, container, kind, kubectl, labels, named, of_kind, workloads
+from tests.manifests.test_agreement import below
+from tests.manifests.test_versions import OURS
+from tests.support import ROOT, free_port
+
+STEP = "deploy/release/release.sh"
+SERVICES = ("todolist", "user", "rule")
+SETS = ("istio", "ambient", "knative")
+INDEX, MANIFEST = (f"application/vnd.oci.image.{what}.v1+json" for what in ("index", "manifest"))
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start Debian's docker-registry, and give its address."""
+    program = shutil.which("docker-registry")
+    if not program:
+        pytest.skip("docker-registry is missing: apt install docker-registry")
+    directory = tmp_path_factory.mktemp("registry")
+    address = f"127.0.0.1:{free_port()}"
+    settings = {"version": "0.1", "storage": {"inmemory": {}}, "http": {"addr": address}, "log": {"level": "error"}}
+    (directory / "config.yml").write_text(yaml.safe_dump(settings))
+    with subprocess.Popen([program, "serve", directory / "config.yml"], stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                assert httpx.get(f"http://{address}/v2/").is_success
+                break
+            except httpx.TransportError:
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+        yield address
+        process.terminate()
+
+
+def push(registry: str, name: str, tag: str) -> str:
+    """Push an image for two platforms, as `make push PLATFORMS=` does, and return its digest."""
+
+    def put(path: str, body: bytes, kind_of: str) -> dict[str, Any]:
+        answer = httpx.put(f"http://{registry}/v2/{path}", content=body, headers={"content-type": kind_of})
+        assert answer.status_code == httpx.codes.CREATED, answer.text
+        return {"mediaType": kind_of, "size": len(body), "digest": f"sha256:{hashlib.sha256(body).hexdigest()}"}
+
+    def blob(body: bytes, kind_of: str) -> dict[str, Any]:
+        where = httpx.post(f"http://{registry}/v2/{name}/blobs/uploads/").headers["location"]
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        httpx.put(where, params={**httpx.URL(where).params, "digest": digest}, content=body).raise_for_status()
+        return {"mediaType": kind_of, "size": len(body), "digest": digest}
+
+    platforms = []
+    for architecture in ("amd64", "arm64"):
+        config = blob(json.dumps({"architecture": architecture, "os": "linux"}).encode(), f"{MANIFEST}.config")
+        layer = blob(f"{name} {architecture}".encode(), "application/vnd.oci.image.layer.v1.tar")
+        image = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}
+        body = json.dumps(image).encode()
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        pushed = put(f"{name}/manifests/{digest}", body, MANIFEST)
+        platforms.append({**pushed, "platform": {"architecture": architecture, "os": "linux"}})
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": platforms}
+    return str(put(f"{name}/manifests/{tag}", json.dumps(index).encode(), INDEX)["digest"])
+
+
+def step(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a step of the release as the workflow does."""
+    path = f"{Path(kubectl()).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "TAG": f"v{OURS}", "REGISTRY": "ghcr.io/you/todolist", **settings}
+    return subprocess.run([STEP, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def release(registry: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """The files of a release, and the images in them."""
+    images = {
+        service: f"{registry}/you/{service}@{push(registry, f'you/{service}', f'v{OURS}')}" for service in SERVICES
+    }
+    out = tmp_path_factory.mktemp("release")
+    done = step("manifests", str(out), REGISTRY=f"{registry}/you", NAMESPACE="todolist")
+    assert done.returncode == 0, done.stderr
+    return out, images
+
+
+def documents(release: tuple[Path, dict[str, str]], name: str) -> list[Document]:
+    """Return what a file of the release applies."""
+    return [one for one in yaml.safe_load_all((release[0] / f"todolist-{name}.yaml").read_text()) if one]
+
+
+def all_workloads(found: list[Document]) -> list[Document]:
+    """Return everything that has a pod template; on Knative versions are Configurations."""
+    return [*workloads(found), *of_kind(found, "KConfiguration")]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_set_is_one_file_with_the_published_images_by_digest(name: str, release: tuple[Path, dict[str, str]]) -> None:
+    out, images = release
+    assert (out / "images.txt").read_text().splitlines() == [images[service] for service in SERVICES]
+    found = all_workloads(documents(release, name))
+    ours = [workload for workload in found if workload["kind"] != "StatefulSet"]
+    assert {(labels(workload)["app"], labels(workload)["version"]) for workload in ours} == {
+        ("todolist", "v1"),
+        ("user", "v1"),
+        ("user", "v2"),
+        ("rule", "v1"),
+    }
+    for workload in ours:
+        assert container(workload)["image"] == images[labels(workload)["app"]]
+        host, _, path = container(workload)["image"].partition("/")
+        repository, _, digest = path.partition("@")
+        # The registry gives it to whoever asks for the digest.
+        answer = httpx.get(f"http://{host}/v2/{repository}/manifests/{digest}", headers={"accept": INDEX})
+        assert [one["platform"]["architecture"] for one in answer.json()["manifests"]] == ["amd64", "arm64"]
+    for workload in of_kind(found, "StatefulSet"):
+        assert container(workload)["image"].startswith("docker.io/library/postgres:")
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_file_of_a_release_has_all_that_the_set_has(
+    name: str, release: tuple[Path, dict[str, str]], request: pytest.FixtureRequest
+) -> None:
+    def names(found: list[Document]) -> list[tuple[str, str, str]]:
+        return sorted((kind(d), d["metadata"]["name"], d["metadata"].get("namespace", "")) for d in found)
+
+    wanted = names(request.getfixturevalue(name))
+    if name == "knative":
+        wanted.remove(("KService", "user", "todolist"))
+        wanted += [("KConfiguration", f"user-{version}", "todolist") for version in ("v1", "v2")]
+        wanted += [("KRoute", "user", "todolist"), ("AuthorizationPolicy", "todolist", "knative-serving")]
+    found = documents(release, name)
+    assert names(found) == sorted(wanted)
+    if name == "knative":
+        split = [
+            (entry["configurationName"], entry["percent"])
+            for entry in named(found, "KRoute", "user")["spec"]["traffic"]
+        ]
+        assert split == [("user-v1", 50), ("user-v2", 50)]
+        for configuration in of_kind(found, "KConfiguration"):
+            # A name of its own belongs to one revision, and Knative makes it.
+            assert "name" not in configuration["spec"]["template"]["metadata"]
+            assert set(configuration["spec"]) == {"template"}
+
+
+def test_the_script_makes_the_secrets_that_the_files_read(release: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    (tmp_path / "kubectl").write_text(
+        '#!/bin/sh\ncd "${0%/*}"\ncase "$1" in\n  get) ;;\n'
+        '  create) echo "$*" >>calls; case "$*" in *secret*) cat >"$4" ;; esac ;;\n  *) echo "$*" >>calls ;;\nesac\n'
+    )
+    (tmp_path / "kubectl").chmod(0o755)
+    # Piped into sh, with next to nothing of a shell.
+    script = (release[0] / "secrets.sh").read_text()
+    environment = {"PATH": f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin"}
+    subprocess.run(["sh"], input=script, text=True, env=environment, check=True, capture_output=True)
+    calls = (tmp_path / "calls").read_text()
+    assert calls.startswith("create namespace todolist\n")
+    for name in SETS:
+        read = {secret["name"] for secret in below(documents(release, name), "secretKeyRef")}
+        read |= {secret["secretName"] for secret in below(documents(release, name), "secret")}
+        assert read
+        assert all(f"create secret generic {secret} --namespace=todolist" in calls for secret in read)
+    assert (tmp_path / "user-token-key").read_text().startswith("-----BEGIN PRIVATE KEY-----\n")
+    passwords = {(tmp_path / name).read_text() for name in ("user-database", "rule-database", "user-admin")}
+    assert [len(password) for password in passwords] == [36, 36, 36]
+
+
+def test_a_tag_that_is_not_in_the_registry_is_a_line(registry: str, tmp_path: Path) -> None:
+    done = step("manifests", str(tmp_path), REGISTRY=f"{registry}/nobody")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{registry}/nobody/todolist:v{OURS} is not in its registry")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_tag_of_a_release_is_the_version() -> None:
+    done = step("check", TAG="v0.0.0")
+    assert (done.returncode, done.stderr) == (1, f"the tag is v0.0.0, and pyproject.toml says {OURS}\n")
+    assert step("check").returncode == 0
+
+
+def test_the_notes_begin_with_the_two_commands(release: tuple[Path, dict[str, str]]) -> None:
+    github = {
+        "GITHUB_SERVER_URL": "https://git.example",
+        "GITHUB_REPOSITORY": "you/todolist",
+        "GITHUB_REF": "refs/tags/x",
+    }
+    done = step("notes", str(release[0]), **github)
+    assert done.returncode == 0, done.stderr
+    notes = (release[0] / "notes.md").read_text()
+    download = f"https://git.example/you/todolist/releases/download/v{OURS}"
+    assert f"{download}/secrets.sh | sh\nkubectl apply --filename={download}/todolist-istio.yaml\n" in notes
+    assert all(f"cosign verify {image} " in notes for image in release[1].values())
+
+
+def test_the_workflow_runs_these_steps_and_no_others() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/release.yaml").read_text())
+    text = "\n".join(line for run in below(workflow, "run") for line in run.splitlines())
+    for name in ("check", "manifests dist", "sign dist", "notes dist", "publish dist"):
+        assert f"{STEP} {name}" in text
+    assert not any(word in text for word in ("kubectl", "cosign", "gh release"))

@@ -1,0 +1,333 @@
+"""What a cluster has already, by a stand-in: an Istio, a Gateway API, a domain of Knative, a Prometheus."""
+
+import datetime
+import json
+from typing import Any
+
+import pytest
+
+from tests.manifests.conftest import injector, istiod
+from tests.manifests.stand_in import ISTIO, Cluster, definitions, istiods, minor
+from tests.manifests.test_versions import VERSIONS
+
+# As the charts and istioctl, the add-on of AKS, and the managed control plane of GKE set them up.
+DEFAULT = [injector()]
+CANARY = [injector("canary")]
+TAGGED = [injector("canary"), injector("canary", tag="default")]
+PROD = [injector("canary"), injector("canary", tag="prod")]
+AKS = [injector("asm-1-29", "aks-istio-system")]
+GKE = [injector("asm-managed", "")]
+ELSEWHERE = [injector(namespace="mesh", owner="istiod")]
+TWO = [*CANARY, *AKS]
+
+
+def items(found: list[Any]) -> str:
+    return json.dumps({"items": found})
+
+
+def namespace(**labels: str) -> str:
+    return json.dumps({"metadata": {"name": "todolist", "labels": labels}, "status": {"phase": "Active"}})
+
+
+def rendered_by_helm() -> Any:
+    """Return an istiod that `helm template` or Argo CD made: neither Helm's release nor istioctl's mark is on it."""
+    found = istiod(ISTIO)
+    del found["metadata"]["labels"]["operator.istio.io/managed"]
+    return found
+
+
+def rendered(cluster: Cluster, **state: str) -> Any:
+    """Run `make deploy` until it waits, and return the labels of the namespace that it applies."""
+    said, _ = cluster.run("deploy", "", **state)
+    file = cluster.directory / ".build/deploy/namespace/kustomization.yaml"
+    return said, file.read_text() if file.exists() else ""
+
+
+@pytest.mark.parametrize(
+    ("injectors", "label"),
+    [
+        (DEFAULT, None),
+        (TAGGED, None),
+        (ELSEWHERE, None),
+        (CANARY, "canary"),
+        (PROD, "canary"),
+        (AKS, "asm-1-29"),
+        (GKE, "asm-managed"),
+    ],
+    ids=["default", "default tag", "Helm, elsewhere", "revision", "tag", "AKS", "GKE"],
+)
+def test_the_namespace_gets_the_label_of_the_istio_that_is_there(
+    injectors: list[Any], label: str | None, cluster: Cluster
+) -> None:
+    _, kustomization = rendered(cluster, INJECTORS=items(injectors), ISTIODS=items([]))
+    assert ("istio.io/rev" in kustomization) is bool(label)
+    if label:
+        assert f'labels: {{istio-injection: null, istio.io/rev: "{label}"}}' in kustomization
+        # The activator and the autoscaler need the same one.
+        said, did = cluster.run("install", "knative", INJECTORS=items(injectors), ISTIODS=items([]), INGRESS="there")
+        assert f"kubectl label namespace knative-serving istio.io/rev={label} --overwrite" in did, said
+
+
+def test_of_several_revisions_one_is_chosen_in_a_line(cluster: Cluster) -> None:
+    said, did = cluster.run("deploy", "", INJECTORS=items(TWO), ISTIODS=items([]))
+    assert "ISTIO_REVISION=asm-1-29 or ISTIO_REVISION=canary" in said
+    assert "aks-istio-system" in said
+    assert (len(said.splitlines()), did) == (1, [])
+    _, kustomization = rendered(cluster, INJECTORS=items(TWO), ISTIODS=items([]), ISTIO_REVISION="canary")
+    assert 'istio.io/rev: "canary"' in kustomization
+    said, did = cluster.run("deploy", "", INJECTORS=items(TWO), ISTIO_REVISION="none")
+    assert "ISTIO_REVISION=none is no revision" in said
+    assert (len(said.splitlines()), did) == (1, [])
+    # What an earlier deployment chose stays.
+    chosen = namespace(**{"app.kubernetes.io/part-of": "todolist", "istio.io/rev": "canary"})
+    _, kustomization = rendered(cluster, INJECTORS=items(TWO), ISTIODS=items([]), NAMESPACE_THERE=chosen)
+    assert 'istio.io/rev: "canary"' in kustomization
+
+
+@pytest.mark.parametrize(
+    ("state", "named"),
+    [
+        ({"INJECTORS": items(CANARY), "ISTIODS": istiods(ISTIO, revision="canary")}, "revision canary in istio-system"),
+        ({"INJECTORS": items(ELSEWHERE), "ISTIODS": istiods(ISTIO, namespace="mesh", owner="istiod")}, "by Helm"),
+        ({"ISTIODS": items([rendered_by_helm()])}, "revision default in istio-system"),
+        ({"INJECTORS": items(GKE), "ISTIODS": items([])}, "asm-managed, outside of the cluster"),
+        (
+            {"INJECTORS": items(AKS), "ISTIODS": istiods(ISTIO, revision="asm-1-29", namespace="aks-istio-system")},
+            "by the cloud",
+        ),
+    ],
+    ids=["revision", "Helm", "Argo CD", "GKE", "AKS"],
+)
+def test_no_second_istio_comes_beside_the_one_that_is_there(
+    state: dict[str, str], named: str, cluster: Cluster
+) -> None:
+    said, did = cluster.run("install", "istio", **state)
+    assert said == ""
+    assert named in cluster.output
+    assert not any("istioctl" in call for call in did)
+    # Neither for an ingress that Knative wants, nor by a removal.
+    said, did = cluster.run("install", "knative", **state)
+    assert "--set=serviceAccount.name=istio-ingressgateway-service-account" in said
+    assert did == []
+    said, did = cluster.run("uninstall", "istio", **state, KINDS="istio")
+    assert named in said
+    assert did == []
+
+
+def test_an_istio_of_others_that_is_too_old_is_named_with_its_owner(cluster: Cluster) -> None:
+    old = minor(VERSIONS["ISTIO_OLDEST"], -1)
+    state = {
+        "INJECTORS": items(CANARY),
+        "ISTIODS": istiods(old, revision="canary", namespace="mesh", owner="istiod"),
+    }
+    for script, action in (("deploy", ""), ("install", "istio")):
+        said, did = cluster.run(script, action, **state)
+        assert f"Istio {old}, revision canary in mesh, installed by Helm" in said
+        assert (len(said.splitlines()), did) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("there", "happens"),
+    [
+        ("", "installed"),
+        (definitions(), "stays"),
+        (definitions(version="1.2.0", helm="traefik-crd"), "stays"),
+        (definitions(channel="experimental"), "stays"),
+        (definitions(channel="experimental", manager="todolist", version="1.5.0"), "stays"),
+        (definitions(version="1.5.0"), "stays"),
+        (definitions(version="1.5.0", manager="todolist"), "installed"),
+        (definitions(version="1.0.0", routes=("spec", "rules")), "installed"),
+        (definitions(version="1.0.0", routes=("spec", "rules"), helm="traefik-crd"), "refused"),
+        (definitions(version="1.0.0", routes=("spec", "rules"), channel="experimental"), "refused"),
+    ],
+)
+def test_a_gateway_api_that_is_good_enough_stays(there: str, happens: str, cluster: Cluster) -> None:
+    said, did = cluster.run("install", "istio", DEFINITIONS=there)
+    # What is missing keeps the application out; what is only not the newest does not.
+    if happens == "refused" or not there or "timeouts" not in there:
+        refusal, changed = cluster.run("deploy", "", DEFINITIONS=there)
+        assert ("the Gateway API" in refusal, changed) == (True, [])
+    else:
+        assert cluster.run("deploy", "", DEFINITIONS=there)[0] == ""
+    applied = any("standard-install.yaml" in call for call in did)
+    assert applied is (happens == "installed")
+    assert bool(said) is (happens == "refused")
+    if happens == "refused":
+        assert "httproutes with spec.rules.timeouts" in said
+        assert (len(said.splitlines()), did) == (1, [])
+
+
+def test_a_gateway_api_of_others_is_not_removed_with_istio(cluster: Cluster) -> None:
+    said, did = cluster.run("uninstall", "istio", KINDS="istio gateway-api", GATEWAY_API_OF="")
+    assert said == ""
+    assert not any("standard-install.yaml" in call for call in did)
+    assert "it was there before" in cluster.output
+
+
+def service(age: int = 3600, *given: dict[str, str]) -> str:
+    """Return the Service of an ingress, as old as this, with the addresses of a load balancer."""
+    made = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=age)
+    return json.dumps(
+        {
+            "metadata": {"creationTimestamp": made.strftime("%Y-%m-%dT%H:%M:%SZ")},
+            "spec": {"type": "LoadBalancer"},
+            "status": {"loadBalancer": {"ingress": list(given)} if given else {}},
+        }
+    )
+
+
+def domains(given: str = "", **data: str) -> str:
+    annotations = {"todolist/domain": given} if given else {}
+    return json.dumps({"metadata": {"annotations": annotations}, "data": {"_example": "x", **data}})
+
+
+@pytest.mark.parametrize(
+    ("there", "ingress", "after"),
+    [
+        # No load balancer: the name leads to the port that `make url` forwards.
+        (domains(), service(), {"127.0.0.1.sslip.io": ""}),
+        (domains(), service(9, {"ip": "203.0.113.7"}), {"203.0.113.7.sslip.io": ""}),
+        (domains(), service(9, {"ip": "2001:db8::7"}), {"2001-db8--7.sslip.io": ""}),
+        # EKS gives a name. This one is known here.
+        (domains(), service(9, {"hostname": "localhost"}), {"127.0.0.1.sslip.io": ""}),
+        # Mended, when the address came late or is another now.
+        (
+            domains(**{"127.0.0.1.sslip.io": ""}),
+            service(9, {"ip": "203.0.113.7"}),
+            {"127.0.0.1.sslip.io": None, "203.0.113.7.sslip.io": ""},
+        ),
+        (
+            domains("203.0.113.6.sslip.io", **{"203.0.113.6.sslip.io": ""}),
+            service(9, {"ip": "203.0.113.7"}),
+            {"203.0.113.6.sslip.io": None, "203.0.113.7.sslip.io": ""},
+        ),
+        # The cluster's own stays the only one, also one that looks like ours.
+        (domains(**{"knative.example": ""}), service(9, {"ip": "203.0.113.7"}), {}),
+        (domains(**{"198.51.100.1.sslip.io": ""}), service(9, {"ip": "203.0.113.7"}), {}),
+        (domains(**{"knative.example": "", "127.0.0.1.sslip.io": ""}), service(), {"127.0.0.1.sslip.io": None}),
+        # One for some Services only is no default.
+        (
+            domains(**{"shop.example": "selector:\n  app: shop\n"}),
+            service(9, {"ip": "203.0.113.7"}),
+            {"203.0.113.7.sslip.io": ""},
+        ),
+    ],
+)
+def test_knative_has_one_domain_and_it_leads_to_the_ingress(
+    there: str, ingress: str, after: dict[str, str | None], cluster: Cluster
+) -> None:
+    said, did = cluster.run("install", "knative", DOMAIN=there, SERVICE=ingress, INGRESS="there")
+    assert said == ""
+    (patch,) = [call.partition("--patch=")[2] for call in did if "configmap/config-domain" in call]
+    assert json.loads(patch)["data"] == after
+
+
+APPLICATION = {"KINDS": "istio gateway-api", "DEPLOYED": "istio"}
+
+
+@pytest.mark.parametrize(
+    ("state", "printed"),
+    [
+        ({"SERVICE": service(9, {"ip": "203.0.113.7"})}, "http://203.0.113.7/\n"),
+        (
+            {"SERVICE": service(9, {"hostname": "a1.elb.example.com"})},
+            "http://a1.elb.example.com/\nIf that name does not",
+        ),
+        ({"SERVICE": service(9, {"ip": "2001:db8::7"})}, "http://[2001:db8::7]/\n"),
+        ({"SERVICE": service()}, "http://localhost:3001/\n"),
+    ],
+)
+def test_url_knows_names_as_well_as_addresses(state: dict[str, str], printed: str, cluster: Cluster) -> None:
+    said, _ = cluster.run("url", "", **APPLICATION, **state)
+    assert (said, cluster.output[: len(printed)]) == ("", printed)
+
+
+@pytest.mark.parametrize(
+    ("host", "given", "printed"),
+    [
+        (
+            "todolist.todolist.127.0.0.1.sslip.io",
+            {"hostname": "a1.elb.example.com"},
+            "curl -H 'Host: todolist.todolist.127.0.0.1.sslip.io' http://a1.elb.example.com/\n"
+            "For a browser: `make install-knative`",
+        ),
+        (
+            "todolist.todolist.203.0.113.7.sslip.io",
+            {"ip": "203.0.113.7"},
+            "http://todolist.todolist.203.0.113.7.sslip.io/   (where that name does not resolve: "
+            "curl -H 'Host: todolist.todolist.203.0.113.7.sslip.io' http://203.0.113.7/)\n",
+        ),
+    ],
+)
+def test_with_a_load_balancer_no_name_leads_to_the_readers_own_machine(
+    host: str, given: dict[str, str], printed: str, cluster: Cluster
+) -> None:
+    said, _ = cluster.run("url", "", DEPLOYED="knative", HOST=host, SERVICE=service(9, given))
+    assert (said, cluster.output[: len(printed)]) == ("", printed)
+
+
+def test_a_name_of_this_machine_is_the_address_where_the_load_balancer_is_here(cluster: Cluster) -> None:
+    # Docker Desktop gives the name localhost, and minikube's tunnel 127.0.0.1.
+    for given in ({"hostname": "localhost"}, {"ip": "127.0.0.1"}):
+        host = "todolist.todolist.127.0.0.1.sslip.io"
+        cluster.run("url", "", DEPLOYED="knative", HOST=host, SERVICE=service(9, given))
+        assert cluster.output.startswith(f"http://{host}/ ")
+
+
+def test_a_young_load_balancer_is_waited_for(cluster: Cluster) -> None:
+    late = {"LATE": service(9, {"hostname": "a1.elb.example.com"}), "SERVICE": service(0)}
+    said, did = cluster.run("url", "", **APPLICATION, **late)
+    assert said == ""
+    assert "http://a1.elb.example.com/" in cluster.output
+    assert [call for call in did if call.startswith("kubectl wait service/ingress-istio")]
+
+
+def test_a_prometheus_that_is_there_is_used(cluster: Cluster) -> None:
+    url = "http://prometheus.monitoring:9090"
+    said, did = cluster.run("install", "kiali", PROMETHEUS_URL=url)
+    assert said == ""
+    assert f'external_services:\n  prometheus:\n    url: "{url}"\n  tracing:\n    enabled: true\n' in cluster.applied
+    assert "image: prometheus/" not in cluster.applied
+    assert not any("deployment/prometheus" in call for call in did)
+    said, did = cluster.run("install", "kiali", PROMETHEUS_URL="prometheus:9090")
+    assert (len(said.splitlines()), did) == (1, [])
+    said, _ = cluster.run("install", "kiali", OTHER_PROMETHEUS=f"monitoring {url}")
+    assert f"PROMETHEUS_URL={url}" in cluster.output
+    said, did = cluster.run("install", "kiali", HELM="prometheus-of-somebody")
+    assert "prometheus-of-somebody" in said
+    assert (len(said.splitlines()), did) == (1, [])
+    assert cluster.run("uninstall", "kiali", HELM="prometheus-of-somebody") == ("", [])
+
+
+@pytest.mark.parametrize(
+    ("node", "platform"),
+    [
+        ("v1.35.1+k3s1", "k3s"),
+        ("k3d v1.35.1+k3s1", "k3d"),
+        ("v1.35.1-gke.7", "gke"),
+        ("v1.35.1", ""),
+    ],
+)
+@pytest.mark.parametrize("mode", ["ambient", "cni"])
+def test_istios_plugin_finds_the_folders_of_the_platform(node: str, platform: str, mode: str, cluster: Cluster) -> None:
+    *prefix, version = node.split()
+    name = "-".join([*prefix, "server-0"])
+    nodes = items([{"metadata": {"name": name, "labels": {}}, "status": {"nodeInfo": {"kubeletVersion": version}}}])
+    said, did = cluster.run("install", "istio", MODE=mode, NODES=nodes)
+    assert said == ""
+    assert f"install/{mode}.yaml" in did[-1]
+    assert ("values.global.platform" in did[-1]) is bool(platform)
+    assert not platform or did[-1].endswith(f"--set=values.global.platform={platform}")
+
+
+def test_istios_plugin_stays(cluster: Cluster) -> None:
+    _, did = cluster.run("install", "istio", CNI="daemonset.apps/istio-cni-node")
+    assert "install/cni.yaml" in did[-1]
+
+
+def test_istiod_is_found_by_its_label(cluster: Cluster) -> None:
+    # Two that are ours cannot be: the one of another namespace is not.
+    both = items([istiod(ISTIO), istiod(ISTIO, "canary", "mesh")])
+    said, did = cluster.run("install", "istio", INJECTORS=items([*DEFAULT, *CANARY]), ISTIODS=both)
+    assert said == ""
+    assert not any("istioctl" in call for call in did)
