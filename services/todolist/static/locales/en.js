@@ -204,7 +204,7 @@ export default {
   'error.network': 'The gateway cannot be reached.',
   'error.timeout': 'The gateway did not answer in time.',
   'error.protocol': 'The server returned an invalid response.',
-  'error.401': 'Log in first.',
+  'error.401': 'You are not logged in, or no longer.',
   'error.403': 'This is not allowed.',
   'error.404': 'It no longer exists.',
   'error.409': 'It already exists.',

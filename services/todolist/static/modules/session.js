@@ -1,4 +1,4 @@
-import { fetchProfile, isAborted, listAccounts, logIn, logOut, register } from './api.js';
+import { fetchProfile, isAborted, listAccounts, logIn, logOut, onCall, register } from './api.js';
 import { clearErrors, handleForm, lengthOf, openDialog } from './dialogs.js';
 import { byId, el, icon, prefersStill } from './dom.js';
 import { onLanguageChange, t } from './i18n.js';
@@ -27,7 +27,19 @@ export function setUpSession({ onOwnerChange }) {
   byId('profile-avatar').addEventListener('error', () => showAvatar(null));
   setUpAccountForm();
   onLanguageChange(draw);
+  onCall(lookAgainWhenRefused);
   loadProfile();
+}
+
+// A proxy that refuses the session removes its cookie, so the next profile is the guest's. Once: if it is refused, too, the
+// cookie is still there.
+let refused = false;
+function lookAgainWhenRefused({ status, path }) {
+  if (status !== 401) refused = false;
+  else if (!refused && known && known.profile.userid !== GUEST && path !== '/api/login/account') {
+    refused = true;
+    loadProfile({ byHand: true });
+  }
 }
 
 async function loadProfile({ byHand = false } = {}) {
