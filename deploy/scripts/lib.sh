@@ -7,8 +7,11 @@ namespace=${NAMESPACE:-todolist}
 # shellcheck disable=SC2034 # the scripts use it
 build=$root/.build
 
+# What `die` says first.
+before=
+
 die() {
-  echo "$*" >&2
+  echo "$before$*" >&2
   exit 1
 }
 
@@ -28,6 +31,24 @@ confirm() {
 
 need_command() {
   command -v "$1" >/dev/null || die "$1 is missing: $2"
+}
+
+# The address of `make run` in this folder; fails when it is not on.
+here() {
+  ${HOLD_INTERRUPT:-} "${PYTHON:-false}" -m deploy.local.here
+}
+
+# For what works with `make run` and in a cluster: what comes now is about a cluster, as `make run` is not on.
+here_or_cluster() {
+  before="\`make run\` is not on in this folder: start it in another terminal. Or in a cluster: "$'\n'
+}
+
+# For what works in a cluster only, to those who meant `make run`.
+only_a_cluster() {
+  local url
+  if url=$(here); then
+    before="This works in a cluster only, and not with \`make run\`, which is on at $url."$'\n'
+  fi
 }
 
 need_cluster() {

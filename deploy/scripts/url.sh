@@ -5,6 +5,7 @@
 
 port=${PORT:-3001}
 
+only_a_cluster
 need_cluster
 need_application
 if [ "$deployed" = knative ]; then
