@@ -46,6 +46,8 @@ STOPPED = re.compile(r"(.+) stopped \(rc=(-?\d+)\)")
 SIGNALLED = re.compile(r"SIG\w+ received")
 # Levels of the services' lines and of Envoy's.
 TROUBLE = re.compile(r" (WARNING|ERROR|CRITICAL) |\]\[(warning|error|critical)\]")
+# Envoy's addresses of functions after its reason to end: of no use without the tools that read them.
+BACKTRACE = re.compile(r"\]\[(envoy_bug|backtrace)\]")
 # What differs in lines that are otherwise the same: the time, and Envoy's thread.
 WHEN = re.compile(r"^(\d\d:\d\d:\d\d |\[[-\d]+ [:.\d]+\]\[\d+\])")
 # Envoy, and those in SERVICE_PORTS.
@@ -81,11 +83,7 @@ class QuietPrinter(Printer):
         """Take a line of a process, or of the manager."""
         line = message.data.decode("utf-8", "replace") if isinstance(message.data, bytes) else message.data
         if message.name != "system":
-            self._last_words[message.name].append(line)
-            if self._verbose:
-                super().write(message)
-            elif TROUBLE.search(line) and not self.stopping:
-                self._write_trouble(message, line)
+            self._write_line(message, line)
         elif STARTED.match(line):
             self.started += 1
             if self.stopping and self.started == PROCESSES:
@@ -97,6 +95,14 @@ class QuietPrinter(Printer):
             name, code = match.groups()
             print(f"\n{name} ended with exit code {code}, so everything stops. Its last words:", flush=True)
             print("".join(f"  {word}" for word in self._last_words[name]) or "  (none)\n", end="", flush=True)
+
+    def _write_line(self, message: Message, line: str) -> None:
+        if self._verbose:
+            super().write(message)
+        if not BACKTRACE.search(line):
+            self._last_words[message.name].append(line)
+            if TROUBLE.search(line) and not self._verbose and not self.stopping:
+                self._write_trouble(message, line)
 
     def _write_trouble(self, message: Message, line: str) -> None:
         if self._is_of_lesson(line):
