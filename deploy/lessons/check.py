@@ -78,9 +78,10 @@ class Person:
         if name:
             account = {"userName": name, "password": PASSWORD}
             # The first lesson that needs somebody creates the account. A refused registration means that it is there.
-            if client.post("/user/register", json=account).status_code == 201:
+            if self.send("POST", "/user/register", json=account).with_status(201):
                 return
-            if (status := client.post("/api/login/account", json=account).status_code) != 200:
+            (answer,) = self.send("POST", "/api/login/account", json=account).all
+            if (status := answer.status) != 200:
                 raise UnsuitableError(
                     f"{name} cannot log in with the password of the lessons, {PASSWORD}: the answer is a {status}"
                 )

@@ -6,8 +6,9 @@ configuration or a filter is a file of its own, clusters and listeners share one
 
 import difflib
 import re
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from string import Template
 
@@ -20,6 +21,8 @@ from deploy.lessons.waiting import wait_until
 from deploy.local import here, proxy
 
 FOLDER = Path("data/envoy")
+# How many seconds a run takes to end, at most.
+ENDING = 15
 # Where a resource begins, with the comment above it: after an empty line, or as the first.
 RESOURCE = re.compile(r'(?:(?<=\n\n)|(?<=^resources:\n))(?=(?:  #.*\n)*  - "@type": )', re.MULTILINE)
 # In this order no route ever leads to a cluster that is not there; to put things back, the other way round.
@@ -62,8 +65,16 @@ class Laptop:
         return self._text(lesson, "")
 
     def must_be_on(self) -> None:
-        if here.current() != self._run:
-            raise UnsuitableError("`make run` has ended, and the lesson with it: start both again")
+        # Envoy may have ended while the run is on: a run that is ending still waits for its last process.
+        end = time.monotonic() + ENDING
+        while here.current() == self._run:
+            with suppress(httpx.TransportError):
+                self._http.get(f"{self._run.admin}/ready")
+                return
+            if time.monotonic() > end:
+                return
+            time.sleep(0.1)
+        raise UnsuitableError("`make run` has ended, and the lesson with it: start both again")
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
         changed = {**self._changed(lesson, step), "lesson-filter.yaml": LESSON % lesson.name}
@@ -136,7 +147,12 @@ class Laptop:
             return self._http.get(url, params=parameters).text
         except httpx.TransportError:
             self.must_be_on()
-            raise
+            # It was a moment's trouble, or the run ends just now.
+            try:
+                return self._http.get(url, params=parameters).text
+            except httpx.TransportError:
+                self.must_be_on()
+                raise
 
 
 def read(name: str) -> str:
