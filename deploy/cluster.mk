@@ -33,7 +33,7 @@ export MIRROR
 export CONTEXT
 # deploy: how many seconds each of its waits takes, at most; on Knative there are several. Unset: 300.
 export TIMEOUT
-# undeploy, cluster-delete: keep or delete the databases' volumes. Unset: it asks.
+# undeploy, cluster-delete: keep or delete the databases' volumes; clean: keep or delete data/. Unset: it asks.
 export VOLUMES
 # install-istio: ambient adds what TARGET=ambient needs; cni adds the plugin for namespaces with Pod Security. Unset: both
 # stay if they are there.
@@ -112,7 +112,7 @@ kiali: ## Open Kiali's graph of it
 	@deploy/scripts/kiali.sh
 
 traffic: ## Send requests: to `make run` (RATE=5, DURATION=30s), else from inside the cluster until told to stop (RATE=2)
-	@if url=$$($(or $(PYTHON),false) -m deploy.local.here); then $(MAKE) traffic-local TRAFFIC_URL=$$url; else deploy/scripts/traffic.sh start; fi
+	@if url=$$($(HOLD_INTERRUPT) $(or $(PYTHON),false) -m deploy.local.here); then $(MAKE) traffic-local TRAFFIC_URL=$$url; else deploy/scripts/traffic.sh start; fi
 
 traffic-stop: ## Stop the requests in the cluster
 	@deploy/scripts/traffic.sh stop
@@ -130,4 +130,4 @@ verify: need-application .venv/dev.done ## Test the deployment in the cluster
 # Before anything is installed: without a cluster there is nothing to look at.
 .PHONY: need-application
 need-application:
-	@. deploy/scripts/lib.sh; need_cluster; need_application
+	@. deploy/scripts/lib.sh; only_a_cluster; need_cluster; need_application

@@ -14,7 +14,7 @@ from deploy.local import proxy
 from tests.support import ROOT, free_port, wait_until
 
 NAMES = (*proxy.ENVOY_PORTS, *proxy.SERVICE_PORTS)
-DIRECTLY = (sys.executable, "-m", "deploy.local.mesh")
+DIRECTLY = (sys.executable, "-m", "deploy.local")
 # What `make` needs of the repository, for a run with data of its own.
 PARTS = (".venv", "Makefile", "deploy", "lessons", "requirements", "services")
 
@@ -24,16 +24,18 @@ def heed_sigint() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def make(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def make(directory: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["make", *arguments], cwd=directory, capture_output=True, text=True, timeout=60, check=False
+        ["make", *arguments],
+        cwd=directory, env=env, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
 
 class Mesh:
     """A run of the local mesh in a folder of its own."""
 
-    def __init__(self, directory: Path, *command: str, **environment: str) -> None:
+    def __init__(self, directory: Path, *command: str, start_new_session: bool = False, **environment: str) -> None:
         for part in PARTS:
             if not (directory / part).exists():
                 (directory / part).symlink_to(ROOT / part)
@@ -48,6 +50,7 @@ class Mesh:
                 command or DIRECTLY,
                 cwd=directory, stdout=output, stderr=output,
                 env={**inherited, "PYTHONUNBUFFERED": "1", **settings, **environment},
+                start_new_session=start_new_session,
                 preexec_fn=heed_sigint,  # noqa: PLW1509 - nothing else runs yet
             )  # fmt: skip
 

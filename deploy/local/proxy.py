@@ -33,15 +33,27 @@ def template(name: str, folder: Path, settings: Mapping[str, str | int]) -> str:
 def write_all(folder: Path, settings: Mapping[str, str | int]) -> None:
     """Write all files again, so that nothing is left of the last run."""
     folder.mkdir(parents=True, exist_ok=True)
+    remove_others(folder)
     for path in TEMPLATES.glob("*.yaml"):
         replace(folder / path.name, template(path.name, folder, settings))
+
+
+def remove_others(folder: Path) -> None:
+    """Remove what has no template: files that only a lesson has, the sockets of its listeners, and halves of files."""
+    for path in folder.iterdir():
+        if not (TEMPLATES / path.name).exists() and not path.is_dir():
+            path.unlink()
 
 
 def replace(path: Path, text: str) -> None:
     """Replace a file by renaming another one to its name: Envoy never sees half of it, and only this wakes it up."""
     new = path.with_suffix(".new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
+    try:
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+    finally:
+        # It is still there if the disk is full.
+        new.unlink(missing_ok=True)
 
 
 def lesson(folder: Path) -> str | None:

@@ -4,7 +4,7 @@ import re
 import sys
 from pathlib import Path
 
-from deploy.local import proxy
+from deploy.local import here, proxy
 
 ROUTES = Path("data/envoy/user-routes.yaml")
 
@@ -21,4 +21,7 @@ def main(v1: str, v2: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except OSError as failure:
+        sys.exit(here.unwritable(failure))

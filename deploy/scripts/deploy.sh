@@ -112,6 +112,7 @@ remove_unwanted() {
   fi
   if [ -z "${REQUEST_AUTHENTICATION:-}" ]; then
     kubectl delete requestauthentications.security.istio.io/todolist authorizationpolicies.security.istio.io/session \
+      envoyfilters.networking.istio.io/refused-session \
       --namespace="$namespace" --ignore-not-found >/dev/null
   fi
 }

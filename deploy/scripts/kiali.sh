@@ -3,6 +3,7 @@
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+only_a_cluster
 need_cluster
 kubectl get deployment/kiali --namespace=istio-system --output=name >/dev/null 2>&1 ||
   die "Kiali is missing in this cluster: \`make install-kiali\` installs it"

@@ -7,8 +7,11 @@ namespace=${NAMESPACE:-todolist}
 # shellcheck disable=SC2034 # the scripts use it
 build=$root/.build
 
+# What `die` says first.
+before=
+
 die() {
-  echo "$*" >&2
+  echo "$before$*" >&2
   exit 1
 }
 
@@ -35,6 +38,24 @@ need_command() {
 # ends the script with a line that says what is in the way.
 check() {
   PYTHONPATH=$root PYTHONDONTWRITEBYTECODE=1 "${PYTHON:-python3}" -m "deploy.doctor.$1" "${@:2}"
+}
+
+# The address of `make run` in this folder; fails when it is not on.
+here() {
+  ${HOLD_INTERRUPT:-} "${PYTHON:-false}" -m deploy.local.here
+}
+
+# For what works with `make run` and in a cluster: what comes now is about a cluster, as `make run` is not on.
+here_or_cluster() {
+  before="\`make run\` is not on in this folder: start it in another terminal. Or in a cluster: "$'\n'
+}
+
+# For what works in a cluster only, to those who meant `make run`.
+only_a_cluster() {
+  local url
+  if url=$(here); then
+    before="This works in a cluster only, and not with \`make run\`, which is on at $url."$'\n'
+  fi
 }
 
 need_cluster() {

@@ -8,11 +8,12 @@ v1=${1:-} v2=${2:-}
 if ! [[ $v1 =~ ^(0|[1-9][0-9]{0,2})$ && $v2 =~ ^(0|[1-9][0-9]{0,2})$ && $((v1 + v2)) = 100 ]]; then
   die "V1 and V2 are percentages that add up to 100: make split V1=90 V2=10"
 fi
-if url=$("${PYTHON:-false}" -m deploy.local.here); then
+if url=$(here); then
   "$PYTHON" -m deploy.local.split "$v1" "$v2"
   say "user of \`make run\` at $url: v1 $v1 %, v2 $v2 %"
   exit
 fi
+here_or_cluster
 need_cluster
 need_application
 # Where the weights of v1 and v2 are. In two of the sets reads and writes are two routes with one split.

@@ -4,15 +4,25 @@
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-if url=$("${PYTHON:-false}" -m deploy.local.here); then
+# show_split SPLIT: a line for each version. A lesson may have routes without weights.
+show_split() {
+  if [[ $1 =~ ^\ \ v1\ [0-9]+\ %.*v2\ [0-9]+\ %$ ]]; then
+    echo "$1"
+  else
+    echo "  none, as the routes have no weights (a lesson's page says where calls go)"
+  fi
+}
+
+if url=$(here); then
   echo "\`make run\` at $url"
   echo
   echo "the split of user:"
-  sed -n 's/.*{ name: user-\(v[12]\), weight: \([0-9]*\) }.*/  \1 \2 %/p' data/envoy/user-routes.yaml | head -n 2
+  show_split "$(sed -n 's/.*{ name: user-\(v[12]\), weight: \([0-9]*\) }.*/  \1 \2 %/p' data/envoy/user-routes.yaml | head -n 2)"
   lesson=$(sed -n 's/.*key: x-lesson, value: \([^ ]*\).*/\1/p' data/envoy/lesson-filter.yaml)
-  echo "the lesson that is on: ${lesson:-none}"
+  echo "the lesson that is on: ${lesson:-none}${lesson:+ (lessons/$lesson/README.md)}"
   exit
 fi
+here_or_cluster
 need_cluster
 need_application
 echo "namespace $namespace, TARGET=$deployed"
@@ -44,11 +54,5 @@ case $deployed in
 esac
 echo
 echo "the split of user:"
-split=$(kubectl get "$object" --namespace="$namespace" --output=go-template="$split")
-# A lesson may have routes of another form.
-if [[ $split =~ ^\ \ v1\ [0-9]+\ %.*v2\ [0-9]+\ %$ ]]; then
-  echo "$split"
-else
-  echo "  as the lesson says that is on"
-fi
+show_split "$(kubectl get "$object" --namespace="$namespace" --output=go-template="$split")"
 echo "the lesson that is on: $(deployed_lesson | grep . || echo none)"

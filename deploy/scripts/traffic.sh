@@ -56,5 +56,6 @@ stop() {
     --selector=app.kubernetes.io/part-of=todolist,app.kubernetes.io/name=traffic
 }
 
+if [ "$1" = start ]; then here_or_cluster; else only_a_cluster; fi
 need_cluster
 "$1"

@@ -6,6 +6,7 @@
 port=${PORT:-3001}
 [[ $port =~ ^[0-9]+$ ]] || die "PORT is $port: it is a number, such as 3001"
 
+only_a_cluster
 need_cluster
 need_application
 if [ "$deployed" = knative ]; then

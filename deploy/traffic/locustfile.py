@@ -3,9 +3,10 @@
 Guests and people with an account, so that both databases are asked and both names of the guest are seen. Items are
 deleted again; the accounts, named `traffic-…`, stay.
 Requests that fail are counted and the next one follows: nothing here ends because the application is not
-up yet. At the end it says how the calls to user were split.
+up yet. At the end it says how the calls to user were split, and then what became of each kind of request.
 """
 
+import logging
 import os
 import re
 import secrets
@@ -13,8 +14,10 @@ from collections import Counter
 from typing import Any
 
 from locust import HttpUser, constant_throughput, events, task
+from locust.env import Environment
 
-SERVED_BY = re.compile(r'desc="(user/v\d)@')
+# On Knative a version is a revision, such as user-v1.
+SERVED_BY = re.compile(r'desc="user/(?:user-)?(v\d)@')
 split: Counter[str] = Counter()
 
 
@@ -76,9 +79,25 @@ def count(response: Any = None, **_: Any) -> None:
     split.update(SERVED_BY.findall(timing))
 
 
-@events.quit.add_listener
-def tell(**_: Any) -> None:
-    """Print the split."""
+@events.init.add_listener
+def keep(environment: Environment, **_: Any) -> None:
+    """Print a summary of our own at the end: Locust's tables have 150 columns."""
+    logging.getLogger("locust.stats_logger").disabled = True
+
+    @events.quit.add_listener
+    def tell(**_: Any) -> None:
+        print(summary(environment), flush=True)
+
+
+def summary(environment: Environment) -> str:
+    """Return the split, which is what to look at, then a line for each kind of request, and of failure."""
     total = split.total()
-    parts = (f"{name} {count} ({count / total:.0%})" for name, count in sorted(split.items()))
-    print(f"Calls to user: {total}   {'   '.join(parts)}", flush=True)
+    parts = (f"{version} {count} ({count / total:.0%})" for version, count in sorted(split.items()))
+    lines = [f"Calls to user: {total}   {'   '.join(parts)}", ""]
+    lines.append(f"{'':<24}{'requests':>10}{'failed':>8}{'median':>12}{'slowest':>12}")
+    for (name, method), entry in sorted(environment.stats.entries.items()):
+        times = f"{entry.median_response_time:>9.0f} ms{entry.max_response_time:>9.0f} ms"
+        lines.append(f"{method:<7}{name:<17}{entry.num_requests:>10}{entry.num_failures:>8}{times}")
+    errors = environment.stats.errors.values()
+    lines += [f"{error.occurrences} failed: {error.method} {error.name}: {error.error}"[:79] for error in errors]
+    return "\n".join(lines)

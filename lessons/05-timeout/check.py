@@ -15,6 +15,7 @@ ABOUT = About(
     elsewhere={
         "knative": "Knative has no way to delay a call, and its timeout is that of a whole revision.",
     },
+    failures="rule .* 504",
 )
 
 # The timeout in seconds; and what an answer takes beside it at most, on a busy machine.

@@ -14,6 +14,7 @@ ABOUT = About(
         "ambient": "Nothing can make v2 fail: its pods have no sidecar, and an HTTPRoute knows no faults.",
         "knative": "A Knative Service has no setting for retries.",
     },
+    failures="user .* 502",
 )
 
 # Half of the calls go to v2, and half of those fail. Of 150, that is 21 to 56.

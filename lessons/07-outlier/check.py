@@ -14,6 +14,7 @@ ABOUT = About(
         "ambient": "Nothing can make v2 fail: its pods have no sidecar, and an HTTPRoute knows no faults.",
         "knative": "A Knative Service has no setting for it.",
     },
+    failures="user .* 502",
 )
 
 # Half of them would go to v2. They are over long before its time out of the pool is.

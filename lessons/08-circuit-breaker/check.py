@@ -14,6 +14,7 @@ ABOUT = About(
         "ambient": "Nothing can make rule slow: its pods have no sidecar, and an HTTPRoute knows no faults.",
         "knative": "The queue-proxy in each pod limits its calls there: containerConcurrency.",
     },
+    failures="rule .* 503",
 )
 
 PEOPLE = 20

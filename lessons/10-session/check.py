@@ -12,7 +12,7 @@ ABOUT = About(
     title="Session at the door",
     learn="refuse a forged session before it reaches the application",
     look="Log in, and change a letter in the middle of the cookie jwtToken in the developer tools of your browser: "
-    "instead of the page you get a 401. Delete the cookie, and you are a guest.",
+    "reload, and instead of the page you get a 401, which also removes the cookie. Reload again, and you are a guest.",
     think="Somebody steals a good token. What does the check at the door do about it?",
     places=("laptop", "istio"),
     elsewhere={

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from deploy.lessons.check import PASSWORD
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Faults, Visit
 from tests.browser.screen import dialog, open_list
 from tests.local_mesh import Mesh, make
 
@@ -39,3 +39,41 @@ def test_a_person_follows_the_lesson_of_the_canary(mesh: Mesh, visit: Visit) -> 
     page.reload()
     expect(page.get_by_test_id("profile-name")).to_have_text("lesson-alice")
     expect(lesson).to_be_empty()
+
+
+@pytest.mark.timeout(180)
+def test_a_session_that_is_refused_at_the_door_ends_and_locks_nobody_out(
+    mesh: Mesh, visit: Visit, faults: Faults
+) -> None:
+    faults.expect(401)
+    page = open_list(visit(base_url=mesh.url))
+    page.get_by_test_id("register").click()
+    dialog(page).get_by_label("User name").fill("forgetful")
+    dialog(page).get_by_label("Password", exact=True).fill(PASSWORD)
+    dialog(page).get_by_role("button", name="Register").click()
+    name, log_in, log_out = (page.get_by_test_id(one) for one in ("profile-name", "login", "logout"))
+    expect(name).to_have_text("forgetful")
+    assert make(mesh.directory, "lesson", "N=10").returncode == 0
+
+    def forge() -> None:
+        (cookie,) = (one for one in page.context.cookies() if one["name"] == "jwtToken")
+        page.context.add_cookies([{**cookie, "value": cookie["value"][:-9] + "AAAAAAAAA"}])
+
+    # In an open page the next call says so, and the page is a guest's, with all that belongs to one.
+    forge()
+    page.locator("#profile-reload").click()
+    expect(log_in).to_be_visible()
+    expect(log_out).to_be_hidden()
+    expect(name).not_to_have_text("forgetful")
+    expect(page.get_by_test_id("toast")).to_contain_text("session")
+
+    # The page itself is refused once, and never again.
+    log_in.click()
+    dialog(page).get_by_label("User name").fill("forgetful")
+    dialog(page).get_by_label("Password", exact=True).fill(PASSWORD)
+    dialog(page).get_by_role("button", name="Log in").click()
+    expect(name).to_have_text("forgetful")
+    forge()
+    assert page.goto("/").status == 401
+    assert page.goto("/").status == 200
+    expect(log_in).to_be_visible()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.lessons import __main__ as command
+from deploy.lessons import command
 from deploy.lessons import lesson as lessons
 from deploy.lessons.cluster import Cluster
 from deploy.lessons.lesson import Lesson

@@ -1,5 +1,6 @@
 """The lessons on the laptop: each check fails without its change and passes with it, and a reset leaves no trace."""
 
+import math
 import re
 import signal
 import subprocess
@@ -10,7 +11,8 @@ from typing import get_args
 
 import pytest
 
-from deploy.lessons import __main__ as command
+from deploy.lessons import command
+from deploy.lessons import difference as difference_of
 from deploy.lessons import lesson as lessons
 from deploy.lessons.check import bounds
 from deploy.lessons.lesson import Lesson, PlaceName
@@ -55,13 +57,25 @@ def test_what_a_person_types(mesh: Mesh) -> None:
     lesson = ON_THE_LAPTOP[0]
     told = make(mesh.directory, "lesson", f"N={lesson.number}").stdout
     assert f"Lesson 1, Split, on `make run` at {mesh.url}\n" in told
-    assert "+                  - { name: user-v1, weight: 90 }" in told
+    assert "    -   - { name: user-v1, weight: 50 }" in told
+    assert "    +   - { name: user-v1, weight: 90 }" in told
+    # It fits into a narrow terminal.
+    assert max(map(len, told.splitlines())) <= 80
+    assert "lesson N=1 DIFF=all` shows all of it" in told
     assert re.search(r"ok +\d+ of 300 requests were answered by v1 \(expected: \d+ to \d+\)", told)
     assert f"* {lesson.number:>2}  {lesson.about.title}" in make(mesh.directory, "lessons").stdout
-    assert f"the lesson that is on: {lesson.name}" in make(mesh.directory, "status").stdout
+    status = make(mesh.directory, "status").stdout
+    assert f"the lesson that is on: {lesson.name}" in status
+    assert "the split of user:\n  v1 0 %\n  v2 100 %\n" in status
     assert f"Lesson {lesson.name} is over." in make(mesh.directory, "lesson-reset").stdout
     assert "No lesson was on." in make(mesh.directory, "lesson-reset").stdout
     assert "the lesson that is on: none" in make(mesh.directory, "status").stdout
+
+
+@pytest.mark.parametrize("number", [2, 3, 7])
+def test_the_status_says_that_there_are_no_weights(mesh: Mesh, number: int) -> None:
+    command.find_place().apply(lessons.find(str(number)))
+    assert "the split of user:\n  none, as the routes have no weights" in make(mesh.directory, "status").stdout
 
 
 def test_a_lesson_begins_where_the_former_one_is_over(mesh: Mesh) -> None:
@@ -97,6 +111,81 @@ def test_an_interrupted_lesson_leaves_nothing_broken(mesh: Mesh) -> None:
     assert set(mesh.versions(20)) <= {"v1", "v2"}
     command.reset()
     assert configuration(mesh) == before
+
+
+def test_two_lessons_at_once_would_disturb_each_other(mesh: Mesh) -> None:
+    with command.alone("make lesson N=7"):
+        for other in (("lesson", "N=1"), ("lesson-reset",), ("lessons-check",)):
+            told = make(mesh.directory, *other)
+            assert told.returncode != 0
+            assert told.stderr.startswith("`make lesson N=7` is at work in another terminal"), told.stderr
+    assert make(mesh.directory, "lesson-reset").returncode == 0
+
+
+LONG = [lesson for lesson in ON_THE_LAPTOP if lesson.number in (5, 6, 7, 8)]
+
+
+@pytest.mark.parametrize("lesson", LONG, ids=lambda lesson: lesson.name)
+def test_what_matters_is_shown_first_and_the_rest_on_demand(
+    mesh: Mesh, lesson: Lesson, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = command.find_place()
+    command.show_change(place, lesson, everything=False)
+    first = capsys.readouterr().out
+    command.show_change(place, lesson, everything=True)
+    everything = capsys.readouterr().out
+    assert len(first.splitlines()) < 45
+    assert f"`make lesson N={lesson.number} DIFF=all` shows all of it" in first
+    added = [line.strip() for line in place.difference(lesson).splitlines() if re.match(r"\+(?!\+\+)", line)]
+    assert all(line[1:].strip() in everything for line in added)
+    # Each word that needs it is explained where it is met.
+    for text in (first, everything):
+        shown = text.partition("Words in it:")[0]
+        for word in ("STRICT_DNS", "consecutive_5xx", "pipe"):
+            assert (word in shown) == (f"  {word}: " in text), (word, text)
+    assert "*name: (YAML) repeats" in everything
+
+
+def test_the_file_of_each_lesson_marks_what_matters(mesh: Mesh) -> None:
+    place = command.find_place()
+    for lesson in ON_THE_LAPTOP:
+        if difference := place.difference(lesson):
+            marked = difference_of.marks(place.change(lesson))
+            text, _ = difference_of.essence(difference, marked)
+            assert marked, lesson.name
+            # None of the marks is lost: each has its sentence.
+            assert text.count("\n\n") + 1 == len(marked), (lesson.name, text)
+
+
+def test_the_diff_of_a_cluster_may_have_another_order() -> None:
+    diff = [
+        "--- LIVE/v1.Thing\n", "+++ MERGED/v1.Thing\n", "@@ -1,2 +1,4 @@\n",
+        " spec:\n", "-  old: 1\n", "+  consecutive5xxErrors: 5\n", "+  baseEjectionTime: 4s\n", "+  other: 1\n",
+    ]  # fmt: skip
+    marked = difference_of.marks(
+        "spec:\n  #> five failures\n  # and it is out.\n  out:\n    baseEjectionTime: 4s\n    consecutive5xxErrors: 5\n"
+    )
+    text, others = difference_of.essence("".join(diff), marked)
+    assert text.splitlines() == [
+        "  MERGED/v1.Thing: five failures and it is out.",
+        "    - old: 1",
+        "    + consecutive5xxErrors: 5",
+        "    + baseEjectionTime: 4s",
+    ]
+    assert others == 1
+
+
+def test_the_times_of_a_trace_add_up(mesh: Mesh) -> None:
+    told = make(mesh.directory, "lesson", "N=12")
+    assert told.returncode == 0, told.stdout
+    waited, todolist, rule = map(float, re.findall(r"(?:waited|took) ([\d.]+) ms", told.stdout))
+    *parts, total = map(
+        float, re.findall(r"([\d.]+) (?:in|for|ms)", told.stdout.partition("So: ")[2].partition("\n")[0])
+    )
+    assert waited >= todolist >= rule > 0
+    assert math.isclose(sum(parts), total, abs_tol=0.01)
+    assert all(part >= 0 for part in parts)
+    assert total == waited
 
 
 def test_a_failed_check_says_what_was_expected_and_exits_with_1(

@@ -7,15 +7,18 @@ asks it to refuse unknown fields.
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 
 from services.todolist.session import COOKIE
 from services.user.settings import Settings
-from tests.manifests.conftest import DEPLOY, Document, container, kind, name_of, named, of_kind, render
+from tests.manifests.conftest import DEPLOY, Document, container, kind, load, name_of, named, of_kind, render
 from tests.manifests.test_versions import VERSIONS
+from tests.support import ROOT
 
 CUSTOM = {
     "gateway.networking.k8s.io/v1",
@@ -97,6 +100,28 @@ def test_request_authentication_checks_the_tokens_that_user_makes(deploy_sh: Any
     (to,) = named(documents, "AuthorizationPolicy", "session")["spec"]["rules"][0]["to"]
     # Without ports istiod would take it for all of TCP.
     assert to["operation"]["ports"] == [str(port["containerPort"])]
+
+
+def test_a_refused_session_is_removed_in_the_same_way_everywhere(deploy_sh: Any) -> None:
+    def mappers(config: Document) -> list[Document]:
+        found: list[Document] = config["typed_config"]["local_reply_config"]["mappers"]
+        return found
+
+    # What browsers try on the laptop is what todolist's sidecar gets, for the option and for the lesson.
+    listeners = yaml.safe_load(Template((DEPLOY / "local/envoy/listeners.yaml").read_text()).safe_substitute(PORT=1))
+    tried, *_ = mappers(listeners["resources"][0]["filter_chains"][0]["filters"][0])
+    (cookie,) = tried["headers_to_add"]
+    assert cookie["header"]["value"].startswith(f"{COOKIE}=; Max-Age=0; Path=/;")
+    option = of_kind(deploy_sh("render", "istio", REQUEST_AUTHENTICATION="1"), "EnvoyFilter")
+    for added in (option, of_kind(load(ROOT / "lessons/10-session/istio.yaml"), "EnvoyFilter")):
+        (document,) = added
+        assert document["spec"]["workloadSelector"] == {"labels": {"app": "todolist"}}
+        (patch,) = document["spec"]["configPatches"]
+        assert patch["match"]["context"] == "SIDECAR_INBOUND"
+        assert mappers(patch["patch"]["value"]) == [tried]
+    # Without the option it goes again.
+    removed = (DEPLOY / "scripts/deploy.sh").read_text().partition("remove_unwanted()")[2].partition("}\n")[0]
+    assert f"envoyfilters.networking.istio.io/{option[0]['metadata']['name']}" in removed
 
 
 SETS = [f.parent for f in sorted(DEPLOY.rglob("kustomization.yaml")) if "kind: Component" not in f.read_text()]

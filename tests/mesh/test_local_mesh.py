@@ -10,14 +10,51 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+from honcho.printer import Message
 
-from tests.local_mesh import DIRECTLY, Mesh, make
+from deploy.local.mesh import QuietPrinter
+from tests.local_mesh import DIRECTLY, PARTS, Mesh, make
 from tests.support import ROOT, wait_until
+
+# Root may write anywhere, unless it has lost that capability. setpriv is a part of util-linux.
+WITHOUT_RIGHTS = (
+    *([] if os.geteuid() else ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-all"]),
+    *DIRECTLY,
+)
+# A disk of 16 KiB, in a mount namespace of its own.
+IN_A_SMALL_DATA = (
+    "unshare", "--mount", "--map-root-user", "bash", "-c",
+    'mkdir data && mount -t tmpfs -o size=16k none data && "$@"; code=$?; echo left: $(find data); exit $code',
+    "bash", *DIRECTLY,
+)  # fmt: skip
+
+
+def parts_of_the_repository(directory: Path, without: tuple[str, ...] = ()) -> Path:
+    """Put what `make` needs into a folder, and return it."""
+    for part in PARTS:
+        if part not in without:
+            (directory / part).symlink_to(ROOT / part)
+    return directory
+
+
+def with_kubectl(directory: Path, kind: str) -> dict[str, str]:
+    """Return an environment in which kubectl is missing, or finds no cluster."""
+    programs = directory / "programs"
+    programs.mkdir()
+    for folder in os.environ["PATH"].split(os.pathsep):
+        for program in Path(folder).glob("*"):
+            if program.name != "kubectl" and not (programs / program.name).exists():
+                (programs / program.name).symlink_to(program)
+    if kind != "missing":
+        (programs / "kubectl").write_text("#!/bin/sh\nexit 1\n")
+        (programs / "kubectl").chmod(0o755)
+    return {**os.environ, "PATH": str(programs)}
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +216,170 @@ def test_traffic_says_where_it_goes_and_tells_the_split(mesh: Mesh) -> None:
     first_line = ended.stdout.partition("\n")[0]
     assert first_line == f"Sending 20 requests a second to `make run` at {mesh.url}, for 5s"
     output = ended.stdout + ended.stderr
-    total, first, second = map(int, re.search(r"Calls to user: (\d+)\s+user/v1 (\d+) .*user/v2 (\d+)", output).groups())
+    total, first, second = map(int, re.search(r"Calls to user: (\d+)\s+v1 (\d+) .*v2 (\d+)", output).groups())
     assert total == first + second
     assert total >= 20
-    assert " 0(0.00%)" in output
+    # What matters is first, and all of it fits into 80 columns.
+    lines = ended.stdout.splitlines()
+    assert lines[1].startswith("Calls to user: ")
+    (row,) = (line.split() for line in lines if line.startswith("GET    /api/currentUser"))
+    assert int(row[2]) >= 20
+    assert row[3] == "0"
+    assert max(map(len, lines)) < 80
+
+
+def test_a_process_in_the_way_of_data_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    mesh = Mesh(tmp_path)
+    assert mesh.process.wait(20) == 1
+    assert mesh.text() == "data cannot be used: there is a file named data where a folder should be. Move it away\n"
+
+
+@pytest.mark.parametrize("place", [".", "envoy"])
+def test_data_that_belongs_to_another_user_is_one_sentence(tmp_path: Path, place: str) -> None:
+    folder = tmp_path / "data" / place
+    folder.mkdir(parents=True)
+    folder.chmod(0o555)
+    mesh = Mesh(tmp_path, *WITHOUT_RIGHTS)
+    try:
+        assert mesh.process.wait(20) == 1
+        assert re.fullmatch(r"data/\S+ cannot be used: it is not yours\..* sudo chown -R .* data\n", mesh.text())
+    finally:
+        folder.chmod(0o755)
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_halves(tmp_path: Path) -> None:
+    mesh = Mesh(tmp_path, *IN_A_SMALL_DATA)
+    assert mesh.process.wait(20) == 1
+    text = mesh.text()
+    assert re.match(r"data\S* cannot be used: the disk is full\. Free some space, and start again\n", text), text
+    assert "Traceback" not in text
+    assert ".new" not in text.partition("left: ")[2]
+
+
+def test_ctrl_c_at_any_moment_of_the_start_stops_everything_without_a_traceback(tmp_path: Path) -> None:
+    for number, moment in enumerate((0.3, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.2)):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        # A session of its own: Ctrl-C in a terminal reaches all processes of the foreground.
+        mesh = Mesh(directory, "make", "run", start_new_session=True)
+        time.sleep(moment)  # The moment itself is what is tested.
+        children = mesh.processes() if mesh.process.poll() is None else []
+        os.killpg(mesh.process.pid, signal.SIGINT)
+        mesh.process.wait(15)
+        assert "Traceback" not in mesh.text(), mesh.text()
+        wait_until(lambda children=children: not any(c.is_running() for c in children), "all have ended", 15)
+
+
+def test_the_password_of_the_administrator_is_not_lost_when_the_start_is_interrupted(tmp_path: Path) -> None:
+    mesh = Mesh(tmp_path)
+    wait_until((tmp_path / "data/user.db").exists, "the database is there", 30)
+    mesh.interrupt()
+    assert "its password is " in mesh.text()
+
+
+def test_the_terminal_counts_what_is_repeated(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> None:
+    printer = QuietPrinter(verbose=False)
+    for second in range(100):
+        line = f"23:11:{second:02} WARNING upstream: rule cannot be reached\n".encode()
+        printer.write(Message("line", line, datetime.now(), "todolist", None))
+    assert capsys.readouterr().out.count("cannot be reached") == 1
+    wait_until(lambda: "99 more like it" in capsys.readouterr().out, "the count is printed", 20)
+
+
+def test_the_reason_for_which_envoy_ends_is_shown_without_its_backtrace(capsys: pytest.CaptureFixture[str]) -> None:
+    printer = QuietPrinter(verbose=False)
+    for kind, said in (
+        ("assert", "assert failure: Consider increasing max_user_instances"),
+        ("backtrace", "#0: [0x7f9]"),
+    ):
+        line = f"[2026-11-28 00:19:26.250][28591][critical][{kind}] {said}\n".encode()
+        printer.write(Message("line", line, datetime.now(), "envoy", None))
+    printer.write(Message("line", "envoy stopped (rc=-6)\n", datetime.now(), "system", None))
+    shown = capsys.readouterr().out
+    assert shown.count("max_user_instances") == 2
+    assert "0x7f9" not in shown
+
+
+@pytest.mark.parametrize(
+    "target", [("status",), ("split", "V1=90", "V2=10"), ("traffic",)], ids=lambda target: target[0]
+)
+@pytest.mark.parametrize("kubectl", ["missing", "without a cluster"])
+def test_where_nothing_runs_both_ways_are_said(tmp_path: Path, target: tuple[str, ...], kubectl: str) -> None:
+    told = make(parts_of_the_repository(tmp_path), *target, env=with_kubectl(tmp_path, kubectl))
+    assert told.returncode != 0
+    first, second, *_ = told.stderr.splitlines()
+    assert first.startswith("`make run` is not on in this folder: start it in another terminal.")
+    assert ("kubectl is missing" if kubectl == "missing" else "no cluster answers kubectl") in second
+
+
+def test_what_is_for_a_cluster_says_that_it_is_not_for_make_run(mesh: Mesh, tmp_path: Path) -> None:
+    env = with_kubectl(tmp_path, "missing")
+    for target in ("url", "kiali", "logs", "traffic-stop", "verify"):
+        told = make(mesh.directory, target, env=env)
+        assert told.stderr.startswith(
+            f"This works in a cluster only, and not with `make run`, which is on at {mesh.url}.\n"
+        ), (target, told.stderr)
+
+
+def test_clean_keeps_the_data_unless_it_is_meant(tmp_path: Path) -> None:
+    parts_of_the_repository(tmp_path)
+    for folder in ("data", ".build", ".mypy_cache"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "data/user.db").touch()
+    told = make(tmp_path, "clean")
+    assert told.returncode == 0, told.stderr
+    assert {path.name for path in tmp_path.iterdir()} & {".venv", "data", ".build", ".mypy_cache"} == {"data"}
+    assert "data/ stays, with all accounts and todo items; `make clean VOLUMES=delete` removes it" in told.stdout
+    assert make(tmp_path, "clean", "VOLUMES=delete").returncode == 0
+    assert not (tmp_path / "data").exists()
+
+
+def test_clean_removes_nothing_while_it_runs(mesh: Mesh) -> None:
+    told = make(mesh.directory, "clean", "VOLUMES=delete")
+    assert told.stderr.startswith(f"`make run` is on at {mesh.url}, and needs what this removes: stop it first")
+    assert (mesh.directory / "data/user.db").exists()
+
+
+@pytest.mark.parametrize("accident", ["its Python has gone", "the folder has another name", "it is half made"])
+def test_an_environment_that_cannot_work_is_made_anew(tmp_path: Path, accident: str) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    parts_of_the_repository(first, without=(".venv", "requirements"))
+    (first / "requirements").mkdir()
+    # Nothing to install: it is the environment that is looked at.
+    (first / "requirements/none.txt").touch()
+    assert make(first, ".venv/none.done").returncode == 0
+    (first / ".venv/mark").touch()
+    assert make(first, ".venv/none.done").stdout == ""
+    assert (first / ".venv/mark").exists()
+    if accident == "its Python has gone":
+        (first / ".venv/bin/python").unlink()
+        (first / ".venv/bin/python").symlink_to("/nowhere/python")
+    elif accident == "it is half made":
+        (first / ".venv/bin/pip").unlink()
+    first.rename(second)
+    told = make(second, ".venv/none.done")
+    assert told.returncode == 0, told.stderr
+    assert "made anew" in told.stdout
+    assert "Installing requirements/none.txt" in told.stdout
+    assert not (second / ".venv/mark").exists()
+    assert str(second) in (second / ".venv/bin/pip").read_text()
+
+
+def test_a_lesson_that_is_on_leaves_no_files_when_the_run_ends(tmp_path: Path) -> None:
+    mesh = Mesh(tmp_path).wait_ready()
+    before = {path.name: path.read_text() for path in (tmp_path / "data/envoy").iterdir()}
+    running = subprocess.Popen(
+        ["make", "lesson", "N=7"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )  # fmt: skip
+    wait_until(lambda: running.stdout.readline().startswith("It is in force"), "the check begins", 30)
+    assert mesh.interrupt() == 0
+    said = running.communicate(timeout=60)[1].splitlines()
+    assert said[0] == "`make run` has ended, and the lesson with it: start both again"
+    assert len(said) == 2  # The other is make's own.
+    assert {path.name: path.read_text() for path in (tmp_path / "data/envoy").iterdir()} == before
+    # The failures that the lesson made are one line, which names it.
+    lines = [line for line in mesh.text().partition("Open http")[2].splitlines()[1:] if line]
+    assert [line for line in lines if "Lesson 07-outlier makes calls fail" in line] == lines[:1]
+    assert lines[1:] == ["Lesson 07-outlier was still on, and ends with this run."]

@@ -219,7 +219,7 @@ export default {
   'error.timeout': 'The gateway did not answer in time.',
   'error.protocol': 'The server returned an invalid response.',
   'error.4xx': 'The request was refused ({status}).',
-  'error.401': 'Log in first.',
+  'error.401': 'You are not logged in, or no longer.',
   'error.403': 'This is not allowed.',
   'error.404': 'It no longer exists.',
   'error.408': 'The request did not arrive in time.',

@@ -219,7 +219,7 @@ export default {
   'error.timeout': '网关响应超时。',
   'error.protocol': '服务器返回了无效的响应。',
   'error.4xx': '请求被拒绝（{status}）。',
-  'error.401': '请先登录。',
+  'error.401': '你还没有登录，或登录已失效。',
   'error.403': '不允许这样操作。',
   'error.404': '该内容已不存在。',
   'error.408': '请求未能及时送达。',

@@ -1,4 +1,4 @@
-import { ApiError, fetchProfile, isAborted, listAccounts, logIn, logOut, register } from './api.js';
+import { ApiError, fetchProfile, isAborted, listAccounts, logIn, logOut, onCall, register } from './api.js';
 import { clearErrors, handleForm, lengthOf, openDialog } from './dialogs.js';
 import { byId, el, icon, prefersStill } from './dom.js';
 import { onLanguageChange, phrase, t } from './i18n.js';
@@ -30,6 +30,7 @@ export function setUpSession({ onOwnerChange }) {
   byId('profile-avatar').addEventListener('error', () => showAvatar(null));
   setUpAccountForm();
   onLanguageChange(draw);
+  onCall(lookAgainWhenRefused);
   onLanguageChange(drawNotice);
   onOwner((before) => (before === null ? draw() : meetNewOwner()));
   onOtherTab(loadProfile);
@@ -60,6 +61,17 @@ function drawNotice() {
 function setNotice(key) {
   notice = key;
   drawNotice();
+}
+
+// A proxy that refuses the session removes its cookie, so the next profile is the guest's. Once: if it is refused, too, the
+// cookie is still there.
+let refused = false;
+function lookAgainWhenRefused({ status, path }) {
+  if (status !== 401) refused = false;
+  else if (!refused && known && known.profile.userid !== GUEST && path !== '/api/login/account') {
+    refused = true;
+    loadProfile({ byHand: true });
+  }
 }
 
 async function loadProfile({ byHand = false } = {}) {

@@ -1,0 +1,12 @@
+"""`make run`: starts the local mesh, which is in mesh.py."""
+
+import sys
+
+from deploy import interrupts
+
+if __name__ == "__main__":
+    # Until there are processes to stop.
+    interrupts.end_without_a_word()
+    from deploy.local import mesh
+
+    sys.exit(mesh.main())
