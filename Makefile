@@ -1,20 +1,39 @@
 # `make help` lists what can be typed.
-SHELL := /bin/bash
+# Not bash, which reads BASH_ENV.
+SHELL := /bin/sh
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-PYTHON := $(firstword $(foreach python,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
-	command -v $(python) >/dev/null && $(python) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(python))))
+PYTHON := $(shell deploy/scripts/python.sh 2>/dev/null)
 VENV := .venv/bin
 EXTRAS := todolist user rule local traffic dev
+export PYTHON RATE DURATION PORT PORT_OFFSET
 
-PORT ?= 3001
-export PYTHON RATE DURATION
+# What a shell profile exports for other programs changes nothing here.
+unexport BASH_ENV ENV CDPATH GLOBIGNORE POSIXLY_CORRECT SHELLOPTS BASHOPTS GREP_OPTIONS GREP_COLOR VIRTUAL_ENV
+unexport $(filter BASH_FUNC_%,$(.VARIABLES)) $(filter-out PYTHON PYTHONUNBUFFERED,$(filter PYTHON%,$(.VARIABLES)))
+# The same figures and words in every locale, and all of Unicode also where the locale has no name for it.
+export LC_ALL := C
+export PYTHONUTF8 := 1
+# A proxy for the Internet is no way to this machine.
+comma := ,
+export no_proxy := $(if $(no_proxy)$(NO_PROXY),$(or $(no_proxy),$(NO_PROXY))$(comma))localhost,127.0.0.1,::1
+export NO_PROXY := $(no_proxy)
+
+# Targets on one line run in that order and end with the first that fails, whatever MAKEFLAGS says (-j4, -k).
+.NOTPARALLEL:
+before :=
+$(foreach goal,$(MAKECMDGOALS),$(if $(before),$(eval $(goal): | $(before)))$(eval before := $(goal)))
 
 ##@ On this machine
 
+.PHONY: doctor
+doctor: ## Look at this machine and at the cluster: what works, what is missing, and the command that mends it
+	@python=$$(deploy/scripts/python.sh 2>/dev/null) || python=$$(command -v python3) || exec deploy/scripts/python.sh; \
+		exec "$$python" -m deploy.doctor
+
 .PHONY: run
-run: .venv/local.done ## Start everything: the services, and an Envoy that plays every proxy (PORT=3001, VERBOSE=1)
+run: .venv/local.done ## Start everything: the services, and an Envoy that plays every proxy (PORT=3001, PORT_OFFSET=100, VERBOSE=1)
 	@exec $(VENV)/python -m deploy.local.mesh
 
 .PHONY: traffic-local
@@ -86,12 +105,7 @@ audit: .venv/dev.done ## Look for known vulnerabilities in everything that is pi
 	@$(VENV)/python requirements/audit.py
 
 .venv/%.done: requirements/%.txt
-	@$(if $(PYTHON),,echo "Python 3.11 or newer is missing: install it (Debian: apt install python3 python3-venv; macOS: brew install python)"; exit 1)
-	@test -x $(VENV)/python || $(PYTHON) -m venv .venv || \
-		{ rm -rf .venv; echo "Python's venv module is missing: apt install python3-venv"; exit 1; }
-	@echo "Installing requirements/$*.txt, once"
-	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
-	@touch $@
+	@python=$$(deploy/scripts/python.sh) && exec "$$python" -m deploy.environment $*
 
 -include deploy/cluster.mk
 

