@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -24,16 +25,19 @@ def heed_sigint() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def make(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def make(directory: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["make", *arguments], cwd=directory, capture_output=True, text=True, timeout=60, check=False
+        ["make", *arguments], cwd=directory, env=env, capture_output=True, text=True, timeout=60, check=False
     )  # fmt: skip
 
 
 class Mesh:
     """A run of the local mesh in a folder of its own."""
 
-    def __init__(self, directory: Path, *command: str, **environment: str) -> None:
+    def __init__(
+        self, directory: Path, *command: str, prepare: Callable[[], None] = heed_sigint, **environment: str
+    ) -> None:
+        """prepare: what the process inherits, made in it before it runs."""
         for part in PARTS:
             if not (directory / part).exists():
                 (directory / part).symlink_to(ROOT / part)
@@ -48,7 +52,7 @@ class Mesh:
                 command or DIRECTLY,
                 cwd=directory, stdout=output, stderr=output,
                 env={**inherited, "PYTHONUNBUFFERED": "1", **settings, **environment},
-                preexec_fn=heed_sigint,  # noqa: PLW1509 - nothing else runs yet
+                preexec_fn=prepare,  # noqa: PLW1509 - nothing else runs yet
             )  # fmt: skip
 
     def text(self) -> str:
