@@ -7,7 +7,7 @@ is not: they go into `.venv`. Runs before `.venv` exists, on any Python that is 
 
 from __future__ import annotations
 
-import ast
+import configparser
 import fcntl
 import importlib.util
 import os
@@ -129,19 +129,33 @@ def show(text: str) -> None:
 
 
 def pip_options() -> dict[str, str]:
-    """Return where packages come from, as pip is configured: by its files, then by variables."""
+    """Return where packages come from, as pip is configured: by its files, then by variables.
+
+    Not by `pip config list`, which takes the setting `user` for an argument of its own.
+    """
     options: dict[str, str] = {}
-    if any(said(python := each, "-m", "pip", "--version")[0] for each in (sys.executable, str(PYTHON))):
-        _, text = said(python, "-m", "pip", "config", "list")
-        lines = [line.partition("=") for line in text.splitlines()]
-        for section in ("global.", "install."):
-            for name, _, value in lines:
-                if name.startswith(section):
-                    options[name[len(section) :]] = str(ast.literal_eval(value))
+    parser = configparser.RawConfigParser()
+    parser.read(pip_files(), encoding="utf-8")
+    for section in ("global", "install"):
+        options.update(parser.items(section) if parser.has_section(section) else ())
     for name, value in os.environ.items():
         if name.startswith("PIP_"):
-            options[name[4:].lower().replace("_", "-")] = value
+            options[name[4:].lower()] = value
+    options = {name.replace("_", "-"): value for name, value in options.items()}
     return {name: value for name, value in options.items() if name in SOURCES and value}
+
+
+def pip_files() -> list[str]:
+    """Return pip's configuration files, the strongest last (pip's documentation, "Configuration Files")."""
+    home, named = Path.home(), os.environ.get("PIP_CONFIG_FILE", "")
+    if named == os.devnull:
+        return []
+    machine = [*os.environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":"), "/Library/Application Support"]
+    own = [os.environ.get("XDG_CONFIG_HOME") or str(home / ".config"), str(home / "Library/Application Support")]
+    files = [*(f"{folder}/pip/pip.conf" for folder in machine), "/etc/pip.conf"]
+    if not Path(named).is_file():
+        files += [str(home / ".pip/pip.conf"), *(f"{folder}/pip/pip.conf" for folder in own)]
+    return [*files, f"{sys.prefix}/pip.conf", named]
 
 
 def pip_environment(options: dict[str, str]) -> dict[str, str]:

@@ -84,7 +84,7 @@ def _generated_key() -> Path:
     """Return the file of the local key, created when it is first needed; of two processes the first wins."""
     if not GENERATED_KEY.exists() or not GENERATED_KEY.stat().st_size:
         GENERATED_KEY.parent.mkdir(parents=True, exist_ok=True)
-        with open(os.open(GENERATED_KEY, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+        with os.fdopen(os.open(GENERATED_KEY, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
             # Not a draft and os.link, which some file systems do not have.
             fcntl.flock(file, fcntl.LOCK_EX)
             if not file.read(1):

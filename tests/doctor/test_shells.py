@@ -53,8 +53,8 @@ def test_a_port_of_the_system_is_not_called_in_use(tmp_path: Path) -> None:
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
         pytest.skip("everybody may listen there")
     ended = subprocess.run(
-        DIRECTLY, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "PORT": "80"}, capture_output=True, text=True,
-        timeout=20, check=False, preexec_fn=may_not,
+        DIRECTLY, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "PORT": "80"},
+        capture_output=True, text=True, timeout=20, check=False, preexec_fn=may_not,
     )  # fmt: skip
     assert ended.stdout == (
         "PORT=80 is a port that only root may listen on: choose one above 1023, such as PORT=8080 make run\n"
@@ -65,10 +65,8 @@ def test_all_ports_that_are_in_use_are_named_at_once_with_what_moves_them(tmp_pa
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         taken = sorted(each.getsockname()[1] for each in (first, second))
         ended = start(tmp_path, PORT=str(taken[1]), RULE_V1_PORT=str(taken[0]))
-    assert re.fullmatch(
-        rf"Ports {taken[0]} and {taken[1]} are in use: stop what uses them, or move all ports: PORT_OFFSET=\d+00 make run\n",
-        ended.stdout,
-    )
+    what = f"Ports {taken[0]} and {taken[1]} are in use: stop what uses them, or move all ports: "
+    assert re.fullmatch(rf"{what}PORT_OFFSET=\d+00 make run\n", ended.stdout)
 
 
 def test_one_variable_moves_all_ports_but_those_that_are_named() -> None:
@@ -99,8 +97,8 @@ def test_whatever_a_shell_exports_and_a_session_inherits_it_runs(tmp_path: Path)
         "BASH_ENV": str(profile), "ENV": str(profile), "CDPATH": "/:/tmp", "GREP_OPTIONS": "--invert-match",
         "SHELLOPTS": "noclobber", "POSIXLY_CORRECT": "1", "BASH_FUNC_sed%%": "() { echo not sed; }",
         "PYTHONHOME": "/nowhere", "PYTHONPATH": str(shadow), "PYTHONSTARTUP": "/nowhere", "PYTHONSAFEPATH": "1",
-        "PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "ascii", "VIRTUAL_ENV": "/nowhere",
-        "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "LC_ALL": "xx_YY", "LANG": "tr_TR",
+        "PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "ascii",
+        "VIRTUAL_ENV": "/nowhere", "http_proxy": "http://127.0.0.1:9", "all_proxy": "http://127.0.0.1:9", "LC_ALL": "xx_YY", "LANG": "tr_TR",
         "TZ": "Asia/Kathmandu", "HOME": str(home), "MAKEFLAGS": "-j4", "before": "x", "VERSION": "v1",
     }  # fmt: skip
 
