@@ -104,8 +104,15 @@ lock: .venv/dev.done ## Update the dependencies and pin them, with their hashes
 audit: .venv/dev.done ## Look for known vulnerabilities in everything that is pinned
 	@$(VENV)/python requirements/audit.py
 
-.venv/%.done: requirements/%.txt
+# Looks each time whether the environment works: its Python may be gone, and its programs name this folder.
+.venv/pyvenv.cfg: FORCE
+	@python=$$(deploy/scripts/python.sh) && exec "$$python" -m deploy.environment
+
+.venv/%.done: requirements/%.txt .venv/pyvenv.cfg
 	@python=$$(deploy/scripts/python.sh) && exec "$$python" -m deploy.environment $*
+
+.PHONY: FORCE
+FORCE:
 
 -include deploy/cluster.mk
 

@@ -38,19 +38,24 @@ UV_SOURCES = (
 MIRROR = "If the package index cannot be reached from here, name a mirror: PIP_INDEX_URL=https://MIRROR/simple make run"
 
 
-def main(name: str) -> int:
-    """Install requirements/NAME.txt, and leave .venv/NAME.done. Returns the exit code."""
+def main(name: str = "") -> int:
+    """Make .venv if it is not there; install requirements/NAME.txt and leave .venv/NAME.done. Returns the exit code."""
+    if not name and works():
+        return 0
     if found := missing(("python", "venv", "system", "folder")):
         print(*found, sep="\n", file=sys.stderr)
         return 1
+    if not name:
+        return 0 if make_environment() else 1
     requirements = Path("requirements") / f"{name}.txt"
     lines = requirements.read_text(encoding="utf-8").splitlines()
     count = sum(1 for line in lines if "==" in line and line[0].isalnum())
     tool = "uv" if shutil.which("uv") else "pip"
-    print(f"Installing {count} packages of {requirements} into .venv with {tool}, once: {MEGABYTES[name]} MB "
-          "to fetch, less what is there", flush=True)  # fmt: skip
-    if not make_environment():
-        return 1
+    print(
+        f"Installing {count} packages of {requirements} into .venv with {tool}, once: "
+        f"{MEGABYTES[name]} MB to fetch, less what is there",
+        flush=True,
+    )
     with (VENV / "lock").open("w") as lock:
         # Two terminals may start at once.
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -61,13 +66,20 @@ def main(name: str) -> int:
     return 0
 
 
+def works() -> bool:
+    """Say whether .venv has a Python that starts and programs that name this folder, which may have been moved."""
+    try:
+        names_this = str(PYTHON.parent.resolve() / "python") in (PYTHON.parent / "pip").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return names_this and said(str(PYTHON), "-c", "import pip")[0]
+
+
 def make_environment() -> bool:
-    """Make .venv unless it is there and works; say in the tool's own words why not."""
-    if said(str(PYTHON), "-c", "")[0]:
-        return True
+    """Make .venv, or make it again; say in the tool's own words why it cannot be made."""
     was_there = os.path.lexists(VENV)
-    if was_there:
-        print("The Python of .venv does not start any more: .venv is made again", flush=True)
+    if (VENV / "pyvenv.cfg").exists():
+        print("The environment in .venv belongs to another folder or has lost its Python: it is made again", flush=True)
     commands = []
     if shutil.which("uv"):
         clear = ("--clear",) if was_there else ()

@@ -44,17 +44,21 @@ def show(title: str, checks: dict[str, Check]) -> list[Finding]:
         for each in results(check):
             found.append(each)
             state = f"{COLOURS[each.state]}{each.state:<7}\033[0m" if sys.stdout.isatty() else f"{each.state:<7}"
-            what = f"{each.found}   [{', '.join(each.good_for)}]"
-            first, *others = textwrap.wrap(what, width - 26, break_long_words=False, break_on_hyphens=False)
+            what, *more = each.found.splitlines()
+            what = "\n".join((f"{what}   [{', '.join(each.good_for)}]", *more))
+            first, *others = wrapped(f"{what}\n-> {each.mend}" if each.mend else what, width - 26)
             print(f"  {state}  {each.subject:<14} {first}", flush=True)
             for line in others:
                 print(f"{'':26}{line}")
-            if each.mend:
-                for line in textwrap.wrap(
-                    f"-> {each.mend}", width - 26, break_long_words=False, break_on_hyphens=False
-                ):
-                    print(f"{'':26}{line}")
     return found
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return a text as lines that are no longer; what is one word stays whole, so that it can be copied."""
+    lines = text.splitlines()
+    return [
+        part for line in lines for part in textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+    ]
 
 
 def conclude(found: list[Finding]) -> None:

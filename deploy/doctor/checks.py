@@ -29,7 +29,7 @@ MACHINE: dict[str, Check] = {
 # Only where kubectl is there; all after `cluster` only where one answers.
 CLUSTER: dict[str, Check] = {
     "kubectl": cluster.client,
-    "cluster": cluster.answers,
+    "cluster": cluster.permissions,
     "kubernetes": cluster.kubernetes,
     "nodes": cluster.nodes,
     "room": cluster.room,

@@ -1,8 +1,11 @@
-"""Checks of the cluster that kubectl points at. All of them only read."""
+"""Checks of the cluster that kubectl points at. All of them only read.
+
+What `make deploy` and `make install-*` look at first is in access.py, mesh.py, namespace.py and platform.py. Here is
+the rest of the table, and what asks them for it.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import Counter
@@ -11,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from deploy.doctor import access, mesh, namespace
+from deploy.doctor.access import context, get
 from deploy.doctor.finding import (
     AMBIENT,
     IN_CLUSTER,
@@ -29,7 +34,7 @@ from deploy.doctor.finding import (
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETS = (ISTIO, AMBIENT, KNATIVE)
 # What each set requests, with its sidecars and what makes it: thousandths of a core, MiB. tests/doctor adds them up.
-REQUESTS = {ISTIO: (560, 1536), AMBIENT: (470, 960), KNATIVE: (400, 864)}
+REQUESTS = {ISTIO: (560, 1728), AMBIENT: (470, 1152), KNATIVE: (410, 960)}
 ARCHITECTURES = ("amd64", "arm64")
 UNITS = {
     "Ki": 2**10,
@@ -42,96 +47,68 @@ UNITS = {
     "G": 10**9,
     "T": 10**12,
 }
-VERSION_IN_IMAGE = re.compile(r":v?(\d+\.\d+(?:\.\d+)?)")
-GATEWAY_KINDS = ("gatewayclasses", "gateways", "httproutes", "referencegrants")
 
 
 @cache
-def versions() -> dict[str, str]:
-    """Return what deploy/versions.mk names, or the environment, which `make` fills from it."""
+def settings() -> dict[str, str]:
+    """Return the variables that `make` sets: the versions of deploy/versions.mk, unless the environment has others."""
     text = (ROOT / "deploy/versions.mk").read_text(encoding="utf-8")
-    return {
-        name: os.environ.get(name) or value
-        for name, value in re.findall(r"^export (\w+) \?= (\S+)$", text, re.MULTILINE)
-    }
+    return {**dict(re.findall(r"^export (\w+) \?= (\S+)$", text, re.MULTILINE)), **os.environ}
 
 
 @cache
-def kubectl(*arguments: str) -> tuple[bool, str]:
-    """Run kubectl once for each question; return whether it succeeded, and its answer or its last words."""
-    return said("kubectl", "--request-timeout=10s", *arguments, timeout=60)
-
-
-def get(*arguments: str) -> Any:
-    """Return an object, or a list of them; nothing where there is none, or where this user may not look."""
-    found, text = kubectl("get", *arguments, "--output=json", "--ignore-not-found")
-    return json.loads(text) if found and text else {}
-
-
-def items(*arguments: str) -> list[Any]:
-    """Return the objects of a kind."""
-    found: list[Any] = get(*arguments).get("items", [])
+def items(*what: str) -> list[Any]:
+    """Return the objects of a kind; none where they may not be read."""
+    found: list[Any] = (get(*what) or {}).get("items", [])
     return found
 
 
-def namespace() -> str:
-    """Return where the application goes."""
-    return os.environ.get("NAMESPACE") or "todolist"
+@cache
+def istios() -> mesh.Mesh:
+    """Return the control planes, looked up once."""
+    return mesh.mesh()
 
 
-def context() -> str:
-    """Return the name of the cluster in kubectl's configuration."""
-    return kubectl("config", "current-context")[1]
+def ours() -> str:
+    """Return the namespace of the application."""
+    return settings().get("NAMESPACE") or "todolist"
 
 
 def client() -> Finding:
-    """Kubectl's own version."""
-    found, text = kubectl("version", "--client", "--output=json")
-    version = json.loads(text)["clientVersion"]["gitVersion"] if found else ""
-    oldest = versions()["KUBERNETES_OLDEST"]
-    major, number = minor(oldest)
-    # Kubernetes promises one minor version of difference.
-    if version and minor(version) < (major, number - 1):
-        mend = "https://kubernetes.io/docs/tasks/tools/ tells how to update it"
-        return Finding("kubectl", NOTE, f"kubectl {version} is too old for Kubernetes {oldest}", IN_CLUSTER, mend)
-    return Finding("kubectl", OK, f"kubectl {version}" if version else text, IN_CLUSTER)
+    """kubectl: its version."""
+    return access.kubectl_version(settings())
 
 
-def answers() -> Finding:
-    """Whether a cluster answers, and knows this user. In kubectl's own words where not."""
-    named, words = kubectl("config", "current-context")
-    mend = "`make cluster` makes one with kind, or point kubectl at yours"
-    if not named:
-        return Finding("cluster", MISSING, f"no cluster: kubectl has no context ({words})", IN_CLUSTER, mend)
-    reached, text = kubectl("get", "--raw", "/version")
-    if not reached:
-        if re.search(r"(?i)logged in|unauthorized|credentials|exec plugin|getting token|executable|forbidden", text):
-            mend = f"log in to {words} again, or `kubectl config use-context` another one"
-            return Finding("cluster", MISSING, f"{words} does not let kubectl in ({text})", IN_CLUSTER, mend)
-        return Finding("cluster", MISSING, f"no cluster answers at {words} ({text})", IN_CLUSTER, mend)
-    # Anybody may ask for the version: only this says whether kubectl is somebody.
-    _, may = kubectl("auth", "can-i", "create", "deployments.apps", f"--namespace={namespace()}")
-    if may not in ("yes", "no") and re.search(r"(?i)logged in|unauthorized", may):
-        mend = f"log in to {words} again, or `kubectl config use-context` another one"
-        return Finding("cluster", MISSING, f"{words} does not let kubectl in ({may})", IN_CLUSTER, mend)
-    if not may.startswith("yes"):
-        mend = "an administrator gives you the role `admin` there, or choose another NAMESPACE="
-        what = f"this user of {words} may not create Deployments in namespace {namespace()}"
-        return Finding("cluster", MISSING, what, IN_CLUSTER, mend)
-    return Finding("cluster", OK, words, IN_CLUSTER)
+def permissions() -> list[Finding]:
+    """Whether a cluster answers, and what this user may do in it."""
+    found = access.answer()
+    if found.state == MISSING:
+        return [found]
+    # Not its exit code, which is 1 for a no.
+    _, may = said("kubectl", "auth", "can-i", "create", "deployments.apps", f"--namespace={ours()}")
+    if may == "no":
+        what = f"this user may not create Deployments in namespace {ours()}"
+        mend = "an administrator gives the role `admin` there, or choose another NAMESPACE="
+        return [found, Finding("rights", MISSING, what, IN_CLUSTER, mend)]
+    return [found]
 
 
 def kubernetes() -> Finding:
     """The cluster's version of Kubernetes."""
-    found, text = kubectl("get", "--raw", "/version")
-    version = json.loads(text).get("gitVersion", "") if found else ""
-    oldest, newest = versions()["KUBERNETES_OLDEST"], versions()["KUBERNETES_NEWEST"]
+    _, text = said("kubectl", "get", "--raw", "/version")
+    match = re.search(r'"gitVersion": *"v([^"]+)', text)
+    version = match.group(1) if match else ""
+    oldest, newest = settings()["KUBERNETES_OLDEST"], settings()["KUBERNETES_NEWEST"]
     if version and minor(version) < minor(oldest):
         short = ".".join(map(str, minor(version)))
         what = f"this cluster runs Kubernetes {short}, and {oldest} is the oldest that works"
-        return Finding("Kubernetes", MISSING, what, IN_CLUSTER, "update it, or `make cluster`")
+        mend = "update it, or `make cluster` makes one with kind"
+        if context() == "kind-todolist":
+            mend = "`make cluster-delete cluster` makes a newer one"
+        return Finding("Kubernetes", MISSING, what, IN_CLUSTER, mend)
     if version and minor(newest) < minor(version):
-        return Finding("Kubernetes", NOTE, f"{version}; the newest that was tried is {newest}", IN_CLUSTER)
+        what = f"this cluster runs Kubernetes {version}; the newest that was tried is {newest}"
+        return Finding("Kubernetes", NOTE, what, IN_CLUSTER)
     return Finding("Kubernetes", OK, version or "it does not say which", IN_CLUSTER)
 
 
@@ -173,7 +150,7 @@ def room() -> Finding:
     memory = sum(quantity(each.get("memory", "0")) for each in allocatable) / 2**20
     for pod in items("pods", "--all-namespaces"):
         # Our own are replaced, not added.
-        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or pod["metadata"]["namespace"] == namespace():
+        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or pod["metadata"]["namespace"] == ours():
             continue
         for requests in _requests(pod["spec"]):
             cpu -= quantity(requests.get("cpu", "0")) * 1000
@@ -242,138 +219,55 @@ def load_balancer() -> Finding:
     return Finding("load balancer", OK, "nothing uses one yet; without one `make url` forwards a port", SETS)
 
 
-class ControlPlane:
-    """An istiod: where it is, its version and revision, and who installed it."""
-
-    def __init__(self, deployment: Any) -> None:
-        metadata, template = deployment["metadata"], deployment["spec"]["template"]
-        labels = metadata.get("labels", {})
-        self.namespace: str = metadata["namespace"]
-        self.revision: str = labels.get("istio.io/rev") or template["metadata"].get("labels", {}).get(
-            "istio.io/rev", "default"
-        )
-        match = VERSION_IN_IMAGE.search(template["spec"]["containers"][0]["image"])
-        self.version = match.group(1) if match else ""
-        release = metadata.get("annotations", {}).get("meta.helm.sh/release-name", "")
-        if release:
-            self.installed_by = f"Helm's release {release}"
-        elif "install.operator.istio.io/owning-resource" in labels or "operator.istio.io/component" in labels:
-            self.installed_by = "istioctl"
-        elif self.namespace != "istio-system" or labels.get("addonmanager.kubernetes.io/mode"):
-            self.installed_by = "the cloud, as an add-on"
-        else:
-            self.installed_by = "somebody by hand"
-
-    def __str__(self) -> str:
-        """Return what is known of it."""
-        return (
-            f"{self.version or 'of unknown version'}, revision {self.revision}, in {self.namespace}, "
-            f"installed by {self.installed_by}"
-        )
-
-
-def control_planes() -> list[ControlPlane]:
-    """Return every istiod of the cluster."""
-    return [ControlPlane(each) for each in items("deployments", "--all-namespaces", "--selector=app=istiod")]
-
-
-def has_kind(name: str) -> bool:
-    """Say whether the cluster knows a kind."""
-    return kubectl("get", "crd", name, "--output=name")[0]
+def serves(group: str) -> bool:
+    """Say whether the API server knows a group of kinds: definitions themselves only an administrator may read."""
+    return said("kubectl", "get", "--raw", f"/apis/{group}")[0]
 
 
 def istio() -> list[Finding]:
-    """Istio: its version and revision, who installed it, and whether a namespace gets sidecars from it."""
-    install = "`make install-istio` installs it"
-    planes = control_planes()
-    if not planes:
-        what = "Istio is missing in this cluster"
-        if has_kind("virtualservices.networking.istio.io"):
-            what = "Istio's kinds are there, and no istiod: it runs outside this cluster, or was half removed"
-        return [Finding("Istio", MISSING, what, IN_CLUSTER, install)]
-    wanted = versions()["ISTIO_VERSION"]
-    plane = next((each for each in planes if each.revision == "default"), planes[0])
-    if plane.version and minor(plane.version) < minor(wanted):
-        mend = "`make install-istio` updates it" if plane.installed_by == "istioctl" else "update it where it came from"
-        what = f"this cluster has Istio {plane.version}, which is older than {wanted}"
-        return [Finding("Istio", MISSING, f"{what} (installed by {plane.installed_by})", IN_CLUSTER, mend)]
-    rows = [Finding("Istio", OK, str(plane), IN_CLUSTER)]
-    if len(planes) > 1:
-        rows.append(Finding("Istio", NOTE, f"{len(planes)} control planes: {listed(planes)}", IN_CLUSTER))
-    if plane.revision != "default" and not _default_tag():
-        what = f"revision {plane.revision} has no default tag: pods under the label istio-injection get no sidecar"
-        mend = f"istioctl tag set default --revision={plane.revision}"
-        rows.append(Finding("sidecars", NOTE, what, (ISTIO, KNATIVE), mend))
-    rows.append(_ambient())
-    return rows
+    """Istio: its version and revision, who installed it, and whether pods get sidecars from it."""
+    found = [mesh.istio(istios(), settings())]
+    if found[0].state != MISSING:
+        _, sidecars = mesh.label(istios(), environment=settings())
+        if sidecars.state == MISSING:
+            found.append(sidecars._replace(subject="sidecars", good_for=(ISTIO, KNATIVE)))
+    return [*found, ambient()]
 
 
-def _default_tag() -> bool:
-    """Say whether a webhook injects sidecars under the label istio-injection=enabled."""
-    return any(
-        hook["metadata"].get("labels", {}).get("istio.io/tag") == "default"
-        or hook["metadata"].get("labels", {}).get("istio.io/rev") == "default"
-        for hook in items("mutatingwebhookconfigurations", "--selector=app=sidecar-injector")
-    )
-
-
-def _ambient() -> Finding:
-    ztunnels = items("daemonsets", "--all-namespaces", "--selector=app=ztunnel")
+def ambient() -> Finding:
+    """Ambient mode: ztunnel, on every node."""
+    ztunnels = items("daemonsets", "--all-namespaces", "--selector=app.kubernetes.io/name=ztunnel")
     if not ztunnels:
         mend = "`make install-istio MODE=ambient` installs it"
         return Finding("ambient mode", MISSING, "ambient mode is missing in this cluster", (AMBIENT,), mend)
     status = ztunnels[0].get("status", {})
     ready, wanted = status.get("numberReady", 0), status.get("desiredNumberScheduled", 0)
     if ready < wanted:
-        mend = "kubectl describe daemonset/ztunnel --namespace=" + ztunnels[0]["metadata"]["namespace"]
+        mend = f"kubectl describe daemonset/ztunnel --namespace={ztunnels[0]['metadata']['namespace']}"
         return Finding("ambient mode", MISSING, f"ztunnel is ready on {ready} of {wanted} nodes", (AMBIENT,), mend)
-    return Finding("ambient mode", OK, f"ztunnel on {ready} nodes" if ready > 1 else "ztunnel is there", (AMBIENT,))
+    return Finding("ambient mode", OK, f"ztunnel, on each of {ready} nodes", (AMBIENT,))
 
 
 def gateway_api() -> Finding:
-    """The Gateway API: version, channel, and who it belongs to."""
-    definition = get("crd", "gateways.gateway.networking.k8s.io")
-    if not definition:
-        return Finding(
-            "Gateway API", MISSING, "the Gateway API is missing", IN_CLUSTER, "`make install-istio` installs it"
-        )
-    notes, labels = (definition["metadata"].get(part, {}) for part in ("annotations", "labels"))
-    version = notes.get("gateway.networking.k8s.io/bundle-version", "of unknown version")
-    channel = notes.get("gateway.networking.k8s.io/channel", "standard")
-    managers = [each.get("manager", "") for each in definition["metadata"].get("managedFields", [])]
-    owner = (
-        notes.get("meta.helm.sh/release-name")
-        or ("k3s" if "objectset.rio.cattle.io/id" in notes or "objectset.rio.cattle.io/hash" in labels else "")
-        or ("GKE" if any("gke" in each.lower() for each in (*labels, *managers)) else "")
-        or ("the cluster's add-on manager" if "addonmanager.kubernetes.io/mode" in labels else "")
-        or next((each for each in managers if not each.startswith("kube-apiserver")), "")
-        or "unknown"
-    )
-    what = f"{version}, channel {channel}, owned by {owner}"
-    lacking = [kind for kind in GATEWAY_KINDS if not has_kind(f"{kind}.gateway.networking.k8s.io")]
-    if lacking:
-        return Finding(
-            "Gateway API", MISSING, f"{what}, lacks {listed(lacking)}", IN_CLUSTER, "update it where it came from"
-        )
-    if minor(version) != (0, 0) and minor(version) < (1, 1):
-        mend = "update it where it came from" if owner != "kubectl" else "`make install-istio` updates it"
-        return Finding("Gateway API", NOTE, f"{what}: older than Istio's releases expect", IN_CLUSTER, mend)
-    return Finding("Gateway API", OK, what, IN_CLUSTER)
+    """The Gateway API: its version and channel, and who keeps it."""
+    found = mesh.gateway_api(settings())
+    # For who wants to install it, it is nothing to stop for; for who looks, it is missing.
+    return found._replace(state=MISSING, found="the Gateway API is missing") if found.found == "install" else found
 
 
 def knative() -> Finding:
     """Knative Serving: its version, and whether its network layer is Istio."""
-    if not has_kind("services.serving.knative.dev"):
+    if not serves("serving.knative.dev"):
         mend = "`make install-knative` installs it"
         return Finding("Knative", MISSING, "Knative Serving is missing in this cluster", (KNATIVE,), mend)
-    controller = get("deployment/controller", "--namespace=knative-serving")
+    controller = get("deployment/controller", "--namespace=knative-serving") or {}
     version = controller.get("metadata", {}).get("labels", {}).get("app.kubernetes.io/version", "of unknown version")
-    layer = get("configmap/config-network", "--namespace=knative-serving").get("data", {})
+    layer = (get("configmap/config-network", "--namespace=knative-serving") or {}).get("data") or {}
     ingress = layer.get("ingress-class") or layer.get("ingress.class") or "istio.ingress.networking.knative.dev"
     if not ingress.startswith("istio"):
         what = f"Knative {version} uses {ingress}, and the Knative set is made for net-istio"
         return Finding("Knative", MISSING, what, (KNATIVE,), "`make install-knative` in a cluster of its own")
-    wanted = versions()["KNATIVE_VERSION"]
+    wanted = settings()["KNATIVE_VERSION"]
     if minor(version) != (0, 0) and minor(version) < minor(wanted):
         mend = "`make install-knative` updates it"
         return Finding("Knative", NOTE, f"{version}; {wanted} is what was tried", (KNATIVE,), mend)
@@ -393,33 +287,20 @@ def kiali() -> Finding:
 
 
 def rules() -> list[Finding]:
-    """What the namespace allows: Pod Security, quotas, limits; and whether it is the application's own."""
-    name = namespace()
-    found = get(f"namespace/{name}")
+    """The namespace: whose it is, and what its Pod Security, quotas and limits allow."""
+    found = get("namespace", ours())
+    rows = [namespace.whose(ours(), found, settings())]
     if not found:
-        return [Finding("namespace", OK, f"{name} is not there yet: `make deploy` makes it", SETS)]
-    labels = found["metadata"].get("labels", {})
-    rows = []
+        return rows
     if found.get("status", {}).get("phase") == "Terminating":
-        rows.append(Finding("namespace", NOTE, f"{name} is being deleted", SETS, "wait, or choose another NAMESPACE="))
-    if labels.get("app.kubernetes.io/part-of") != "todolist":
-        what = f"{name} is there, and `make deploy` did not make it"
-        rows.append(Finding("namespace", MISSING, what, SETS, "choose another NAMESPACE="))
-    level = labels.get("pod-security.kubernetes.io/enforce", "")
-    if level in ("baseline", "restricted") and not items(
-        "daemonsets", "--all-namespaces", "--selector=k8s-app=istio-cni-node"
-    ):
-        what = f"Pod Security {level}: sidecars need an init container that it refuses, unless istio-cni is there"
-        rows.append(
-            Finding("Pod Security", NOTE, what, (ISTIO, KNATIVE), "`make install-istio MODE=ambient` brings istio-cni")
-        )
-    elif level:
-        rows.append(Finding("Pod Security", OK, level, SETS))
-    rows += map(_quota, items("resourcequotas", f"--namespace={name}"))
-    for limit in items("limitranges", f"--namespace={name}"):
+        what = f"{ours()} is being deleted: `make deploy` waits until it is gone"
+        rows.append(Finding("namespace", NOTE, what, SETS))
+    rows.append(namespace.pod_security(ours(), found, "istio")._replace(good_for=(ISTIO, KNATIVE)))
+    rows += map(_quota, items("resourcequotas", f"--namespace={ours()}"))
+    for limit in items("limitranges", f"--namespace={ours()}"):
         what = f"LimitRange {limit['metadata']['name']}: it may refuse pods, or give their containers other limits"
-        rows.append(Finding("limits", NOTE, what, SETS, f"kubectl describe limitrange --namespace={name}"))
-    return rows or [Finding("namespace", OK, f"{name}, with no rules of its own", SETS)]
+        rows.append(Finding("limits", NOTE, what, SETS, f"kubectl describe limitrange --namespace={ours()}"))
+    return rows
 
 
 def _quota(quota: Any) -> Finding:
@@ -431,6 +312,6 @@ def _quota(quota: Any) -> Finding:
     small = tuple(purpose for purpose, (needed, mib) in REQUESTS.items() if cpu < needed or memory < mib)
     what = f"quota {name} leaves " + listed(f"{value:g} {key}" for key, value in sorted(left.items()))
     # What is deployed already counts as used.
-    if small and not get("deployment/todolist", f"--namespace={namespace()}"):
+    if small and not get("deployment/todolist", f"--namespace={ours()}"):
         return Finding("quota", MISSING, what, small, "an administrator raises it, or choose another NAMESPACE=")
     return Finding("quota", NOTE, what, SETS)

@@ -98,7 +98,8 @@ def test_whatever_a_shell_exports_and_a_session_inherits_it_runs(tmp_path: Path)
         "SHELLOPTS": "noclobber", "POSIXLY_CORRECT": "1", "BASH_FUNC_sed%%": "() { echo not sed; }",
         "PYTHONHOME": "/nowhere", "PYTHONPATH": str(shadow), "PYTHONSTARTUP": "/nowhere", "PYTHONSAFEPATH": "1",
         "PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "ascii",
-        "VIRTUAL_ENV": "/nowhere", "http_proxy": "http://127.0.0.1:9", "all_proxy": "http://127.0.0.1:9", "LC_ALL": "xx_YY", "LANG": "tr_TR",
+        "VIRTUAL_ENV": "/nowhere", "http_proxy": "http://127.0.0.1:9", "all_proxy": "http://127.0.0.1:9",
+        "LC_ALL": "xx_YY", "LANG": "tr_TR",
         "TZ": "Asia/Kathmandu", "HOME": str(home), "MAKEFLAGS": "-j4", "before": "x", "VERSION": "v1",
     }  # fmt: skip
 

@@ -1,0 +1,91 @@
+"""Checks of kubectl: its version, and whether it may talk to the cluster that it points at.
+
+`python3 -m deploy.doctor.access` prints what is in the way, and ends with 1, or prints nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from deploy.doctor.finding import IN_CLUSTER, MISSING, OK, Finding, minor, said
+
+INSTALL = "https://kubernetes.io/docs/tasks/tools/ tells how to install it"
+# What kubectl says when there is a cluster, but the way to it, or the right to use it, is missing.
+DENIED = re.compile(
+    r"Unauthorized|logged in|credential|getting token|exec plugin|exec: |forbidden|x509|certificate|OAuth|oidc",
+    re.IGNORECASE,
+)
+# A line of kubectl's own log, such as E1127 10:00:00.000000 4711 memcache.go:265] "..."
+LOG = re.compile(r"[IWEF]\d{4} ")
+
+
+def get(*what: str) -> Any:
+    """Return what `kubectl get` finds, as JSON; None where it may not be read, or is unknown."""
+    command = ["kubectl", "get", *what, "--output=json", "--ignore-not-found"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:
+        return None
+    return json.loads(done.stdout.strip() or "{}") if done.returncode == 0 else None
+
+
+def kubectl_version(environment: Mapping[str, str] = os.environ) -> Finding:
+    """Whether kubectl is there, and new enough for what the scripts type."""
+    oldest = environment.get("KUBECTL_OLDEST", "")
+    there, words = said("kubectl", "version", "--client", "--output=json")
+    if not there and words.endswith("is not there"):
+        return Finding("kubectl", MISSING, "kubectl is missing", IN_CLUSTER, INSTALL)
+    try:
+        version = json.loads(words)["clientVersion"]["gitVersion"] if there else ""
+    except (ValueError, KeyError):
+        version = ""
+    if version and oldest and minor(version) < minor(oldest):
+        what = f"kubectl is {version}, and {oldest} is the oldest that works"
+        return Finding("kubectl", MISSING, what, IN_CLUSTER, INSTALL)
+    return Finding("kubectl", OK, f"kubectl {version}".strip(), IN_CLUSTER)
+
+
+def answer() -> Finding:
+    """Whether the cluster answers kubectl, in kubectl's own words where it does not."""
+    done = subprocess.run(
+        ["kubectl", "get", "--raw", "/version", "--request-timeout=10s"],  # noqa: S607
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    if done.returncode == 0:
+        return Finding("cluster", OK, f"context {context()} answers", IN_CLUSTER)
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip() and not LOG.match(line)]
+    # Twice the same line where kubectl has tried twice.
+    words = "\n".join(f"  {line}" for line in dict.fromkeys(lines))
+    if DENIED.search(done.stderr):
+        return Finding(
+            "cluster", MISSING, f"kubectl may not talk to the cluster of context {context()}:\n{words}", IN_CLUSTER
+        )
+    mend = "`make cluster` makes one with kind, or point kubectl at yours"
+    where = f" in context {context()}" if context() else ""
+    return Finding("cluster", MISSING, f"no cluster answers kubectl{where}: {mend}\n{words}".rstrip(), IN_CLUSTER)
+
+
+def context() -> str:
+    """Return the name of kubectl's current context, or nothing."""
+    found, words = said("kubectl", "config", "current-context")
+    return words if found else ""
+
+
+def main() -> int:
+    """Print the first check that fails."""
+    for check in (kubectl_version, answer):
+        finding = check()
+        if finding.state == MISSING:
+            print(finding, file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

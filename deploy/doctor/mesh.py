@@ -1,0 +1,317 @@
+"""Checks of the mesh that a cluster has already: which Istio, whose, which label brings its sidecars; the Gateway API.
+
+`python3 -m deploy.doctor.mesh CHECK [ARGUMENT...]` is how the scripts use them: it prints its answer, or ends with 1
+and one line that says what is in the way.
+    label TARGET [NAMESPACE]   the label by which Istio knows that a namespace is its own, such as istio.io/rev=X
+    istio                      nothing, if there is an Istio that the sets work with
+    install                    `install`, or what is there and stays
+    removal                    nothing, if `make uninstall-istio` may remove the Istio that is there
+    gateway-api                `install`, or what is there and stays
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from deploy.doctor.access import get
+from deploy.doctor.finding import IN_CLUSTER, MISSING, NOTE, OK, Finding, listed, minor, said
+
+DEFAULT = {"istio-injection": "enabled"}
+USUAL = "istio-injection=enabled"
+# A pod of ours, as far as an injector looks at it.
+POD = {"app": "todolist"}
+REVISION, TAG = "istio.io/rev", "istio.io/tag"
+OURS, HELM = "istioctl", "Helm"
+# What `kubectl apply --server-side` writes down as the owner of what `make install-istio` applies.
+MANAGER = "todolist"
+
+
+class ControlPlane(NamedTuple):
+    """An Istio. namespace: empty where it runs outside of the cluster; version, owner: empty where they are unknown."""
+
+    revision: str
+    namespace: str
+    version: str = ""
+    owner: str = ""
+
+    def __str__(self) -> str:
+        """Return it as a phrase: Istio 1.2.3, revision canary in istio-system, installed by Helm."""
+        version = f"Istio {self.version}" if self.version else "Istio"
+        where = f" in {self.namespace}" if self.namespace else ", outside of the cluster"
+        return f"{version}, revision {self.revision}{where}{f', installed by {self.owner}' if self.owner else ''}"
+
+    def is_ours(self) -> bool:
+        """Say whether `make install-istio` could have made it, and so may update it."""
+        return self.revision == "default" and self.namespace == "istio-system" and self.owner in (OURS, "")
+
+
+class Mesh(NamedTuple):
+    """What the cluster says of its control planes. injectors: None where they may not be read."""
+
+    planes: list[ControlPlane]
+    injectors: list[Any] | None
+
+
+def mesh() -> Mesh:
+    """Look at the control planes: by the webhooks that put sidecars into pods, and by the Deployments."""
+    webhooks = get("mutatingwebhookconfigurations", "--selector=app=sidecar-injector")
+    deployments = (get("deployments", "--all-namespaces", "--selector=app=istiod") or {}).get("items", [])
+    injectors = None if webhooks is None else webhooks.get("items", [])
+    found = {}
+    for injector in injectors or []:
+        revision = labels(injector).get(REVISION, "default")
+        services = [hook["clientConfig"].get("service", {}) for hook in injector.get("webhooks", [])]
+        namespace = next((service.get("namespace", "") for service in services), "")
+        if TAG not in labels(injector):
+            found[revision] = ControlPlane(
+                revision, namespace, owner=owner(injector) or ("" if namespace else "the cloud")
+            )
+    for deployment in deployments:
+        revision = labels(deployment).get(REVISION, "default")
+        namespace = deployment["metadata"]["namespace"]
+        found[revision] = ControlPlane(revision, namespace, version_of(deployment), owner(deployment))
+    return Mesh([found[revision] for revision in sorted(found)], injectors)
+
+
+def labels(thing: Any) -> dict[str, str]:
+    """Return the labels of an object."""
+    found: dict[str, str] = thing["metadata"].get("labels") or {}
+    return found
+
+
+def owner(thing: Any) -> str:
+    """Return what keeps an object as it is, or nothing."""
+    annotations = thing["metadata"].get("annotations") or {}
+    if "meta.helm.sh/release-name" in annotations:
+        return HELM
+    if thing["metadata"].get("namespace") == "aks-istio-system" or "addonmanager.kubernetes.io/mode" in labels(thing):
+        return "the cloud"
+    if "objectset.rio.cattle.io/owner-name" in annotations:
+        return "k3s"
+    if any(entry.get("manager") == MANAGER for entry in thing["metadata"].get("managedFields", [])):
+        return MANAGER
+    return OURS if "operator.istio.io/managed" in labels(thing) else ""
+
+
+def version_of(deployment: Any) -> str:
+    """Return the version of istiod by its image; nothing for an image without one."""
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    found = re.search(r":v?(\d+\.\d+\.\d+)", containers[0].get("image", ""))
+    return found[1] if found else ""
+
+
+def matches(selector: Mapping[str, Any], marks: Mapping[str, str]) -> bool:
+    """Say whether a label selector of Kubernetes selects what has these labels."""
+    for name, value in (selector.get("matchLabels") or {}).items():
+        if marks.get(name) != value:
+            return False
+    for wanted in selector.get("matchExpressions") or []:
+        name, operator, values = wanted["key"], wanted["operator"], wanted.get("values") or []
+        has = marks.get(name)
+        if not {
+            "In": has in values,
+            "NotIn": has not in values,
+            "Exists": has is not None,
+            "DoesNotExist": has is None,
+        }[operator]:
+            return False
+    return True
+
+
+def injects(injectors: list[Any], namespace: Mapping[str, str]) -> bool:
+    """Say whether pods of ours get a sidecar in a namespace with these labels."""
+    return any(
+        matches(hook.get("namespaceSelector") or {}, namespace) and matches(hook.get("objectSelector") or {}, POD)
+        for injector in injectors
+        for hook in injector.get("webhooks", [])
+    )
+
+
+def by_revision(found: Mesh) -> list[str]:
+    """Return the revisions and tags with which a namespace gets sidecars; a tag only in place of its revision."""
+    injectors = found.injectors or []
+    names = {labels(injector).get(TAG) or labels(injector).get(REVISION, "default") for injector in injectors}
+    usable = {name for name in names if injects(injectors, {REVISION: name})}
+    tagged = {labels(i)[TAG]: labels(i).get(REVISION) for i in injectors if TAG in labels(i)}
+    return sorted(name for name in usable if name not in tagged or tagged[name] not in usable)
+
+
+def label(
+    found: Mesh, namespace: Mapping[str, str] | None = None, environment: Mapping[str, str] = os.environ
+) -> tuple[str, Finding]:
+    """Return the label that makes a namespace Istio's own, and what was found.
+
+    namespace: the labels that it has already; what works stays as it is.
+    """
+    wanted = environment.get("ISTIO_REVISION", "")
+    kept = namespace or {}
+    present = next((f"{name}={kept[name]}" for name in ("istio-injection", REVISION) if name in kept), "")
+    if found.injectors is None:
+        # Who may not see them is told nothing wrong: the label that is there, or the usual one.
+        return present or (f"{REVISION}={wanted}" if wanted else USUAL), Finding("Istio", OK, "Istio", IN_CLUSTER)
+    there = listed(found.planes) if found.planes else "no control plane of Istio"
+    revisions = by_revision(found)
+    if wanted:
+        answer = f"{REVISION}={wanted}" if injects(found.injectors, {REVISION: wanted}) else ""
+    elif present and injects(found.injectors, kept):
+        answer = present
+    elif injects(found.injectors, DEFAULT):
+        answer = USUAL
+    else:
+        answer = f"{REVISION}={revisions[0]}" if len(revisions) == 1 else ""
+    if answer:
+        return answer, Finding("Istio", OK, there, IN_CLUSTER)
+    if not found.injectors:
+        what, mend = f"no sidecar injector of Istio is in this cluster ({there})", "`make install-istio` installs Istio"
+    elif wanted:
+        what = f"ISTIO_REVISION={wanted} is no revision of this cluster's Istio ({there})"
+        mend = f"set it to {listed(revisions or ['default'])}"
+    else:
+        what = f"none of this cluster's revisions of Istio is the default ({there})"
+        mend = "choose one: " + " or ".join(f"ISTIO_REVISION={revision}" for revision in revisions)
+    return "", Finding("Istio", MISSING, what, IN_CLUSTER, mend)
+
+
+def istio(found: Mesh, environment: Mapping[str, str] = os.environ) -> Finding:
+    """Whether there is an Istio that the sets work with."""
+    if not said("kubectl", "get", "--raw", "/apis/networking.istio.io")[0]:
+        mend = "`make install-istio` installs it"
+        return Finding("Istio", MISSING, "Istio is missing in this cluster", IN_CLUSTER, mend)
+    wanted, oldest = environment["ISTIO_VERSION"], environment["ISTIO_OLDEST"]
+    for plane in found.planes:
+        if not plane.version:
+            continue
+        if plane.is_ours() and minor(plane.version) < minor(wanted):
+            what = f"this cluster has Istio {plane.version}, which is older than {wanted}"
+            return Finding("Istio", MISSING, what, IN_CLUSTER, "`make install-istio` updates it")
+        if minor(plane.version) < minor(oldest):
+            what = f"this cluster has {plane}, and {oldest} is the oldest that works"
+            return Finding("Istio", MISSING, what, IN_CLUSTER, "whoever installed it can update it")
+    for plane in found.planes:
+        if plane.version and minor(plane.version) < minor(wanted):
+            return Finding("Istio", NOTE, f"this cluster has {plane}; what was tried is {wanted}", IN_CLUSTER)
+    return Finding("Istio", OK, listed(found.planes) if found.planes else "Istio", IN_CLUSTER)
+
+
+def installation(found: Mesh, environment: Mapping[str, str] = os.environ) -> Finding:
+    """What `make install-istio` does: installs or updates ours (NOTE), leaves another's (OK), or refuses (MISSING)."""
+    wanted = environment["ISTIO_VERSION"]
+    if not found.planes:
+        return Finding("Istio", NOTE, "install", IN_CLUSTER)
+    others = [plane for plane in found.planes if not plane.is_ours()]
+    if others:
+        checked = istio(found, environment)
+        if checked.state == MISSING:
+            return checked
+        stays = "they stay" if others[1:] else "it stays"
+        return Finding(
+            "Istio", OK, f"this cluster has {listed(others)}: {stays}, and no second one comes beside", IN_CLUSTER
+        )
+    (own,) = found.planes
+    if own.version and minor(wanted) < minor(own.version):
+        what = f"this cluster has Istio {own.version}, which is newer than {wanted}"
+        return Finding("Istio", MISSING, what, IN_CLUSTER, f"it stays; ISTIO_VERSION={own.version} would keep it")
+    return Finding("Istio", NOTE, "install", IN_CLUSTER)
+
+
+def removal(found: Mesh) -> Finding:
+    """Whether `make uninstall-istio` may remove the Istio that is there."""
+    others = [plane for plane in found.planes if not plane.is_ours()]
+    if others:
+        what = f"Istio stays, because `make install-istio` did not install {listed(others)}"
+        return Finding("Istio", MISSING, what, IN_CLUSTER, "whoever installed it can remove it")
+    return Finding("Istio", OK, listed(found.planes) if found.planes else "no Istio", IN_CLUSTER)
+
+
+# What the sets say in the Gateway API, by the kinds that have to know it.
+NEEDED = {
+    "gateways": ("spec", "infrastructure", "parametersRef"),
+    "httproutes": ("spec", "rules", "timeouts"),
+    "gatewayclasses": ("spec", "controllerName"),
+}
+GROUP = "gateway.networking.k8s.io"
+
+
+def gateway_api(environment: Mapping[str, str] = os.environ) -> Finding:
+    """The Gateway API: OK stays; NOTE is installed or updated; MISSING is another's, who has to update it."""
+    wanted = environment["GATEWAY_API_VERSION"]
+    absent = Finding("Gateway API", NOTE, "install", IN_CLUSTER, "`make install-istio` installs it")
+    crds = get("customresourcedefinitions", *[f"{kind}.{GROUP}" for kind in NEEDED], "--show-managed-fields")
+    if crds is None:
+        # Only an administrator may read definitions. What the API server serves, everybody may.
+        served, _ = said("kubectl", "get", "--raw", f"/apis/{GROUP}/v1")
+        return Finding("Gateway API", OK, "the Gateway API", IN_CLUSTER) if served else absent
+    # One object alone comes without a list around it.
+    there = {crd["spec"]["names"]["plural"]: crd for crd in crds.get("items", [crds] if crds.get("spec") else [])}
+    if not there:
+        return absent
+    annotations = next(iter(there.values()))["metadata"].get("annotations") or {}
+    version = annotations.get(f"{GROUP}/bundle-version", "of an unknown version")
+    channel = annotations.get(f"{GROUP}/channel", "unknown")
+    whose = next((name for name in map(owner, there.values()) if name), "")
+    by = f", installed by {whose}" if whose not in ("", MANAGER) else ""
+    what, lacking = f"the Gateway API {version}, {channel} channel{by}", list(lacks(there))
+    # Another channel is another's choice: ours would take kinds and fields away from who uses them.
+    outdated = whose == MANAGER and version != wanted
+    if channel == "standard" and (outdated or (lacking and whose in ("", MANAGER))):
+        return Finding("Gateway API", NOTE, "install", IN_CLUSTER, "`make install-istio` updates it")
+    if lacking:
+        what = f"this cluster has {what}, which lacks {listed(lacking)}"
+        return Finding("Gateway API", MISSING, what, IN_CLUSTER, f"whoever installed it can update it to {wanted}")
+    return Finding("Gateway API", OK, what, IN_CLUSTER)
+
+
+def lacks(there: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the kinds and fields that the sets need and these definitions do not have."""
+    for kind, path in NEEDED.items():
+        served = [
+            v for v in there.get(kind, {}).get("spec", {}).get("versions", []) if v["name"] == "v1" and v["served"]
+        ]
+        if not served:
+            yield f"{kind}.{GROUP}/v1"
+            continue
+        schema: Any = served[0].get("schema", {}).get("openAPIV3Schema", {})
+        for field in path:
+            schema = schema.get("items", schema).get("properties", {}).get(field)
+            if schema is None:
+                yield f"{kind} with {'.'.join(path)}"
+                break
+
+
+def main(check: str, *arguments: str) -> int:
+    """Print the answer to one question of a script."""
+    answer, finding = "", None
+    if check == "gateway-api":
+        finding = gateway_api()
+        answer = "install" if finding.state == NOTE else finding.found
+    else:
+        found = mesh()
+        if check == "label":
+            target, *namespace = arguments
+            kept = labels(get("namespace", *namespace) or {"metadata": {}}) if namespace else {}
+            answer, finding = label(found, kept)
+            if target == "ambient" and answer == USUAL:
+                answer = ""
+        elif check == "istio":
+            finding = istio(found)
+            if finding.state == NOTE:
+                print(finding, file=sys.stderr)
+        elif check == "install":
+            finding = installation(found)
+            answer = finding.found
+        elif check == "removal":
+            finding = removal(found)
+    if finding and finding.state == MISSING:
+        print(finding, file=sys.stderr)
+        return 1
+    if answer:
+        print(answer)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

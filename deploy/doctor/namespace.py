@@ -1,0 +1,77 @@
+"""Checks of the namespace: whose it is, and which of its rules keep the sets out.
+
+`python3 -m deploy.doctor.namespace NAMESPACE TARGET` prints what is in the way, and ends with 1, or prints nothing.
+Only what is sure is refused here. What a quota or a webhook thinks of a pod it says when the pod is made: wait.py.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from deploy.doctor.access import get
+from deploy.doctor.finding import IN_CLUSTER, MISSING, OK, Finding
+from deploy.doctor.mesh import injects, labels, mesh
+
+ENFORCE = "pod-security.kubernetes.io/enforce"
+PART_OF = "app.kubernetes.io/part-of"
+
+
+def whose(namespace: str, found: Any, environment: Mapping[str, str] = os.environ) -> Finding:
+    """Whether the namespace can be used: our own, or one that an administrator made, with KEEP_NAMESPACE=1."""
+    keep = environment.get("KEEP_NAMESPACE", "")
+    if not found:
+        if keep:
+            what = f"there is no namespace {namespace}, or it may not be read"
+            return Finding("namespace", MISSING, what, IN_CLUSTER, "without KEEP_NAMESPACE=1 `make deploy` makes it")
+        return Finding("namespace", OK, f"{namespace} is made by `make deploy`", IN_CLUSTER)
+    if labels(found).get(PART_OF) != "todolist" and not keep:
+        what = f"namespace {namespace} exists and is not the application's own"
+        mend = "choose another NAMESPACE=, or deploy into it as it is: KEEP_NAMESPACE=1"
+        return Finding("namespace", MISSING, what, IN_CLUSTER, mend)
+    return Finding("namespace", OK, namespace, IN_CLUSTER)
+
+
+def in_mesh(namespace: str, found: Any, target: str, injectors: list[Any] | None) -> Finding:
+    """Whether a namespace that stays as it is belongs to the mesh in the way of the set."""
+    marks = labels(found)
+    if target == "ambient":
+        fits, wanted = marks.get("istio.io/dataplane-mode") == "ambient", "istio.io/dataplane-mode=ambient"
+    else:
+        fits, wanted = injectors is None or injects(injectors, marks), "istio-injection=enabled"
+    if fits:
+        return Finding("namespace", OK, namespace, IN_CLUSTER)
+    what = f"namespace {namespace} is not in the mesh, so its pods get no proxy"
+    return Finding("namespace", MISSING, what, IN_CLUSTER, f"kubectl label namespace {namespace} {wanted}")
+
+
+def pod_security(namespace: str, found: Any, target: str) -> Finding:
+    """Whether Pod Security lets sidecars in: without Istio's CNI plugin each pod has istio-init."""
+    level = labels(found).get(ENFORCE, "privileged") if found else "privileged"
+    if target == "ambient" or level == "privileged":
+        return Finding("Pod Security", OK, level, IN_CLUSTER)
+    plugins = get("daemonsets", "--all-namespaces", "--selector=k8s-app=istio-cni-node")
+    if plugins is None or plugins.get("items"):
+        return Finding("Pod Security", OK, level, IN_CLUSTER)
+    what = f"namespace {namespace} enforces Pod Security {level}, which refuses istio-init, a part of each sidecar"
+    mend = "`make install-istio MODE=cni` adds the plugin that takes its place"
+    return Finding("Pod Security", MISSING, what, IN_CLUSTER, mend)
+
+
+def main(namespace: str, target: str) -> int:
+    """Print the first check that fails."""
+    found = get("namespace", namespace)
+    checks = [whose(namespace, found), pod_security(namespace, found, target)]
+    if found and os.environ.get("KEEP_NAMESPACE"):
+        checks.append(in_mesh(namespace, found, target, mesh().injectors))
+    for finding in checks:
+        if finding.state == MISSING:
+            print(finding, file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
