@@ -29,8 +29,7 @@ $(foreach goal,$(MAKECMDGOALS),$(if $(before),$(eval $(goal): | $(before)))$(eva
 
 .PHONY: doctor
 doctor: ## Look at this machine and at the cluster: what works, what is missing, and the command that mends it
-	@python=$$(deploy/scripts/python.sh 2>/dev/null) || python=$$(command -v python3) || exec deploy/scripts/python.sh; \
-		exec "$$python" -m deploy.doctor
+	@python=$$(deploy/scripts/python.sh 2>/dev/null || deploy/scripts/python.sh 9) && exec "$$python" -m deploy.doctor
 
 .PHONY: run
 run: .venv/local.done ## Start everything: the services, and an Envoy that plays every proxy (PORT=3001, PORT_OFFSET=100, VERBOSE=1)
