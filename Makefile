@@ -83,7 +83,7 @@ lint: .venv/dev.done ## Check style, types, dependencies, imports, shell scripts
 	@$(VENV)/mypy
 	@$(VENV)/deptry --no-ansi .
 	@$(VENV)/lint-imports --no-cache --no-logo
-	@git ls-files '*.sh' .ci/run | xargs $(VENV)/shellcheck
+	@git ls-files '*.sh' .ci | xargs $(VENV)/shellcheck
 	@git ls-files '*Dockerfile' | xargs -r $(VENV)/hadolint
 	@$(VENV)/zizmor --offline --quiet --persona=pedantic .github
 	@if command -v actionlint >/dev/null; then PATH="$(VENV):$$PATH" actionlint; else \

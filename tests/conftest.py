@@ -1,9 +1,11 @@
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -21,8 +23,13 @@ ON_SQLITE, ON_POSTGRESQL = (
 )
 
 
+# Set for the processes that pytest starts, where there is no browser.
+WITHOUT_BROWSER = "TESTS_WITHOUT_BROWSER"
+left_out = pytest.StashKey[int]()
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Get the browser, or say that it is missing, before any test runs; without browser tests, look for none."""
+    """Get the browser before any test runs, or leave its tests out; without browser tests, look for none."""
     is_worker = hasattr(config, "workerinput")
     directory = Path(__file__).parent / "browser"
     paths = [(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args]
@@ -30,7 +37,33 @@ def pytest_configure(config: pytest.Config) -> None:
     if wanted and not is_worker and not config.option.collectonly:
         from tests.browser import chromium
 
-        chromium.prepare()
+        if not chromium.prepare():
+            os.environ[WITHOUT_BROWSER] = "1"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the browser tests where there is no browser."""
+    if WITHOUT_BROWSER not in os.environ:
+        return
+    without = [item for item in items if "playwright" in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=without)
+    items[:] = [item for item in items if item not in without]
+    config.stash[left_out] = len(without)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["left_out"] = len(without)
+
+
+def pytest_testnodedown(node: Any) -> None:
+    """Take over how many a process has left out: each has collected all tests."""
+    node.config.stash[left_out] = getattr(node, "workeroutput", {}).get("left_out", 0)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Say in the last line what was left out, and the command that brings it."""
+    if (count := config.stash.get(left_out, 0)) and not hasattr(config, "workerinput"):
+        from deploy.doctor import machine
+
+        print(f"{count} browser tests were left out: there is no Chromium. This brings it: {machine.browser_command()}")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ The commands call the same functions: nothing is checked in two ways.
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import textwrap
 from typing import TYPE_CHECKING
@@ -89,4 +90,6 @@ def main(command: str = "", *names: str) -> int:
 
 
 if __name__ == "__main__":
+    # `make doctor | head` ends without a word.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main(*sys.argv[1:]))

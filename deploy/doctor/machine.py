@@ -36,6 +36,14 @@ LIMITS = (
 )
 # The first is the same engine without a desktop's parts, and takes half the CPU.
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# What brings one; of Ubuntu, whose package is a snap, there is nothing here.
+BROWSER_COMMANDS = {
+    "ubuntu": "",
+    "debian": "sudo apt-get install chromium-headless-shell",
+    "fedora": "sudo dnf install chromium-headless",
+    "arch": "sudo pacman -S chromium",
+    "suse": "sudo zypper install chromium",
+}
 
 
 def python() -> Finding:
@@ -301,26 +309,40 @@ def surroundings(environment: Mapping[str, str] = os.environ) -> list[Finding]:
     return found
 
 
-def system_browser(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the browser that is named by CHROMIUM or installed, or None."""
-    return environment.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+def distribution() -> str:
+    """Return the kind of Linux, such as debian, fedora or arch; of its relatives that of their parent; else nothing."""
+    try:
+        text = Path("/etc/os-release").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    named = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    kinds = f"{named.get('ID', '')} {named.get('ID_LIKE', '')}".replace('"', "").split()
+    return next((kind for kind in kinds if kind in BROWSER_COMMANDS), "")
 
 
-def browser() -> Finding:
+def browser_command() -> str:
+    """Return the one command that brings a browser here."""
+    if platform.system() == "Darwin":
+        return "brew install --cask chromium"
+    other = "sudo .venv/bin/python -m playwright install --with-deps chromium-headless-shell"
+    return BROWSER_COMMANDS.get(distribution()) or other
+
+
+def browser(environment: Mapping[str, str] = os.environ) -> Finding:
     """The browser of `make test`."""
-    found = system_browser()
-    if found and shutil.which(found):
-        return Finding("browser", OK, found, (TEST,))
-    if found:
-        return Finding("browser", MISSING, f"CHROMIUM={found}: there is no such program", (TEST,), "unset CHROMIUM")
+    named = environment.get("CHROMIUM")
+    if named and not shutil.which(named):
+        return Finding("browser", MISSING, f"CHROMIUM={named}: there is no such program", (TEST,), "unset CHROMIUM")
+    # As the tests do it; before their first run, by name alone.
     if (VENV / "dev.done").exists():
-        downloaded, path = said(str(VENV / "bin/python"), "-m", "tests.browser.chromium", timeout=60)
-        if downloaded:
-            return Finding("browser", OK, path, (TEST,))
-    what = "no Chromium: `make test` downloads one, or leaves the browser tests out"
-    return Finding(
-        "browser", NOTE, what, (TEST,), "apt install chromium-headless-shell (Debian), brew install chromium"
-    )
+        found, words = said(str(VENV / "bin/python"), "-m", "tests.browser.chromium", timeout=60)
+    else:
+        words = named or next(filter(None, map(shutil.which, BROWSERS)), "")
+        found = bool(words)
+    if found:
+        return Finding("browser", OK, words, (TEST,))
+    what = "no Chromium that starts: `make test` downloads one, or leaves the browser tests out"
+    return Finding("browser", NOTE, what, (TEST,), browser_command())
 
 
 def docker() -> list[Finding]:
