@@ -1,7 +1,7 @@
 """`make doctor`: looks at this machine and, if there is one, at the cluster, and prints what it finds.
 
     python -m deploy.doctor                the table; the exit code is 0 if `make run` works
-    python -m deploy.doctor check NAME...  only what is missing, a line each; the exit code is 1 if anything is
+    python -m deploy.doctor check NAME...  only what is not as it should be; the exit code is 1 if something is missing
 
 The commands call the same functions: nothing is checked in two ways.
 """
@@ -14,11 +14,13 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-from deploy.doctor.checks import CLUSTER, MACHINE, missing, results
+from deploy.doctor import access
+from deploy.doctor.checks import CLUSTER, MACHINE, found_by, results
 from deploy.doctor.finding import MISSING, NOTE, OK, PURPOSES, RUN, Finding
 
 if TYPE_CHECKING:
-    from deploy.doctor.checks import Check
+    from deploy.doctor import access
+from deploy.doctor.checks import Check
 
 COLOURS = {OK: "\033[32m", NOTE: "\033[33m", MISSING: "\033[31m"}
 
@@ -28,6 +30,8 @@ def look() -> list[Finding]:
     found = show("This machine", MACHINE)
     if not shutil.which("kubectl"):
         return found
+    # CONTEXT=, or the one that is current now, to the end.
+    access.pin()
     first = show("The cluster", {name: CLUSTER[name] for name in ("kubectl", "cluster")})
     if any(each.state == MISSING for each in first):
         return found + first
@@ -80,10 +84,10 @@ def conclude(found: list[Finding]) -> None:
 def main(command: str = "", *names: str) -> int:
     """Carry out a command and return the exit code."""
     if command == "check":
-        found = missing(names)
+        found = [each for each in found_by(names) if each.state != OK]
         for each in found:
             print(each, file=sys.stderr)
-        return bool(found)
+        return any(each.state == MISSING for each in found)
     found = look()
     conclude(found)
     return any(each.state == MISSING and RUN in each.good_for for each in found)

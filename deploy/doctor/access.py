@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from deploy.doctor.finding import IN_CLUSTER, MISSING, OK, Finding, minor, said
@@ -75,6 +78,18 @@ def context() -> str:
     """Return the name of kubectl's current context, or nothing."""
     found, words = said("kubectl", "config", "current-context")
     return words if found else ""
+
+
+def pin() -> None:
+    """Keep this process and its children with the context that is current now, as pin_context in lib.sh does."""
+    name = os.environ.get("CONTEXT") or context()
+    if not name:
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as pinned:
+        pinned.write(json.dumps({"apiVersion": "v1", "kind": "Config", "current-context": name}))
+    atexit.register(os.unlink, pinned.name)
+    others = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube/config")
+    os.environ["KUBECONFIG"] = f"{pinned.name}{os.pathsep}{others}"
 
 
 def main() -> int:

@@ -24,6 +24,8 @@ MACHINE: dict[str, Check] = {
     "shell": machine.surroundings,
     "browser": machine.browser,
     "docker": machine.docker,
+    "buildx": machine.buildx,
+    "image-store": machine.image_store,
     "tools": machine.tools,
 }
 # Only where kubectl is there; all after `cluster` only where one answers.
@@ -36,6 +38,7 @@ CLUSTER: dict[str, Check] = {
     "metrics-server": cluster.metrics_server,
     "load-balancer": cluster.load_balancer,
     "istio": cluster.istio,
+    "ambient": cluster.ambient,
     "gateway-api": cluster.gateway_api,
     "knative": cluster.knative,
     "kiali": cluster.kiali,
@@ -49,8 +52,13 @@ def results(check: Check) -> list[Finding]:
     return [found] if isinstance(found, Finding) else found
 
 
+def found_by(names: Iterable[str]) -> list[Finding]:
+    """Return what these checks find."""
+    checks = {**MACHINE, **CLUSTER}
+    return [finding for name in names for finding in results(checks[name])]
+
+
 def missing(names: Iterable[str], purpose: str = "") -> list[Finding]:
     """Return what is missing of these checks, or of what a purpose needs of them."""
-    checks = {**MACHINE, **CLUSTER}
-    found = (finding for name in names for finding in results(checks[name]))
-    return [each for each in found if each.state == MISSING and (not purpose or purpose in each.good_for)]
+    found = (each for each in found_by(names) if each.state == MISSING)
+    return [each for each in found if not purpose or purpose in each.good_for]

@@ -231,28 +231,32 @@ def istio() -> list[Finding]:
         _, sidecars = mesh.label(istios(), environment=settings())
         if sidecars.state == MISSING:
             found.append(sidecars._replace(subject="sidecars", good_for=(ISTIO, KNATIVE)))
-    return [*found, ambient()]
+    return found
 
 
 def ambient() -> Finding:
     """Ambient mode: ztunnel, on every node."""
-    ztunnels = items("daemonsets", "--all-namespaces", "--selector=app.kubernetes.io/name=ztunnel")
-    if not ztunnels:
+    selector, status = (
+        "--selector=app.kubernetes.io/name=ztunnel",
+        "{.status.numberReady}/{.status.desiredNumberScheduled}",
+    )
+    output = f"--output=jsonpath={{range .items[*]}}{{.metadata.namespace}} {status} {{end}}"
+    there, words = said("kubectl", "get", "daemonsets", "--all-namespaces", selector, output)
+    if not there or not words:
         mend = "`make install-istio MODE=ambient` installs it"
         return Finding("ambient mode", MISSING, "ambient mode is missing in this cluster", (AMBIENT,), mend)
-    status = ztunnels[0].get("status", {})
-    ready, wanted = status.get("numberReady", 0), status.get("desiredNumberScheduled", 0)
-    if ready < wanted:
-        mend = f"kubectl describe daemonset/ztunnel --namespace={ztunnels[0]['metadata']['namespace']}"
-        return Finding("ambient mode", MISSING, f"ztunnel is ready on {ready} of {wanted} nodes", (AMBIENT,), mend)
-    return Finding("ambient mode", OK, f"ztunnel, on each of {ready} nodes", (AMBIENT,))
+    for namespace_, ready, wanted in re.findall(r"(\S+) (\d+)/(\d+)", words):
+        if int(ready) < int(wanted):
+            mend = f"kubectl describe daemonset/ztunnel --namespace={namespace_}"
+            return Finding("ambient mode", NOTE, f"ztunnel is ready on {ready} of {wanted} nodes", (AMBIENT,), mend)
+    return Finding("ambient mode", OK, "ztunnel is there", (AMBIENT,))
 
 
 def gateway_api() -> Finding:
     """The Gateway API: its version and channel, and who keeps it."""
     found = mesh.gateway_api(settings())
-    # For who wants to install it, it is nothing to stop for; for who looks, it is missing.
-    return found._replace(state=MISSING, found="the Gateway API is missing") if found.found == "install" else found
+    # Whoever installs it need not stop for it; for whoever looks, something is missing.
+    return found._replace(state=MISSING) if found.state == NOTE and found.mend else found
 
 
 def knative() -> Finding:

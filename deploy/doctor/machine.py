@@ -8,12 +8,14 @@ import importlib.util
 import mmap
 import os
 import platform
+import re
 import resource
 import shutil
 import socket
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from deploy.doctor.finding import AMBIENT, IMAGES, ISTIO, KNATIVE, MISSING, NOTE, OK, RUN, TEST, Finding, listed, said
@@ -345,31 +347,51 @@ def browser(environment: Mapping[str, str] = os.environ) -> Finding:
     return Finding("browser", NOTE, what, (TEST,), browser_command())
 
 
-def docker() -> list[Finding]:
-    """Docker, its builder and its image store."""
+@cache
+def docker_info() -> tuple[bool, str]:
+    """Return whether Docker answers, and what it says of itself, or its last words."""
+    return said("docker", "info")
+
+
+def docker() -> Finding:
+    """Docker: the client, and whether the daemon answers."""
     if not shutil.which("docker"):
         mend = "https://docs.docker.com/get-started/get-docker/ tells how to install it"
-        return [Finding("Docker", MISSING, "docker is missing", (IMAGES,), mend)]
-    answers, words = said("docker", "version", "--format={{.Server.Version}}")
+        return Finding("Docker", MISSING, "docker is missing", (IMAGES,), mend)
+    answers, words = docker_info()
     if not answers:
         mend = "sudo systemctl start docker" if platform.system() == "Linux" else "start Docker Desktop (or colima)"
         if "permission denied" in words:
             mend = "sudo usermod -aG docker $(id -un), then log in again"
-        return [Finding("Docker", MISSING, f"Docker does not answer ({words})", (IMAGES,), mend)]
-    found = [Finding("Docker", OK, f"Docker {words}", (IMAGES,))]
-    buildx, words = said("docker", "buildx", "version")
-    if not buildx:
+        return Finding("Docker", MISSING, f"Docker does not answer ({words})", (IMAGES,), mend)
+    return Finding("Docker", OK, _of_docker(r"Server Version: (.*)") or "it answers", (IMAGES,))
+
+
+def buildx() -> list[Finding]:
+    """Docker's builder. Nothing where Docker itself does not answer."""
+    if not shutil.which("docker") or not docker_info()[0]:
+        return []
+    version = _of_docker(r"buildx: .*\n\s*Version: +(.*)")
+    # Podman, which some systems have under this name, builds by itself.
+    if not version and "Client:" in docker_info()[1]:
         mend = "apt install docker-buildx-plugin, or https://docs.docker.com/build/install-buildx/"
-        found.append(Finding("buildx", MISSING, "Docker's buildx is missing, which builds the images", (IMAGES,), mend))
-    elif len(words.split()) > 1:
-        found.append(Finding("buildx", OK, words.split()[1], (IMAGES,)))
-    _, status = said("docker", "info", "--format={{.Driver}} {{json .DriverStatus}}")
-    if "io.containerd.snapshotter" in status:
+        return [Finding("buildx", MISSING, "Docker's buildx is missing, which builds the images", (IMAGES,), mend)]
+    return [Finding("buildx", OK, version, (IMAGES,))] if version else []
+
+
+def image_store() -> list[Finding]:
+    """Where Docker keeps images."""
+    driver = _of_docker(r"Storage Driver: (.*)") if shutil.which("docker") else ""
+    if "io.containerd.snapshotter" in docker_info()[1]:
         what = "containerd's image store: `kind load` of an image for several platforms is known to fail"
-        found.append(Finding("image store", NOTE, what, (IMAGES,), "make build push REGISTRY=localhost:5001"))
-    elif status:
-        found.append(Finding("image store", OK, status.split()[0], (IMAGES,)))
-    return found
+        return [Finding("image store", NOTE, what, (IMAGES,), "make build push REGISTRY=localhost:5001")]
+    return [Finding("image store", OK, driver, (IMAGES,))] if driver else []
+
+
+def _of_docker(pattern: str) -> str:
+    answers, words = docker_info()
+    match = re.search(pattern, words) if answers else None
+    return match.group(1).strip() if match else ""
 
 
 def tools() -> list[Finding]:

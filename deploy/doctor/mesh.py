@@ -7,6 +7,7 @@ and one line that says what is in the way.
     install                    `install`, or what is there and stays
     removal                    nothing, if `make uninstall-istio` may remove the Istio that is there
     gateway-api                `install`, or what is there and stays
+    gateway-api-fields         nothing, if it has what the sets say in it
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from deploy.doctor.access import get
@@ -239,7 +240,8 @@ GROUP = "gateway.networking.k8s.io"
 def gateway_api(environment: Mapping[str, str] = os.environ) -> Finding:
     """The Gateway API: OK stays; NOTE is installed or updated; MISSING is another's, who has to update it."""
     wanted = environment["GATEWAY_API_VERSION"]
-    absent = Finding("Gateway API", NOTE, "install", IN_CLUSTER, "`make install-istio` installs it")
+    missing = "the Gateway API is missing in this cluster"
+    absent = Finding("Gateway API", NOTE, missing, IN_CLUSTER, "`make install-istio` installs it")
     crds = get("customresourcedefinitions", *[f"{kind}.{GROUP}" for kind in NEEDED], "--show-managed-fields")
     if crds is None:
         # Only an administrator may read definitions. What the API server serves, everybody may.
@@ -257,12 +259,13 @@ def gateway_api(environment: Mapping[str, str] = os.environ) -> Finding:
     what, lacking = f"the Gateway API {version}, {channel} channel{by}", list(lacks(there))
     # Another channel is another's choice: ours would take kinds and fields away from who uses them.
     outdated = whose == MANAGER and version != wanted
-    if channel == "standard" and (outdated or (lacking and whose in ("", MANAGER))):
-        return Finding("Gateway API", NOTE, "install", IN_CLUSTER, "`make install-istio` updates it")
     if lacking:
         what = f"this cluster has {what}, which lacks {listed(lacking)}"
+        if channel == "standard" and whose in ("", MANAGER):
+            return Finding("Gateway API", NOTE, what, IN_CLUSTER, "`make install-istio` updates it")
         return Finding("Gateway API", MISSING, what, IN_CLUSTER, f"whoever installed it can update it to {wanted}")
-    return Finding("Gateway API", OK, what, IN_CLUSTER)
+    # Nothing has to be mended, but `make install-istio` brings the version that it is meant to bring.
+    return Finding("Gateway API", NOTE if channel == "standard" and outdated else OK, what, IN_CLUSTER)
 
 
 def lacks(there: Mapping[str, Any]) -> Iterator[str]:
@@ -282,30 +285,53 @@ def lacks(there: Mapping[str, Any]) -> Iterator[str]:
                 break
 
 
-def main(check: str, *arguments: str) -> int:
+def ask_label(target: str, *namespace: str) -> tuple[str, Finding]:
+    """Answer `label`. In ambient mode only a revision is a label: the default Istio looks at all namespaces."""
+    there = get("namespace", *namespace) if namespace else None
+    answer, finding = label(mesh(), labels(there) if there else {})
+    return "" if target == "ambient" and answer == USUAL else answer, finding
+
+
+def ask_istio() -> tuple[str, Finding]:
+    """Answer `istio`; a note is no reason to stop."""
+    finding = istio(mesh())
+    if finding.state == NOTE:
+        print(finding, file=sys.stderr)
+    return "", finding
+
+
+def ask_install() -> tuple[str, Finding]:
+    """Answer `install`."""
+    finding = installation(mesh())
+    return finding.found, finding
+
+
+def ask_gateway_api() -> tuple[str, Finding]:
+    """Answer `gateway-api`."""
+    finding = gateway_api()
+    return "install" if finding.state == NOTE else finding.found, finding
+
+
+def ask_gateway_api_fields() -> tuple[str, Finding]:
+    """Answer `gateway-api-fields`: here what `make install-istio` would mend is missing, too."""
+    finding = gateway_api()
+    return "", finding._replace(state=MISSING) if finding.mend else finding
+
+
+QUESTIONS: dict[str, Callable[..., tuple[str, Finding]]] = {
+    "label": ask_label,
+    "istio": ask_istio,
+    "install": ask_install,
+    "removal": lambda: ("", removal(mesh())),
+    "gateway-api": ask_gateway_api,
+    "gateway-api-fields": ask_gateway_api_fields,
+}
+
+
+def main(question: str, *arguments: str) -> int:
     """Print the answer to one question of a script."""
-    answer, finding = "", None
-    if check == "gateway-api":
-        finding = gateway_api()
-        answer = "install" if finding.state == NOTE else finding.found
-    else:
-        found = mesh()
-        if check == "label":
-            target, *namespace = arguments
-            kept = labels(get("namespace", *namespace) or {"metadata": {}}) if namespace else {}
-            answer, finding = label(found, kept)
-            if target == "ambient" and answer == USUAL:
-                answer = ""
-        elif check == "istio":
-            finding = istio(found)
-            if finding.state == NOTE:
-                print(finding, file=sys.stderr)
-        elif check == "install":
-            finding = installation(found)
-            answer = finding.found
-        elif check == "removal":
-            finding = removal(found)
-    if finding and finding.state == MISSING:
+    answer, finding = QUESTIONS[question](*arguments)
+    if finding.state == MISSING:
         print(finding, file=sys.stderr)
         return 1
     if answer:

@@ -16,6 +16,11 @@ say() {
   echo "==> $*"
 }
 
+# doctor NAME...: checks of deploy/doctor/checks.py, as `make doctor` makes them. Ends the script if one finds something missing.
+doctor() {
+  PYTHONPATH=$root PYTHONDONTWRITEBYTECODE=1 "${PYTHON:-python3}" -m deploy.doctor check "$@" || exit 1
+}
+
 # confirm QUESTION: whether data may go. VOLUMES=keep or delete answers it; without a terminal there is nobody to ask, and
 # keeping is the answer that can be taken back.
 confirm() {
@@ -46,14 +51,7 @@ older() {
 
 # Stops at a cluster that is too old for what versions.mk names.
 need_kubernetes() {
-  local version
-  version=$(kubectl get --raw /version | sed -n 's/.*"gitVersion": *"v\([0-9]*\.[0-9]*\).*/\1/p')
-  [ -n "$version" ] || return 0
-  if older "$version" "$KUBERNETES_OLDEST"; then
-    die "this cluster runs Kubernetes $version, and $KUBERNETES_OLDEST is the oldest that works: update it, or \`make cluster\`"
-  elif older "$KUBERNETES_NEWEST" "$version"; then
-    echo "This cluster runs Kubernetes $version; the newest that was tried is $KUBERNETES_NEWEST." >&2
-  fi
+  doctor kubernetes
 }
 
 # The version of istiod, by its image; nothing where there is none, or an image without a version.
@@ -80,7 +78,7 @@ need_istio() {
 }
 
 need_ambient() {
-  has_ambient || die "ambient mode is missing in this cluster: \`make install-istio MODE=ambient\` installs it"
+  doctor ambient
 }
 
 has_ambient() {
@@ -88,8 +86,7 @@ has_ambient() {
 }
 
 need_knative() {
-  has_kind services.serving.knative.dev ||
-    die "Knative Serving is missing in this cluster: \`make install-knative\` installs it"
+  doctor knative
 }
 
 # Sets `deployed` to the set that the namespace holds.

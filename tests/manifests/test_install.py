@@ -26,6 +26,8 @@ case "$*" in
   "get pods "*ambient*) echo "$IN_AMBIENT" | tr ' ' '\n' ;;
   "get pods "*) echo "$SIDECARS" | tr ' ' '\n' ;;
   "get daemonset/ztunnel"*) [ "$ZTUNNEL" ] ;;
+  "get daemonsets "*ztunnel*) echo "$ZTUNNEL" ;;
+  "config current-context") ;;
   "get gateways.networking.istio.io"*) echo "$ISTIO_GATEWAYS" ;;
   "get gateways"*) echo "$GATEWAYS" ;;
   "get deployments,"*) echo "$MORE" ;;
