@@ -19,8 +19,7 @@ from deploy.doctor.checks import CLUSTER, MACHINE, found_by, results
 from deploy.doctor.finding import MISSING, NOTE, OK, PURPOSES, RUN, Finding
 
 if TYPE_CHECKING:
-    from deploy.doctor import access
-from deploy.doctor.checks import Check
+    from deploy.doctor.checks import Check
 
 COLOURS = {OK: "\033[32m", NOTE: "\033[33m", MISSING: "\033[31m"}
 

@@ -200,10 +200,10 @@ def test_a_cluster_with_everything_has_all_rows_and_a_yes_for_each_set(doctor: D
 
 
 def test_an_old_kubernetes_names_the_command_that_mends_it(doctor: Doctor) -> None:
-    state = kind()
-    state["said"]["get --raw /version"] = json.dumps({"gitVersion": "v1.20.4-gke.1"})
+    state, old = kind(), "1.20"
+    state["said"]["get --raw /version"] = json.dumps({"gitVersion": f"v{old}.4-gke.1"})
     assert doctor.rows(state, "kubernetes") == (
-        f"this cluster runs Kubernetes 1.20, and {OLDEST} is the oldest that works: "
+        f"this cluster runs Kubernetes {old}, and {OLDEST} is the oldest that works: "
         "`make cluster-delete cluster` makes a newer one\n"
     )
     state["said"]["config current-context"] = "prod"
