@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-PYTHON := $(shell deploy/scripts/python.sh 2>/dev/null)
+PYTHON := $(shell sh deploy/scripts/python.sh 2>/dev/null)
 VENV := .venv/bin
 EXTRAS := todolist user rule local traffic dev
 export PYTHON RATE DURATION PORT PORT_OFFSET
@@ -29,7 +29,7 @@ $(foreach goal,$(MAKECMDGOALS),$(if $(before),$(eval $(goal): | $(before)))$(eva
 
 .PHONY: doctor
 doctor: ## Look at this machine and at the cluster: what works, what is missing, and the command that mends it
-	@python=$$(deploy/scripts/python.sh 2>/dev/null || deploy/scripts/python.sh 9) && exec "$$python" -m deploy.doctor
+	@python=$$(sh deploy/scripts/python.sh 2>/dev/null || sh deploy/scripts/python.sh 9) && exec "$$python" -m deploy.doctor
 
 .PHONY: run
 run: .venv/local.done ## Start everything: the services, and an Envoy that plays every proxy (PORT=3001, PORT_OFFSET=100, VERBOSE=1)
@@ -105,10 +105,10 @@ audit: .venv/dev.done ## Look for known vulnerabilities in everything that is pi
 
 # Looks each time whether the environment works: its Python may be gone, and its programs name this folder.
 .venv/pyvenv.cfg: FORCE
-	@python=$$(deploy/scripts/python.sh) && exec "$$python" -m deploy.environment
+	@python=$$(sh deploy/scripts/python.sh) && exec "$$python" -m deploy.environment
 
 .venv/%.done: requirements/%.txt .venv/pyvenv.cfg
-	@python=$$(deploy/scripts/python.sh) && exec "$$python" -m deploy.environment $*
+	@python=$$(sh deploy/scripts/python.sh) && exec "$$python" -m deploy.environment $*
 
 .PHONY: FORCE
 FORCE:

@@ -50,7 +50,7 @@ BROWSER_COMMANDS = {
 
 def python() -> Finding:
     """The Python that `make` uses, and what it was built with."""
-    found, words = said(PYTHON_SH)
+    found, words = said("sh", PYTHON_SH)
     if not found:
         what, _, mend = words.partition(": ")
         return Finding("Python", MISSING, what, EVERYTHING, mend)
@@ -177,7 +177,7 @@ def _lacking(directory: Path) -> list[str]:
     program.write_text("#!/bin/sh\nexit 0\n")
     program.chmod(0o700)
     if not said(str(program))[0]:
-        lacking.append("programs that can be run (it is mounted noexec)")
+        lacking.append("right to run programs (it is mounted noexec)")
     return lacking
 
 
