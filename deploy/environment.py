@@ -11,6 +11,7 @@ import configparser
 import fcntl
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -68,10 +69,12 @@ def main(name: str = "") -> int:
 
 def works() -> bool:
     """Say whether .venv has a Python that starts and programs that name this folder, which may have been moved."""
+    here = str(PYTHON.parent.resolve() / "python")
     try:
-        names_this = str(PYTHON.parent.resolve() / "python") in (PYTHON.parent / "pip").read_text(encoding="utf-8")
+        text = (PYTHON.parent / "pip").read_text(encoding="utf-8")
     except OSError:
         return False
+    names_this = here in text or shlex.quote(here) in text
     return names_this and said(str(PYTHON), "-c", "import pip")[0]
 
 

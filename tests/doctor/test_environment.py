@@ -196,7 +196,8 @@ def test_an_environment_whose_python_is_gone_or_whose_folder_was_renamed_is_made
     ended = clone.install(PIP_INDEX_URL=index[0])
     assert "has lost its Python: it is made again" in ended.stdout, ended.stderr
     assert clone.has_it()
-    clone.directory = clone.directory.rename(tmp_path_factory.mktemp("other") / "name")
+    clone.directory = clone.directory.rename(tmp_path_factory.mktemp("other") / "somebody's 名字")
     ended = clone.install(PIP_INDEX_URL=index[0])
     assert "belongs to another folder" in ended.stdout, ended.stderr
     assert clone.has_it()
+    assert clone.install(PIP_INDEX_URL="http://127.0.0.1:9").stdout == ""
