@@ -242,7 +242,9 @@ def ambient() -> Finding:
     )
     output = f"--output=jsonpath={{range .items[*]}}{{.metadata.namespace}} {status} {{end}}"
     there, words = said("kubectl", "get", "daemonsets", "--all-namespaces", selector, output)
-    if not there or not words:
+    if not there:
+        return Finding("ambient mode", NOTE, f"this user may not look for it ({words})", (AMBIENT,))
+    if not words:
         mend = "`make install-istio MODE=ambient` installs it"
         return Finding("ambient mode", MISSING, "ambient mode is missing in this cluster", (AMBIENT,), mend)
     for namespace_, ready, wanted in re.findall(r"(\S+) (\d+)/(\d+)", words):

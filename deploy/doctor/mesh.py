@@ -47,7 +47,7 @@ class ControlPlane(NamedTuple):
 
     def is_ours(self) -> bool:
         """Say whether `make install-istio` could have made it, and so may update it."""
-        return self.revision == "default" and self.namespace == "istio-system" and self.owner in (OURS, "")
+        return self.revision == "default" and self.namespace == "istio-system" and self.owner == OURS
 
 
 class Mesh(NamedTuple):

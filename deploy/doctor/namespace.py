@@ -13,7 +13,7 @@ from typing import Any
 
 from deploy.doctor.access import get
 from deploy.doctor.finding import IN_CLUSTER, MISSING, OK, Finding
-from deploy.doctor.mesh import injects, labels, mesh
+from deploy.doctor.mesh import Mesh, injects, label, labels, mesh
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 PART_OF = "app.kubernetes.io/part-of"
@@ -34,13 +34,14 @@ def whose(namespace: str, found: Any, environment: Mapping[str, str] = os.enviro
     return Finding("namespace", OK, namespace, IN_CLUSTER)
 
 
-def in_mesh(namespace: str, found: Any, target: str, injectors: list[Any] | None) -> Finding:
+def in_mesh(namespace: str, found: Any, target: str, there: Mesh) -> Finding:
     """Whether a namespace that stays as it is belongs to the mesh in the way of the set."""
     marks = labels(found)
     if target == "ambient":
         fits, wanted = marks.get("istio.io/dataplane-mode") == "ambient", "istio.io/dataplane-mode=ambient"
     else:
-        fits, wanted = injectors is None or injects(injectors, marks), "istio-injection=enabled"
+        fits = there.injectors is None or injects(there.injectors, marks)
+        wanted = label(there)[0] or "istio.io/rev=REVISION"
     if fits:
         return Finding("namespace", OK, namespace, IN_CLUSTER)
     what = f"namespace {namespace} is not in the mesh, so its pods get no proxy"
@@ -65,7 +66,7 @@ def main(namespace: str, target: str) -> int:
     found = get("namespace", namespace)
     checks = [whose(namespace, found), pod_security(namespace, found, target)]
     if found and os.environ.get("KEEP_NAMESPACE"):
-        checks.append(in_mesh(namespace, found, target, mesh().injectors))
+        checks.append(in_mesh(namespace, found, target, mesh()))
     for finding in checks:
         if finding.state == MISSING:
             print(finding, file=sys.stderr)
