@@ -43,7 +43,7 @@ def main(name: str = "") -> int:
     """Make .venv if it is not there; install requirements/NAME.txt and leave .venv/NAME.done. Returns the exit code."""
     if not name and works():
         return 0
-    if found := missing(("python", "venv", "system", "folder")):
+    if found := missing(("python", "venv", "system", "folder", "file-system")):
         print(*found, sep="\n", file=sys.stderr)
         return 1
     if not name:

@@ -115,34 +115,42 @@ def system() -> Finding:
 
 
 def file_system() -> list[Finding]:
-    """The file system of this folder: links, locks, programs, room; and the data in it."""
-    good_for, folder = EVERYTHING, Path.cwd()
+    """What the file system of this folder can do: links, locks, programs. Nothing where nothing can be written."""
     try:
-        with tempfile.TemporaryDirectory(prefix=".doctor-", dir=folder) as directory:
+        with tempfile.TemporaryDirectory(prefix=".doctor-", dir=Path.cwd()) as directory:
             lacking = _lacking(Path(directory))
-    except OSError as error:
-        what = f"{folder} cannot be written: {error.strerror}"
-        return [Finding("folder", MISSING, what, good_for, "copy the folder to where you may write, such as your home")]
+    except OSError:
+        return []
     if lacking:
-        what = f"the file system of {folder} has no {listed(lacking)}"
+        what = f"the file system of {Path.cwd()} has no {listed(lacking)}"
         mend = (
             "copy the folder to a disk of this machine, such as your home (not a USB stick, /mnt/c or a network drive)"
         )
-        return [Finding("folder", MISSING, what, good_for, mend)]
+        return [Finding("file system", MISSING, what, EVERYTHING, mend)]
+    return [Finding("file system", OK, "links, locks and programs work here", EVERYTHING)]
+
+
+def folder() -> list[Finding]:
+    """Whether this folder, the data and `.venv` can be written, and the room on their disk."""
+    try:
+        tempfile.TemporaryDirectory(prefix=".doctor-", dir=Path.cwd()).cleanup()
+    except OSError as error:
+        what = f"{Path.cwd()} cannot be written: {error.strerror}"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        mend = "free some space" if full else "copy the folder to where you may write, such as your home"
+        return [Finding("folder", MISSING, what, EVERYTHING, mend)]
     found = []
     for name in ("data", ".venv"):
         path = Path(name)
         wrong = [each for each in (path, *path.glob("*")) if each.exists() and not os.access(each, os.W_OK)]
         if wrong:
-            what = f"{wrong[0]} cannot be written and belongs to another user ({wrong[0].owner()})"
-            found.append(Finding("folder", MISSING, what, good_for, f"sudo chown -R $(id -un) {name}"))
-    free = shutil.disk_usage(folder).free
+            what = f"{wrong[0]} is not yours"
+            found.append(Finding("folder", MISSING, what, EVERYTHING, f'sudo chown -R "$(id -un)" {name}'))
+    free = shutil.disk_usage(Path.cwd()).free
     if free < DISK and not (VENV / "dev.done").exists():
-        what = f"{free / GIB:.1f} GB are free, and {DISK / GIB:.0f} are needed for .venv"
-        found.append(Finding("folder", NOTE, what, good_for, "make room"))
-    return found or [
-        Finding("folder", OK, f"links, locks and programs work here, {free / GIB:.0f} GB are free", good_for)
-    ]
+        what = f"{free / GIB:.1f} GB are free, and {DISK / GIB:.0f} are needed for all of .venv"
+        found.append(Finding("folder", NOTE, what, (TEST,), "free some space"))
+    return found or [Finding("folder", OK, f"it can be written, and {free / GIB:.0f} GB are free", EVERYTHING)]
 
 
 def _lacking(directory: Path) -> list[str]:
@@ -195,7 +203,11 @@ def localhost() -> Finding:
 
 def free_ports(environment: Mapping[str, str] = os.environ) -> Finding:
     """Whether `make run` can listen: all ports at once, and the one setting that moves them all."""
-    running = here.current()
+    try:
+        running = here.current()
+    except OSError:
+        # No locks: another row says so.
+        running = None
     if running:
         return Finding("ports", OK, f"`make run` is on in this folder, at {running.url}", (RUN,))
     try:

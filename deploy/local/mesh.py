@@ -77,7 +77,7 @@ class QuietPrinter(Printer):
 def main() -> int:
     """Run until Ctrl-C (0) or until a process dies or cannot start (1)."""
     inherited.settle()
-    if found := missing(("limits", "system", "folder", "ports", "inotify"), RUN):
+    if found := missing(("limits", "system", "file-system", "ports", "inotify"), RUN):
         print(*found, sep="\n")
         return 1
     ports = chosen()

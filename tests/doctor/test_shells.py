@@ -178,3 +178,29 @@ def test_a_file_system_without_hard_links_is_no_reason_to_end(tmp_path: Path) ->
     ]
     assert [process.communicate(timeout=30)[0] for process in processes] == ["True\n"] * 3
     assert (tmp_path / "data/token-key.pem").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_system_that_cannot_do_what_is_needed_is_named(tmp_path: Path) -> None:
+    """As a USB stick with FAT, and a shared folder of a virtual machine."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import fcntl, os\ndef refuse(*_, **__): raise OSError(95, 'Operation not supported')\n"
+        "os.symlink = fcntl.flock = refuse\n"
+    )
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/mesh.json").write_text("{}")
+    ended = start(tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert ended.stdout.startswith(
+        f"the file system of {tmp_path} has no symbolic links and locks: copy the folder to "
+    )
+    assert ended.stdout.count("\n") == 1
+    assert not list(tmp_path.glob(".doctor-*"))
+
+
+def test_a_limit_that_cannot_be_raised_is_named(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        ["bash", "-c", f"ulimit -n 100; exec {' '.join(DIRECTLY)}"], cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert ended.stdout.startswith("this shell limits open files: at most 100: raise the limit (`ulimit -n`")
