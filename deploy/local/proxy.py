@@ -7,6 +7,8 @@ placeholders such as `$PORT`: the folder, and the addresses in DEFAULTS.
 `python -m deploy.local.proxy FOLDER` makes the files, with what the environment says of those addresses.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import sys

@@ -60,7 +60,6 @@ exists_here() {
   kind get clusters 2>/dev/null | grep -qx "$name"
 }
 
-need_command docker "https://docs.docker.com/get-started/get-docker/ tells how to install it"
-docker info >/dev/null 2>&1 || die "Docker does not answer: start it first"
+doctor docker
 need_command kind "https://kind.sigs.k8s.io/docs/user/quick-start/#installation tells how to install it"
 "$1"

@@ -5,8 +5,7 @@
 
 services=(todolist user rule)
 
-need_command docker "https://docs.docker.com/get-started/get-docker/ tells how to install it"
-docker info >/dev/null 2>&1 || die "Docker does not answer: start it first"
+doctor docker buildx
 cd "$root"
 
 # Several platforms make an index, which only a registry can hold: `push` sends it there.

@@ -19,6 +19,11 @@ say() {
   echo "==> $*"
 }
 
+# doctor NAME...: checks of deploy/doctor/checks.py, as `make doctor` makes them. Ends the script if one finds something missing.
+doctor() {
+  PYTHONPATH=$root PYTHONDONTWRITEBYTECODE=1 "${PYTHON:-python3}" -m deploy.doctor check "$@" || exit 1
+}
+
 # confirm QUESTION: whether data may go. VOLUMES=keep or delete answers it; without a terminal there is nobody to ask, and
 # keeping is the answer that can be taken back.
 confirm() {
@@ -85,24 +90,9 @@ older() {
   ((a[0] * 1000 + ${a[1]%%[!0-9]*} < b[0] * 1000 + ${b[1]%%[!0-9]*}))
 }
 
-# How to come to a newer cluster: one of `make cluster` stays as old as it was made.
-newer_cluster() {
-  case $(kubectl config current-context 2>/dev/null) in
-    kind-todolist) echo "\`make cluster-delete cluster\` makes a newer one" ;;
-    *) echo "update it, or \`make cluster\` makes one with kind" ;;
-  esac
-}
-
 # Stops at a cluster that is too old for what versions.mk names.
 need_kubernetes() {
-  local version
-  version=$(kubectl get --raw /version | sed -n 's/.*"gitVersion": *"v\([0-9]*\.[0-9]*\).*/\1/p')
-  [ -n "$version" ] || return 0
-  if older "$version" "$KUBERNETES_OLDEST"; then
-    die "this cluster runs Kubernetes $version, and $KUBERNETES_OLDEST is the oldest that works: $(newer_cluster)"
-  elif older "$KUBERNETES_NEWEST" "$version"; then
-    echo "This cluster runs Kubernetes $version; the newest that was tried is $KUBERNETES_NEWEST." >&2
-  fi
+  doctor kubernetes
 }
 
 # Whether the API server knows a kind, by its group: definitions themselves only an administrator may read.
@@ -116,9 +106,7 @@ need_istio() {
 }
 
 need_ambient() {
-  # Who may not look into other namespaces is not told that it is missing.
-  has_ambient || ! kubectl auth can-i list daemonsets --all-namespaces >/dev/null 2>&1 ||
-    die "ambient mode is missing in this cluster: \`make install-istio MODE=ambient\` installs it"
+  doctor ambient
 }
 
 has_ambient() {
@@ -126,8 +114,7 @@ has_ambient() {
 }
 
 need_knative() {
-  has_kind services.serving.knative.dev ||
-    die "Knative Serving is missing in this cluster: \`make install-knative\` installs it"
+  doctor knative
 }
 
 # Sets `deployed` to the set that the namespace holds.

@@ -29,8 +29,7 @@ def run(service: str) -> None:
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        listener = listen(settings.host, settings.port)
     except OSError as error:
         sys.exit(f"PORT: cannot listen on {settings.host}:{settings.port}: {error.strerror}")
     config = uvicorn.Config(
@@ -50,3 +49,11 @@ def run(service: str) -> None:
     gc.set_threshold(20_000)
     gc.enable()
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Listen on an address. `::` is every address of IPv6 and of IPv4, as far as this machine has them."""
+    if host == "::" and not socket.has_dualstack_ipv6():
+        host = "0.0.0.0"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=host == "::")

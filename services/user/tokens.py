@@ -1,11 +1,11 @@
 """Session tokens: JWTs (RFC 7519) signed with Ed25519 (RFC 8037)."""
 
 import base64
+import fcntl
 import hashlib
 import os
 import secrets
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,17 +83,19 @@ class Tokens:
 
 def _generated_key() -> Path:
     """Return the file of the local key, created when it is first needed; of two processes the first wins."""
-    if not GENERATED_KEY.exists():
-        pem = Ed25519PrivateKey.generate().private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+    if not GENERATED_KEY.exists() or not GENERATED_KEY.stat().st_size:
         GENERATED_KEY.parent.mkdir(parents=True, exist_ok=True)
-        draft = GENERATED_KEY.with_suffix(f".{os.getpid()}")
-        draft.touch(0o600, exist_ok=False)
-        draft.write_bytes(pem)
-        with suppress(FileExistsError):
-            os.link(draft, GENERATED_KEY)
-        draft.unlink()
+        with os.fdopen(os.open(GENERATED_KEY, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+            # Not a draft and os.link, which some file systems do not have.
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not file.read(1):
+                file.write(
+                    Ed25519PrivateKey.generate().private_bytes(
+                        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                    )
+                )
+                file.flush()
+                os.fsync(file.fileno())
     return GENERATED_KEY
 
 

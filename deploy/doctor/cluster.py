@@ -1,0 +1,323 @@
+"""Checks of the cluster that kubectl points at. All of them only read.
+
+What `make deploy` and `make install-*` look at first is in access.py, mesh.py, namespace.py and platform.py. Here is
+the rest of the table, and what asks them for it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from deploy.doctor import access, mesh, namespace
+from deploy.doctor.access import context, get
+from deploy.doctor.finding import (
+    AMBIENT,
+    IN_CLUSTER,
+    ISTIO,
+    KIALI,
+    KNATIVE,
+    MISSING,
+    NOTE,
+    OK,
+    Finding,
+    listed,
+    minor,
+    said,
+)
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SETS = (ISTIO, AMBIENT, KNATIVE)
+# What each set requests, with its sidecars and what makes it: thousandths of a core, MiB. tests/doctor adds them up.
+REQUESTS = {ISTIO: (560, 1728), AMBIENT: (470, 1152), KNATIVE: (410, 960)}
+ARCHITECTURES = ("amd64", "arm64")
+UNITS = {
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+    "k": 10**3,
+    "K": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+}
+
+
+@cache
+def settings() -> dict[str, str]:
+    """Return the variables that `make` sets: the versions of deploy/versions.mk, unless the environment has others."""
+    text = (ROOT / "deploy/versions.mk").read_text(encoding="utf-8")
+    return {**dict(re.findall(r"^export (\w+) \?= (\S+)$", text, re.MULTILINE)), **os.environ}
+
+
+@cache
+def items(*what: str) -> list[Any]:
+    """Return the objects of a kind; none where they may not be read."""
+    found: list[Any] = (get(*what) or {}).get("items", [])
+    return found
+
+
+@cache
+def istios() -> mesh.Mesh:
+    """Return the control planes, looked up once."""
+    return mesh.mesh()
+
+
+def ours() -> str:
+    """Return the namespace of the application."""
+    return settings().get("NAMESPACE") or "todolist"
+
+
+def client() -> Finding:
+    """kubectl: its version."""
+    return access.kubectl_version(settings())
+
+
+def permissions() -> list[Finding]:
+    """Whether a cluster answers, and what this user may do in it."""
+    found = access.answer()
+    if found.state == MISSING:
+        return [found]
+    # Not its exit code, which is 1 for a no.
+    _, may = said("kubectl", "auth", "can-i", "create", "deployments.apps", f"--namespace={ours()}")
+    if may == "no":
+        what = f"this user may not create Deployments in namespace {ours()}"
+        mend = "an administrator gives the role `admin` there, or choose another NAMESPACE="
+        return [found, Finding("rights", MISSING, what, IN_CLUSTER, mend)]
+    return [found]
+
+
+def kubernetes() -> Finding:
+    """The cluster's version of Kubernetes."""
+    _, text = said("kubectl", "get", "--raw", "/version")
+    match = re.search(r'"gitVersion": *"v([^"]+)', text)
+    version = match.group(1) if match else ""
+    oldest, newest = settings()["KUBERNETES_OLDEST"], settings()["KUBERNETES_NEWEST"]
+    if version and minor(version) < minor(oldest):
+        short = ".".join(map(str, minor(version)))
+        what = f"this cluster runs Kubernetes {short}, and {oldest} is the oldest that works"
+        mend = "update it, or `make cluster` makes one with kind"
+        if context() == "kind-todolist":
+            mend = "`make cluster-delete cluster` makes a newer one"
+        return Finding("Kubernetes", MISSING, what, IN_CLUSTER, mend)
+    if version and minor(newest) < minor(version):
+        what = f"this cluster runs Kubernetes {version}; the newest that was tried is {newest}"
+        return Finding("Kubernetes", NOTE, what, IN_CLUSTER)
+    return Finding("Kubernetes", OK, version or "it does not say which", IN_CLUSTER)
+
+
+def nodes() -> list[Finding]:
+    """How many there are, on which machines, and which kind of addresses their pods get."""
+    found = items("nodes")
+    if not found:
+        return [Finding("nodes", NOTE, "this user may not list them", IN_CLUSTER)]
+    kinds = Counter(node["status"]["nodeInfo"]["architecture"] for node in found)
+    runtimes = {node["status"]["nodeInfo"]["containerRuntimeVersion"].partition(":")[0] for node in found}
+    rows = []
+    others = sorted(set(kinds) - set(ARCHITECTURES))
+    what = f"{listed(f'{count} {kind}' for kind, count in sorted(kinds.items()))}, {listed(sorted(runtimes))}"
+    if set(kinds) & set(ARCHITECTURES) and len(kinds) > 1:
+        mend = "make build push PLATFORMS=linux/amd64,linux/arm64 REGISTRY=…"
+        rows.append(Finding("nodes", NOTE, f"{what}: an image must be for all of them", IN_CLUSTER, mend))
+    elif others:
+        mend = "add a node of amd64 or arm64"
+        rows.append(Finding("nodes", MISSING, f"{what}: Istio has no images for {listed(others)}", IN_CLUSTER, mend))
+    else:
+        rows.append(Finding("nodes", OK, what, IN_CLUSTER))
+    ranges = [each for node in found for each in node["spec"].get("podCIDRs", [])]
+    addresses = ranges or [a["address"] for node in found for a in node["status"]["addresses"] if "IP" in a["type"]]
+    families = {"IPv6" if ":" in each else "IPv4" for each in addresses}
+    if families == {"IPv6"}:
+        what = "IPv6 alone: images older than this release listen on IPv4 and cannot be reached"
+        rows.append(Finding("addresses", NOTE, what, SETS, "make build push deploy"))
+    elif families:
+        rows.append(Finding("addresses", OK, listed(sorted(families)), SETS))
+    return rows
+
+
+def room() -> Finding:
+    """Free CPU and memory, by what pods request, against what the largest set requests."""
+    allocatable = [node["status"]["allocatable"] for node in items("nodes") if not node["spec"].get("unschedulable")]
+    if not allocatable:
+        return Finding("room", NOTE, "unknown: this user may not list nodes", SETS)
+    cpu = sum(quantity(each.get("cpu", "0")) for each in allocatable) * 1000
+    memory = sum(quantity(each.get("memory", "0")) for each in allocatable) / 2**20
+    for pod in items("pods", "--all-namespaces"):
+        # Our own are replaced, not added.
+        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or pod["metadata"]["namespace"] == ours():
+            continue
+        for requests in _requests(pod["spec"]):
+            cpu -= quantity(requests.get("cpu", "0")) * 1000
+            memory -= quantity(requests.get("memory", "0")) / 2**20
+    what = f"{cpu / 1000:.1f} CPUs and {memory:,.0f} MiB are not requested by others"
+    small = [name for name, (needed, mib) in REQUESTS.items() if cpu < needed or memory < mib]
+    if small:
+        needed = max(REQUESTS[name][0] for name in small) / 1000
+        mib = max(REQUESTS[name][1] for name in small)
+        mend = "give the cluster more (kind, Docker Desktop, minikube: in Docker's settings), or remove something"
+        return Finding("room", MISSING, f"{what}; {needed} CPUs and {mib:,} MiB are needed", tuple(small), mend)
+    return Finding("room", OK, what, SETS)
+
+
+def _requests(pod: Any) -> Iterator[dict[str, str]]:
+    """Yield what the containers of a pod request that run as long as it does."""
+    for container in pod.get("containers", []):
+        yield container.get("resources", {}).get("requests", {})
+    for container in pod.get("initContainers", []):
+        if container.get("restartPolicy") == "Always":
+            yield container.get("resources", {}).get("requests", {})
+
+
+def quantity(text: str) -> float:
+    """Return a quantity of Kubernetes, such as 100m, 1.5 or 64Mi, as a number."""
+    match = re.match(r"([0-9.eE+-]+)([a-zA-Z]*)$", str(text))
+    if not match:
+        return 0
+    number, unit = match.groups()
+    return float(number) / 1000 if unit == "m" else float(number) * UNITS.get(unit, 1)
+
+
+def metrics_server() -> Finding:
+    """What the autoscalers read. Without one there are always two pods."""
+    service = get("apiservices.apiregistration.k8s.io/v1beta1.metrics.k8s.io")
+    if condition(service, "Available"):
+        return Finding("metrics server", OK, "it is there", (ISTIO, AMBIENT))
+    what = "there is none" if not service else "it is installed and does not answer"
+    mend = (
+        "minikube addons enable metrics-server"
+        if "minikube" in context()
+        else ("https://github.com/kubernetes-sigs/metrics-server#installation tells how to install it")
+    )
+    what += ": `rule` and the others always have two pods, and lesson 14 does not run on Istio"
+    return Finding("metrics server", NOTE, what, (ISTIO, AMBIENT), mend)
+
+
+def condition(thing: Any, name: str) -> bool:
+    """Say whether a condition of an object is true."""
+    found = thing.get("status", {}).get("conditions", []) if thing else []
+    return any(each["type"] == name and each["status"] == "True" for each in found)
+
+
+def load_balancer() -> Finding:
+    """Whether Services of type LoadBalancer get an address from outside."""
+    services = [each for each in items("services", "--all-namespaces") if each["spec"].get("type") == "LoadBalancer"]
+    given = [
+        each for service in services for each in service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
+    ]
+    if given:
+        first = given[0].get("hostname") or given[0].get("ip")
+        return Finding("load balancer", OK, f"it gives addresses, such as {first}", SETS)
+    if services:
+        what = f"{services[0]['metadata']['name']} waits for an address: `make url` forwards a port"
+        return Finding("load balancer", NOTE, what, SETS, "minikube tunnel" if "minikube" in context() else "")
+    return Finding("load balancer", OK, "nothing uses one yet; without one `make url` forwards a port", SETS)
+
+
+def serves(group: str) -> bool:
+    """Say whether the API server knows a group of kinds: definitions themselves only an administrator may read."""
+    return said("kubectl", "get", "--raw", f"/apis/{group}")[0]
+
+
+def istio() -> list[Finding]:
+    """Istio: its version and revision, who installed it, and whether pods get sidecars from it."""
+    found = [mesh.istio(istios(), settings())]
+    if found[0].state != MISSING:
+        _, sidecars = mesh.label(istios(), environment=settings())
+        if sidecars.state == MISSING:
+            found.append(sidecars._replace(subject="sidecars", good_for=(ISTIO, KNATIVE)))
+    return found
+
+
+def ambient() -> Finding:
+    """Ambient mode: ztunnel, on every node."""
+    selector, status = (
+        "--selector=app.kubernetes.io/name=ztunnel",
+        "{.status.numberReady}/{.status.desiredNumberScheduled}",
+    )
+    output = f"--output=jsonpath={{range .items[*]}}{{.metadata.namespace}} {status} {{end}}"
+    there, words = said("kubectl", "get", "daemonsets", "--all-namespaces", selector, output)
+    if not there:
+        return Finding("ambient mode", NOTE, f"this user may not look for it ({words})", (AMBIENT,))
+    if not words:
+        mend = "`make install-istio MODE=ambient` installs it"
+        return Finding("ambient mode", MISSING, "ambient mode is missing in this cluster", (AMBIENT,), mend)
+    for namespace_, ready, wanted in re.findall(r"(\S+) (\d+)/(\d+)", words):
+        if int(ready) < int(wanted):
+            mend = f"kubectl describe daemonset/ztunnel --namespace={namespace_}"
+            return Finding("ambient mode", NOTE, f"ztunnel is ready on {ready} of {wanted} nodes", (AMBIENT,), mend)
+    return Finding("ambient mode", OK, "ztunnel is there", (AMBIENT,))
+
+
+def gateway_api() -> Finding:
+    """The Gateway API: its version and channel, and who keeps it."""
+    found = mesh.gateway_api(settings())
+    # Whoever installs it need not stop for it; for whoever looks, something is missing.
+    return found._replace(state=MISSING) if found.state == NOTE and found.mend else found
+
+
+def knative() -> Finding:
+    """Knative Serving: its version, and whether its network layer is Istio."""
+    if not serves("serving.knative.dev"):
+        mend = "`make install-knative` installs it"
+        return Finding("Knative", MISSING, "Knative Serving is missing in this cluster", (KNATIVE,), mend)
+    controller = get("deployment/controller", "--namespace=knative-serving") or {}
+    version = controller.get("metadata", {}).get("labels", {}).get("app.kubernetes.io/version", "of unknown version")
+    layer = (get("configmap/config-network", "--namespace=knative-serving") or {}).get("data") or {}
+    ingress = layer.get("ingress-class") or layer.get("ingress.class") or "istio.ingress.networking.knative.dev"
+    if not ingress.startswith("istio"):
+        what = f"Knative {version} uses {ingress}, and the Knative set is made for net-istio"
+        return Finding("Knative", MISSING, what, (KNATIVE,), "`make install-knative` in a cluster of its own")
+    wanted = settings()["KNATIVE_VERSION"]
+    if minor(version) != (0, 0) and minor(version) < minor(wanted):
+        mend = "`make install-knative` updates it"
+        return Finding("Knative", NOTE, f"{version}; {wanted} is what was tried", (KNATIVE,), mend)
+    return Finding("Knative", OK, f"{version}, with net-istio", (KNATIVE,))
+
+
+def kiali() -> Finding:
+    """Kiali, and the Prometheus that its graph is made of."""
+    lacking = [
+        name
+        for name in ("kiali", "prometheus")
+        if not items("deployments", "--all-namespaces", f"--selector=app.kubernetes.io/name={name}")
+    ]
+    if lacking:
+        return Finding("Kiali", MISSING, f"{listed(lacking)} missing in this cluster", (KIALI,), "`make install-kiali`")
+    return Finding("Kiali", OK, "Kiali and Prometheus are there", (KIALI,))
+
+
+def rules() -> list[Finding]:
+    """The namespace: whose it is, and what its Pod Security, quotas and limits allow."""
+    found = get("namespace", ours())
+    rows = [namespace.whose(ours(), found, settings())]
+    if not found:
+        return rows
+    if found.get("status", {}).get("phase") == "Terminating":
+        what = f"{ours()} is being deleted: `make deploy` waits until it is gone"
+        rows.append(Finding("namespace", NOTE, what, SETS))
+    rows.append(namespace.pod_security(ours(), found, "istio")._replace(good_for=(ISTIO, KNATIVE)))
+    rows += map(_quota, items("resourcequotas", f"--namespace={ours()}"))
+    for limit in items("limitranges", f"--namespace={ours()}"):
+        what = f"LimitRange {limit['metadata']['name']}: it may refuse pods, or give their containers other limits"
+        rows.append(Finding("limits", NOTE, what, SETS, f"kubectl describe limitrange --namespace={ours()}"))
+    return rows
+
+
+def _quota(quota: Any) -> Finding:
+    """Compare what a quota leaves with what a set requests."""
+    name, hard, used = quota["metadata"]["name"], quota["status"].get("hard", {}), quota["status"].get("used", {})
+    left = {key: quantity(value) - quantity(used.get(key, "0")) for key, value in hard.items()}
+    cpu = left.get("requests.cpu", left.get("cpu", float("inf"))) * 1000
+    memory = left.get("requests.memory", left.get("memory", float("inf"))) / 2**20
+    small = tuple(purpose for purpose, (needed, mib) in REQUESTS.items() if cpu < needed or memory < mib)
+    what = f"quota {name} leaves " + listed(f"{value:g} {key}" for key, value in sorted(left.items()))
+    # What is deployed already counts as used.
+    if small and not get("deployment/todolist", f"--namespace={ours()}"):
+        return Finding("quota", MISSING, what, small, "an administrator raises it, or choose another NAMESPACE=")
+    return Finding("quota", NOTE, what, SETS)

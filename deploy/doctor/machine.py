@@ -1,0 +1,419 @@
+"""Checks of this machine, each a function that looks at one thing. Nothing of them needs `.venv`."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import importlib.util
+import mmap
+import os
+import platform
+import re
+import resource
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from deploy.doctor.finding import AMBIENT, IMAGES, ISTIO, KNATIVE, MISSING, NOTE, OK, RUN, TEST, Finding, listed, said
+from deploy.local import here, ports
+
+# As all commands: relative to the folder in which make runs.
+PYTHON_SH, VENV = "deploy/scripts/python.sh", Path(".venv")
+EVERYTHING = (RUN, TEST)
+SETS = (ISTIO, AMBIENT, KNATIVE)
+# `.venv` with all that `make test` needs, and what pip keeps of the downloads.
+DISK = 2 * 1024**3
+NEWEST_PYTHON = (3, 14)
+GIB = 1024**3
+# What a shell or a service manager may limit, and what `make run` needs of it.
+LIMITS = (
+    ("open files", "ulimit -n", resource.RLIMIT_NOFILE, 512, ""),
+    ("the size of a file", "ulimit -f", resource.RLIMIT_FSIZE, GIB, "bytes"),
+    ("address space", "ulimit -v", resource.RLIMIT_AS, 8 * GIB, "bytes"),
+    ("CPU time", "ulimit -t", resource.RLIMIT_CPU, 24 * 3600, "seconds"),
+)
+# The first is the same engine without a desktop's parts, and takes half the CPU.
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# What brings one; of Ubuntu, whose package is a snap, there is nothing here.
+BROWSER_COMMANDS = {
+    "ubuntu": "",
+    "debian": "sudo apt-get install chromium-headless-shell",
+    "fedora": "sudo dnf install chromium-headless",
+    "arch": "sudo pacman -S chromium",
+    "suse": "sudo zypper install chromium",
+}
+
+
+def python() -> Finding:
+    """The Python that `make` uses, and what it was built with."""
+    found, words = said("sh", PYTHON_SH)
+    if not found:
+        what, _, mend = words.partition(": ")
+        return Finding("Python", MISSING, what, EVERYTHING, mend)
+    version = f"Python {platform.python_version()}, {sys.executable}"
+    # A Python that was built from its source lacks those whose libraries were not there.
+    lacking = [
+        name.strip("_") for name in ("_ssl", "_sqlite3", "zlib", "_ctypes") if not importlib.util.find_spec(name)
+    ]
+    if lacking:
+        mend = "install their libraries and build it again, or put your system's Python first in PATH"
+        return Finding("Python", MISSING, f"{version}, was built without {listed(lacking)}", EVERYTHING, mend)
+    if sys.version_info[:2] > NEWEST_PYTHON:
+        newest = ".".join(map(str, NEWEST_PYTHON))
+        what = f"{version} is newer than {newest}: some dependencies may have no packages for it yet"
+        return Finding(
+            "Python", NOTE, what, EVERYTHING, f"install Python {newest} beside it, if the installation fails"
+        )
+    return Finding("Python", OK, version, EVERYTHING)
+
+
+def venv() -> Finding:
+    """Whether `.venv` works, or can be made."""
+    if said(str(VENV / "bin/python"), "-c", "")[0]:
+        done = sorted(path.stem for path in VENV.glob("*.done"))
+        return Finding("venv", OK, f".venv is there, with {listed(done)}" if done else ".venv is there", EVERYTHING)
+    if os.path.lexists(VENV) and not (VENV / "pyvenv.cfg").exists() and not _is_empty(VENV):
+        return Finding(
+            "venv", MISSING, ".venv is there, and is no Python environment", EVERYTHING, "mv .venv .venv.old"
+        )
+    if os.pathsep in str(Path.cwd()):
+        what = f"the folder's name has a {os.pathsep}, which no Python environment can have"
+        return Finding("venv", MISSING, what, EVERYTHING, "move it to a folder without one")
+    if shutil.which("uv"):
+        return Finding("venv", OK, "uv makes .venv at the first start", EVERYTHING)
+    if not importlib.util.find_spec("venv") or not importlib.util.find_spec("ensurepip"):
+        package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+        what = "Python's module venv is missing"
+        return Finding("venv", MISSING, what, EVERYTHING, f"apt install {package} (Debian, Ubuntu), or install uv")
+    return Finding("venv", OK, "Python's venv makes .venv at the first start", EVERYTHING)
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def system() -> Finding:
+    """The kind of machine: Envoy is there for these only."""
+    kind = f"{platform.system()} on {platform.machine()}"
+    if platform.system() not in ("Linux", "Darwin"):
+        return Finding("system", MISSING, f"{kind}: neither Linux nor macOS", EVERYTHING, "on Windows use WSL 2")
+    if platform.machine().lower() not in ("x86_64", "amd64", "aarch64", "arm64"):
+        mend = "docker compose --file deploy/compose.yaml up --build"
+        return Finding("system", MISSING, f"{kind}: there is no Envoy for it", EVERYTHING, mend)
+    library, version = platform.libc_ver()
+    if platform.system() == "Linux" and library != "glibc":
+        mend = "use Debian, Ubuntu or Fedora, or docker compose --file deploy/compose.yaml up --build"
+        return Finding("system", MISSING, f"{kind} without glibc: there is no Envoy for it", EVERYTHING, mend)
+    if library == "glibc" and tuple(map(int, version.split(".")[:2])) < (2, 31):
+        mend = "use Debian 11, Ubuntu 20.04 or newer"
+        return Finding("system", MISSING, f"{kind}, glibc {version}: Envoy needs 2.31", EVERYTHING, mend)
+    return Finding("system", OK, kind, EVERYTHING)
+
+
+def file_system() -> list[Finding]:
+    """What the file system of this folder can do: links, locks, programs. Nothing where nothing can be written."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".doctor-", dir=Path.cwd()) as directory:
+            lacking = _lacking(Path(directory))
+    except OSError:
+        return []
+    if lacking:
+        what = f"the file system of {Path.cwd()} has no {listed(lacking)}"
+        mend = (
+            "copy the folder to a disk of this machine, such as your home (not a USB stick, /mnt/c or a network drive)"
+        )
+        return [Finding("file system", MISSING, what, EVERYTHING, mend)]
+    return [Finding("file system", OK, "links, locks and programs work here", EVERYTHING)]
+
+
+def folder() -> list[Finding]:
+    """Whether this folder, the data and `.venv` can be written, and the room on their disk."""
+    try:
+        tempfile.TemporaryDirectory(prefix=".doctor-", dir=Path.cwd()).cleanup()
+    except OSError as error:
+        what = f"{Path.cwd()} cannot be written: {error.strerror}"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        mend = "free some space" if full else "copy the folder to where you may write, such as your home"
+        return [Finding("folder", MISSING, what, EVERYTHING, mend)]
+    found = []
+    for name in ("data", ".venv"):
+        path = Path(name)
+        wrong = [each for each in (path, *path.glob("*")) if each.exists() and not os.access(each, os.W_OK)]
+        if wrong:
+            what = f"{wrong[0]} is not yours"
+            found.append(Finding("folder", MISSING, what, EVERYTHING, f'sudo chown -R "$(id -un)" {name}'))
+    free = shutil.disk_usage(Path.cwd()).free
+    if free < DISK and not (VENV / "dev.done").exists():
+        what = f"{free / GIB:.1f} GB are free, and {DISK / GIB:.0f} are needed for all of .venv"
+        found.append(Finding("folder", NOTE, what, (TEST,), "free some space"))
+    return found or [Finding("folder", OK, f"it can be written, and {free / GIB:.0f} GB are free", EVERYTHING)]
+
+
+def _lacking(directory: Path) -> list[str]:
+    """Return what a file system cannot do of what `make run` needs."""
+    import sqlite3
+
+    lacking = []
+    file = directory / "file"
+    file.write_bytes(b"0" * mmap.PAGESIZE)
+    try:
+        (directory / "link").symlink_to(file)
+    except OSError:
+        lacking.append("symbolic links")
+    try:
+        with file.open("r+b") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(opened, fcntl.LOCK_UN)
+            fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lacking.append("locks")
+    try:
+        # As SQLite does it: its write-ahead log is shared memory.
+        database = sqlite3.connect(str(directory / "database"))
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("CREATE TABLE t (c)")
+        finally:
+            database.close()
+    except sqlite3.Error:
+        lacking.append("shared memory for SQLite")
+    program = directory / "program"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o700)
+    if not said(str(program))[0]:
+        lacking.append("right to run programs (it is mounted noexec)")
+    return lacking
+
+
+def localhost() -> Finding:
+    """Whether a browser that is told `localhost` comes to 127.0.0.1, where `make run` listens."""
+    mend = "put the line `127.0.0.1 localhost` into /etc/hosts, or open http://127.0.0.1 in place of http://localhost"
+    try:
+        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo("localhost", 80, type=socket.SOCK_STREAM)}
+    except OSError as error:
+        return Finding("localhost", NOTE, f"the name localhost is unknown ({error.strerror})", (RUN,), mend)
+    if "127.0.0.1" not in addresses:
+        return Finding("localhost", NOTE, f"localhost is {listed(sorted(addresses))}", (RUN,), mend)
+    return Finding("localhost", OK, f"localhost is {listed(sorted(addresses))}", (RUN,))
+
+
+def free_ports(environment: Mapping[str, str] = os.environ) -> Finding:
+    """Whether `make run` can listen: all ports at once, and the one setting that moves them all."""
+    try:
+        running = here.current()
+    except OSError:
+        # No locks: another row says so.
+        running = None
+    if running:
+        return Finding("ports", OK, f"`make run` is on in this folder, at {running.url}", (RUN,))
+    try:
+        wanted = ports.chosen(environment)
+    except ValueError as error:
+        what, _, mend = str(error).partition(": ")
+        return Finding("ports", MISSING, what, (RUN,), mend)
+    reasons = {port: why_not(port, for_browser=name in ports.OPENED) for name, port in wanted.items()}
+    forbidden = [port for port, why in reasons.items() if why == "forbidden"]
+    if forbidden:
+        name = next(name for name, port in wanted.items() if port == forbidden[0])
+        what = f"{name}={forbidden[0]} is a port that only root may listen on"
+        return Finding(
+            "ports", MISSING, what, (RUN,), f"choose one above 1023, such as {name}={forbidden[0] + 8000} make run"
+        )
+    taken = sorted(port for port, why in reasons.items() if why)
+    if taken:
+        what = f"Port{'s' if taken[1:] else ''} {listed(taken)} {'are' if taken[1:] else 'is'} in use"
+        if all("::1" in reasons[port] for port in taken):
+            what += " at [::1], where a browser looks for localhost first"
+        mend = "stop what uses it, or move all ports: " if not taken[1:] else "stop what uses them, or move all ports: "
+        return Finding("ports", MISSING, what, (RUN,), f"{mend}PORT_OFFSET={_free_offset()} make run")
+    return Finding("ports", OK, f"{listed(sorted(reasons))} are free", (RUN,))
+
+
+def _free_offset() -> int:
+    """Return the first offset, in hundreds, with which all ports are free."""
+    for offset in range(100, 20_000, 100):
+        moved = ports.moved(offset)
+        if not any(why_not(port, for_browser=name in ports.OPENED) for name, port in moved.items()):
+            return offset
+    return 100
+
+
+def why_not(port: int, *, for_browser: bool) -> str:
+    """Return why a port of this machine cannot be listened on, or nothing.
+
+    for_browser: whether it is opened as `localhost`, which may be ::1.
+    """
+    families = [(socket.AF_INET, "127.0.0.1")]
+    if for_browser and socket.has_ipv6:
+        families.append((socket.AF_INET6, "::1"))
+    for family, address in families:
+        try:
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((address, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return f"in use at {address}"
+            if error.errno in (errno.EACCES, errno.EPERM):
+                return "forbidden"
+            # Without IPv6 no program holds the port there.
+            continue
+        # macOS lets two programs bind a port, one of them for all addresses.
+        with socket.socket(family) as caller:
+            caller.settimeout(1)
+            if caller.connect_ex((address, port)) == 0 and caller.getsockname() != caller.getpeername():
+                return f"in use at {address}"
+    return ""
+
+
+def limits() -> Finding:
+    """What this shell may use. `make run` raises its own limits as far as it is allowed to."""
+    for what, command, number, needed, unit in LIMITS:
+        hard = resource.getrlimit(number)[1]
+        if hard != resource.RLIM_INFINITY and hard < needed:
+            limit = f"{what}: at most {hard} {unit}".rstrip()
+            mend = f"raise the limit (`{command}`, /etc/security/limits.conf) to {needed}"
+            return Finding("limits", MISSING, f"this shell limits {limit}", EVERYTHING, mend)
+    return Finding("limits", OK, "none that is too low", EVERYTHING)
+
+
+def inotify() -> list[Finding]:
+    """Whether Envoy can watch its files, and kind run its nodes. Linux only."""
+    settings = Path("/proc/sys/fs/inotify")
+    if not settings.is_dir():
+        return []
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    descriptor = library.inotify_init1(0)
+    instances, watches = (int((settings / name).read_text()) for name in ("max_user_instances", "max_user_watches"))
+    mend = "sudo sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288"
+    if descriptor < 0:
+        what = f"no inotify instance is left of {instances}: Envoy cannot watch its files"
+        return [Finding("inotify", MISSING, what, (RUN,), mend)]
+    watch = library.inotify_add_watch(descriptor, b".", 0x80)
+    os.close(descriptor)
+    if watch < 0:
+        return [Finding("inotify", MISSING, f"no inotify watch is left of {watches}", (RUN,), mend)]
+    if instances < 512 and shutil.which("kind"):
+        what = f"{instances} instances: enough for `make run`, few for kind, whose pods then say `too many open files`"
+        return [Finding("inotify", NOTE, what, SETS, mend)]
+    return [Finding("inotify", OK, f"{instances} instances, {watches} watches", (RUN,))]
+
+
+def surroundings(environment: Mapping[str, str] = os.environ) -> list[Finding]:
+    """What a shell exports that no command can make up for."""
+    found = []
+    for name in ("TMPDIR", "HOME"):
+        value = environment.get(name)
+        if value and not os.access(value, os.W_OK | os.X_OK):
+            what = (
+                f"{name}={value} cannot be written, so downloads are not kept"
+                if name == "HOME"
+                else (f"{name}={value} is no folder that can be written")
+            )
+            found.append(Finding("shell", NOTE, what, EVERYTHING, f"export {name} with another folder"))
+    if not shutil.which("ps"):
+        what = "ps is missing: `make run` does not notice when make alone is stopped"
+        found.append(Finding("shell", NOTE, what, (RUN,), "apt install procps"))
+    return found
+
+
+def distribution() -> str:
+    """Return the kind of Linux, such as debian, fedora or arch; of its relatives that of their parent; else nothing."""
+    try:
+        text = Path("/etc/os-release").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    named = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    kinds = f"{named.get('ID', '')} {named.get('ID_LIKE', '')}".replace('"', "").split()
+    return next((kind for kind in kinds if kind in BROWSER_COMMANDS), "")
+
+
+def browser_command() -> str:
+    """Return the one command that brings a browser here."""
+    if platform.system() == "Darwin":
+        return "brew install --cask chromium"
+    other = "sudo .venv/bin/python -m playwright install --with-deps chromium-headless-shell"
+    return BROWSER_COMMANDS.get(distribution()) or other
+
+
+def browser(environment: Mapping[str, str] = os.environ) -> Finding:
+    """The browser of `make test`."""
+    named = environment.get("CHROMIUM")
+    if named and not shutil.which(named):
+        return Finding("browser", MISSING, f"CHROMIUM={named}: there is no such program", (TEST,), "unset CHROMIUM")
+    # As the tests do it; before their first run, by name alone.
+    if (VENV / "dev.done").exists():
+        found, words = said(str(VENV / "bin/python"), "-m", "tests.browser.chromium", timeout=60)
+    else:
+        words = named or next(filter(None, map(shutil.which, BROWSERS)), "")
+        found = bool(words)
+    if found:
+        return Finding("browser", OK, words, (TEST,))
+    what = "no Chromium that starts: `make test` downloads one, or leaves the browser tests out"
+    return Finding("browser", NOTE, what, (TEST,), browser_command())
+
+
+@cache
+def docker_info() -> tuple[bool, str]:
+    """Return whether Docker answers, and what it says of itself, or its last words."""
+    return said("docker", "info")
+
+
+def docker() -> Finding:
+    """Docker: the client, and whether the daemon answers."""
+    if not shutil.which("docker"):
+        mend = "https://docs.docker.com/get-started/get-docker/ tells how to install it"
+        return Finding("Docker", MISSING, "docker is missing", (IMAGES,), mend)
+    answers, words = docker_info()
+    if not answers:
+        mend = "sudo systemctl start docker" if platform.system() == "Linux" else "start Docker Desktop (or colima)"
+        if "permission denied" in words:
+            mend = "sudo usermod -aG docker $(id -un), then log in again"
+        return Finding("Docker", MISSING, f"Docker does not answer ({words})", (IMAGES,), mend)
+    return Finding("Docker", OK, _of_docker(r"Server Version: (.*)") or "it answers", (IMAGES,))
+
+
+def buildx() -> list[Finding]:
+    """Docker's builder. Nothing where Docker itself does not answer."""
+    if not shutil.which("docker") or not docker_info()[0]:
+        return []
+    version = _of_docker(r"buildx: .*\n\s*Version: +(.*)")
+    # Podman, which some systems have under this name, builds by itself.
+    if not version and "Client:" in docker_info()[1]:
+        mend = "apt install docker-buildx-plugin, or https://docs.docker.com/build/install-buildx/"
+        return [Finding("buildx", MISSING, "Docker's buildx is missing, which builds the images", (IMAGES,), mend)]
+    return [Finding("buildx", OK, version, (IMAGES,))] if version else []
+
+
+def image_store() -> list[Finding]:
+    """Where Docker keeps images."""
+    driver = _of_docker(r"Storage Driver: (.*)") if shutil.which("docker") else ""
+    if "io.containerd.snapshotter" in docker_info()[1]:
+        what = "containerd's image store: `kind load` of an image for several platforms is known to fail"
+        return [Finding("image store", NOTE, what, (IMAGES,), "make build push REGISTRY=localhost:5001")]
+    return [Finding("image store", OK, driver, (IMAGES,))] if driver else []
+
+
+def _of_docker(pattern: str) -> str:
+    answers, words = docker_info()
+    match = re.search(pattern, words) if answers else None
+    return match.group(1).strip() if match else ""
+
+
+def tools() -> list[Finding]:
+    """kubectl, and what else the targets for a cluster run."""
+    found = []
+    if not shutil.which("kubectl"):
+        mend = "https://kubernetes.io/docs/tasks/tools/ tells how to install it"
+        found.append(Finding("kubectl", MISSING, "kubectl is missing", SETS, mend))
+    if not shutil.which("curl"):
+        found.append(
+            Finding("curl", MISSING, "curl is missing, which `make install-istio` needs", SETS, "apt install curl")
+        )
+    return found

@@ -1,0 +1,42 @@
+"""Which ports `make run` listens on: the defaults, what names one of them, and PORT_OFFSET, which moves all others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from deploy.local import proxy
+
+DEFAULTS = {**proxy.ENVOY_PORTS, **proxy.SERVICE_PORTS}
+# Those that people open in a browser, by the name localhost.
+OPENED = ("PORT", "ENVOY_ADMIN_PORT")
+HIGHEST = 65535
+
+
+def chosen(environment: Mapping[str, str] = os.environ) -> dict[str, int]:
+    """Return the ports by their settings. Raises ValueError with a sentence if one is no port or two are the same."""
+    offset = _number("PORT_OFFSET", environment.get("PORT_OFFSET") or "0", "a number such as 100")
+    found: dict[str, int] = {}
+    for name, default in DEFAULTS.items():
+        named = environment.get(name)
+        port = _number(name, named, "a port number") if named else default + offset
+        if not 0 < port <= HIGHEST:
+            value = f"{name}={named}" if named else f"PORT_OFFSET={offset} makes {name} {port}, which"
+            raise ValueError(f"{value} is no port: choose one from 1024 to {HIGHEST}")
+        other = next((other for other, number in found.items() if number == port), None)
+        if other:
+            raise ValueError(f"{other} and {name} are both {port}: choose another {name}")
+        found[name] = port
+    return found
+
+
+def moved(offset: int) -> dict[str, int]:
+    """Return the default ports, moved by so many."""
+    return {name: port + offset for name, port in DEFAULTS.items()}
+
+
+def _number(name: str, value: str, what: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError(f"{name}={value} is not {what}: choose one from 1024 to {HIGHEST}") from None

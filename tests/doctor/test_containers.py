@@ -1,0 +1,92 @@
+"""What the images and the dev container rely on, as far as it can be tried without Docker."""
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from tests.local_mesh import Mesh
+from tests.support import ROOT, Service, running
+
+SERVICES = ("todolist", "user", "rule")
+HOST = re.search(r"HOST=(\S+)", (ROOT / "services/rule/Dockerfile").read_text())[1]
+
+
+def test_the_images_listen_on_ipv4_and_on_ipv6(tmp_path: Path) -> None:
+    """IPv6-only pods, and IPv4-only ones: the kubelet and the sidecar call the pod's own address."""
+    with running(service := Service("rule", tmp_path, HOST=HOST)):
+        for address in ("127.0.0.1", *(["[::1]"] if socket.has_dualstack_ipv6() else [])):
+            assert httpx.get(f"http://{address}:{service.port}/healthz", trust_env=False).status_code == 200
+
+
+def test_the_images_listen_where_there_is_no_ipv6(tmp_path: Path) -> None:
+    """As with ipv6.disable=1, where the kernel makes no such socket."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket\nreal = socket.socket.__init__\n"
+        "def init(self, family=-1, *args, **kwargs):\n"
+        "    if family == socket.AF_INET6: raise OSError(97, 'Address family not supported by protocol')\n"
+        "    real(self, family, *args, **kwargs)\n"
+        "socket.socket.__init__ = init\n"
+    )
+    with running(service := Service("rule", tmp_path, HOST=HOST, PYTHONPATH=f"{tmp_path}:{ROOT}")):
+        assert service.client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("umask", [0o077, 0o000])
+def test_a_clone_of_any_umask_makes_an_image_that_its_user_can_read(service: str, umask: int, tmp_path: Path) -> None:
+    """What the Dockerfile does with /app, done here."""
+    dockerfile = (ROOT / f"services/{service}/Dockerfile").read_text()
+    app = tmp_path / "app"
+    for source, target in re.findall(r"^COPY (services\S+) /app/(\S+)", dockerfile, re.MULTILINE):
+        copy = app / target / Path(source).name if target.endswith("/") else app / target
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, copy)
+    for path in (app, *app.rglob("*")):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
+    change = re.search(r"^RUN (chmod .* /app) &&", dockerfile, re.MULTILINE)
+    assert change
+    subprocess.run(change[1].replace("/app", str(app)), shell=True, check=True)
+    modes = {path.stat().st_mode & 0o777 for path in (app, *app.rglob("*"))}
+    assert modes == {0o755, 0o644}
+
+
+def test_compose_can_read_its_files_where_selinux_is_on_and_where_only_their_owner_may() -> None:
+    services = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
+    bound = [
+        (name, volume) for name, each in services.items() for volume in each.get("volumes", []) if volume[0] in "./"
+    ]
+    assert bound
+    for name, volume in bound:
+        assert "z" in volume.rpartition(":")[2].split(","), volume
+        # Root without this capability reads no file of another user that is not for all.
+        assert "DAC_OVERRIDE" in services[name]["cap_add"]
+
+
+def test_the_dev_container_runs_what_there_is_and_forwards_the_page() -> None:
+    text = (ROOT / ".devcontainer/devcontainer.json").read_text()
+    container = json.loads(re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE))
+    assert 3001 in container["forwardPorts"]
+    assert "/" in container["image"]
+    for command in container["postCreateCommand"].split(" && "):
+        words = command.split()
+        done = subprocess.run([words[0], "--dry-run", *words[1:]], cwd=ROOT, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_localhost_that_leads_elsewhere_is_not_what_is_printed(tmp_path: Path) -> None:
+    """As with a hosts file that knows ::1 alone."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket\nreal = socket.getaddrinfo\n"
+        "def look(host, *args, **kwargs): return real('::1' if host == 'localhost' else host, *args, **kwargs)\n"
+        "socket.getaddrinfo = look\n"
+    )
+    mesh = Mesh(tmp_path, PYTHONPATH=str(tmp_path)).wait_ready()
+    assert mesh.interrupt() == 0
+    assert f"Open http://127.0.0.1:{mesh.ports['PORT']} " in mesh.text()

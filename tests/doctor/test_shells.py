@@ -1,0 +1,206 @@
+"""What a shell profile exports, a session inherits and a folder is called: the commands do the same."""
+
+import ctypes
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.local import ports
+from tests.local_mesh import DIRECTLY, Mesh, make
+from tests.support import ROOT, free_port
+
+PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE = 24, 10
+
+
+def start(directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Start the local mesh where it cannot start."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **{name: str(free_port()) for name in ports.DEFAULTS}, **environment}
+    return subprocess.run(DIRECTLY, cwd=directory, env=env, capture_output=True, text=True, timeout=20, check=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"PORT": "70000"}, "PORT=70000 is no port: choose one from 1024 to 65535"),
+        ({"PORT": "0"}, "PORT=0 is no port: choose one from 1024 to 65535"),
+        ({"USER_PORT": "-1"}, "USER_PORT=-1 is no port: choose one from 1024 to 65535"),
+        ({"PORT": "http"}, "PORT=http is not a port number: choose one from 1024 to 65535"),
+        ({"PORT_OFFSET": "x"}, "PORT_OFFSET=x is not a number such as 100"),
+        ({"PORT": "", "PORT_OFFSET": "65000"}, "PORT_OFFSET=65000 makes PORT 68001, which is no port: "),
+        ({"PORT": "4000", "RULE_PORT": "4000"}, "PORT and RULE_PORT are both 4000: choose another RULE_PORT"),
+    ],
+)
+def test_a_port_that_is_none_is_one_true_line(settings: dict[str, str], said: str, tmp_path: Path) -> None:
+    ended = start(tmp_path, **settings)
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert ended.stdout.startswith(said)
+    assert ended.stdout.count("\n") == 1
+
+
+def test_a_port_of_the_system_is_not_called_in_use(tmp_path: Path) -> None:
+    def may_not() -> None:
+        # As an ordinary user.
+        ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE)
+
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
+        pytest.skip("everybody may listen there")
+    ended = subprocess.run(
+        DIRECTLY, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "PORT": "80"},
+        capture_output=True, text=True, timeout=20, check=False, preexec_fn=may_not,
+    )  # fmt: skip
+    assert ended.stdout == (
+        "PORT=80 is a port that only root may listen on: choose one above 1023, such as PORT=8080 make run\n"
+    )
+
+
+def test_all_ports_that_are_in_use_are_named_at_once_with_what_moves_them(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        taken = sorted(each.getsockname()[1] for each in (first, second))
+        ended = start(tmp_path, PORT=str(taken[1]), RULE_V1_PORT=str(taken[0]))
+    what = f"Ports {taken[0]} and {taken[1]} are in use: stop what uses them, or move all ports: "
+    assert re.fullmatch(rf"{what}PORT_OFFSET=\d+00 make run\n", ended.stdout)
+
+
+def test_one_variable_moves_all_ports_but_those_that_are_named() -> None:
+    moved = ports.chosen({"PORT_OFFSET": "100", "RULE_PORT": "5000", "PORT": ""})
+    assert moved == {**{name: port + 100 for name, port in ports.DEFAULTS.items()}, "RULE_PORT": 5000}
+    assert ports.chosen({}) == ports.DEFAULTS
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_a_port_that_only_ipv6_holds_is_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
+        port = other.getsockname()[1]
+        ended = start(tmp_path, PORT=str(port))
+    assert ended.stdout.startswith(f"Port {port} is in use at [::1], where a browser looks for localhost first: ")
+
+
+def test_whatever_a_shell_exports_and_a_session_inherits_it_runs(tmp_path: Path) -> None:
+    directory = tmp_path / "my 待办 folder's"
+    home = tmp_path / "home"
+    shadow = tmp_path / "shadow"
+    for each in (directory, home, shadow):
+        each.mkdir()
+    home.chmod(0o500)
+    (shadow / "json.py").write_text("raise SystemExit('not the json of Python')")
+    profile = tmp_path / "profile"
+    profile.write_text("echo noise; cd /; set -o noclobber; exit 3\n")
+    hostile = {
+        "BASH_ENV": str(profile), "ENV": str(profile), "CDPATH": "/:/tmp", "GREP_OPTIONS": "--invert-match",
+        "SHELLOPTS": "noclobber", "POSIXLY_CORRECT": "1", "BASH_FUNC_sed%%": "() { echo not sed; }",
+        "PYTHONHOME": "/nowhere", "PYTHONPATH": str(shadow), "PYTHONSTARTUP": "/nowhere", "PYTHONSAFEPATH": "1",
+        "PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "ascii",
+        "VIRTUAL_ENV": "/nowhere", "http_proxy": "http://127.0.0.1:9", "all_proxy": "http://127.0.0.1:9",
+        "LC_ALL": "xx_YY", "LANG": "tr_TR",
+        "TZ": "Asia/Kathmandu", "HOME": str(home), "MAKEFLAGS": "-j4", "before": "x", "VERSION": "v1",
+    }  # fmt: skip
+
+    def inherit() -> None:
+        os.umask(0o077)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        for ignored in (signal.SIGPIPE, signal.SIGCHLD):
+            signal.signal(ignored, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    # As in a terminal, where make is not run by make.
+    env = {**{name: value for name, value in os.environ.items() if name != "MAKELEVEL"}, **hostile}
+    mesh = Mesh(directory, "make", "run", prepare=inherit, **hostile).wait_ready()
+    told = make(directory, "split", "V1=100", "V2=0", env=env)
+    assert told.stdout == f"==> user of `make run` at {mesh.url}: v1 100 %, v2 0 %\n", told.stderr
+    assert set(mesh.versions(10)) == {"v1"}
+    status = make(directory, "status", env=env)
+    assert "v1 100 %" in status.stdout, status.stderr
+    assert make(directory, ".venv/traffic.done", env=env).returncode == 0
+    traffic = make(directory, "traffic", "RATE=10", "DURATION=2s", env=env)
+    assert " 0(0.00%)" in traffic.stdout + traffic.stderr
+    assert "Calls to user" in traffic.stdout + traffic.stderr
+    lesson = make(directory, "lesson", "N=1", env=env)
+    assert lesson.returncode == 0, lesson.stdout + lesson.stderr
+    soft, hard = resource.prlimit(mesh.processes()[-1].pid, resource.RLIMIT_NOFILE)
+    assert soft > min(64, hard - 1)
+    processes = mesh.processes()
+    mesh.process.send_signal(signal.SIGTERM)
+    mesh.process.wait(15)
+    assert not [process for process in processes if process.is_running()]
+
+
+def test_nohup_outlives_its_terminal(tmp_path: Path) -> None:
+    mesh = Mesh(tmp_path, "nohup", *DIRECTLY).wait_ready()
+    mesh.process.send_signal(signal.SIGHUP)
+    assert httpx.get(f"{mesh.url}/healthz", trust_env=False).status_code == 200
+    assert mesh.interrupt() == 0
+
+
+# Docker that writes down what it is told; a build takes longer than a push, and fails if it is to.
+DOCKER = """#!/bin/sh
+case "$*" in
+  *" build "*|build*) sleep 0.3; echo build >>"$CALLS"; exit "$BUILD" ;;
+  push*) echo push >>"$CALLS" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("flags", "code"), [("-j4", "0"), ("-j4 -k", "1"), ("-k", "1"), ("", "0")])
+def test_targets_on_one_line_run_in_that_order(flags: str, code: str, tmp_path: Path) -> None:
+    for part in ("Makefile", "deploy"):
+        (tmp_path / part).symlink_to(ROOT / part)
+    (tmp_path / "bin").mkdir()
+    docker = tmp_path / "bin/docker"
+    docker.write_text(DOCKER)
+    docker.chmod(0o755)
+    calls = tmp_path / "calls"
+    env = {**os.environ, "MAKEFLAGS": flags, "REGISTRY": "registry.test/x", "CALLS": str(calls), "BUILD": code}
+    env["PATH"] = f"{tmp_path}/bin:{env['PATH']}"
+    ended = make(tmp_path, "build", "push", env=env)
+    expected = ["build"] if code == "1" else ["build"] * 3 + ["push"] * 3
+    assert calls.read_text().split() == expected, ended.stderr
+    assert (ended.returncode == 0) is (code == "0")
+
+
+def test_a_file_system_without_hard_links_is_no_reason_to_end(tmp_path: Path) -> None:
+    """As FAT, some network drives and shared folders of virtual machines."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\ndef link(*_, **__): raise PermissionError(1, 'Operation not permitted')\nos.link = link\n"
+    )
+    ask = "from services.user.tokens import _generated_key; print(_generated_key().stat().st_size > 100)"
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", ask], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    assert [process.communicate(timeout=30)[0] for process in processes] == ["True\n"] * 3
+    assert (tmp_path / "data/token-key.pem").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_system_that_cannot_do_what_is_needed_is_named(tmp_path: Path) -> None:
+    """As a USB stick with FAT, and a shared folder of a virtual machine."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import fcntl, os\ndef refuse(*_, **__): raise OSError(95, 'Operation not supported')\n"
+        "os.symlink = fcntl.flock = refuse\n"
+    )
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/mesh.json").write_text("{}")
+    ended = start(tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert ended.stdout.startswith(
+        f"the file system of {tmp_path} has no symbolic links and locks: copy the folder to "
+    )
+    assert ended.stdout.count("\n") == 1
+    assert not list(tmp_path.glob(".doctor-*"))
+
+
+def test_a_limit_that_cannot_be_raised_is_named(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        ["bash", "-c", f"ulimit -n 100; exec {' '.join(DIRECTLY)}"], cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert ended.stdout.startswith("this shell limits open files: at most 100: raise the limit (`ulimit -n`")

@@ -1,0 +1,389 @@
+"""`make doctor`: the table, on this machine and with clusters that a stand-in for kubectl plays.
+
+What the stand-in answers is what such a cluster prints, as far as the checks look at it.
+"""
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.doctor import cluster
+from deploy.doctor.finding import AMBIENT, ISTIO, KNATIVE
+from tests.manifests.conftest import load, render
+from tests.manifests.test_versions import VERSIONS
+from tests.support import ROOT
+
+ISTIO_VERSION, OLDEST = VERSIONS["ISTIO_VERSION"], VERSIONS["KUBERNETES_OLDEST"]
+
+# Answers from a file: of `get KIND`, by kind; of everything else, by all its arguments.
+KUBECTL = f"""#!{sys.executable}
+import json, os, sys
+words = [word for word in sys.argv[1:] if not word.startswith(("--output", "--ignore", "--show", "--request"))]
+state = json.load(open(os.environ["STATE"]))
+if words[0] == "get" and words[1] != "--raw" and " ".join(words) not in state["said"]:
+    selector = next((word.partition("=")[2] for word in words if word.startswith("--selector=")), "")
+    kind, _, name = words[1].partition("/")
+    found = state["objects"].get(kind, [])
+    if selector:
+        key, _, value = selector.partition("=")
+        found = [each for each in found if each["metadata"].get("labels", {{}}).get(key) == value]
+    names = [word for word in words[2:] if not word.startswith("-")] or [name] * bool(name)
+    if names:
+        found = [each for each in found if each["metadata"]["name"] in names]
+        print(json.dumps(found[0]) if len(found) == 1 else json.dumps({{"items": found}}) if found else "")
+    else:
+        print(json.dumps({{"items": found}}))
+    sys.exit()
+answer = state["said"].get(" ".join(words))
+if answer is None:
+    sys.exit("Error from server (NotFound): the server could not find the requested resource")
+if answer.startswith("error: "):
+    sys.exit(answer)
+print(answer)
+"""
+
+
+def thing(name: str, namespace: str = "", **more: Any) -> dict[str, Any]:
+    """Return an object with these labels, annotations, spec or status."""
+    metadata = {key: more.pop(key) for key in ("labels", "annotations", "managedFields") if key in more}
+    return {"metadata": {"name": name, "namespace": namespace, **metadata}, **more}
+
+
+def node(name: str, architecture: str = "amd64", ranges: tuple[str, ...] = ("10.244.0.0/24",)) -> dict[str, Any]:
+    info = {"architecture": architecture, "containerRuntimeVersion": "containerd://2.1.3", "kubeletVersion": "v1"}
+    allocatable = {"cpu": "4", "memory": "8131936Ki"}
+    return thing(
+        name, spec={"podCIDRs": ranges}, status={"nodeInfo": info, "allocatable": allocatable, "addresses": []}
+    )
+
+
+def istiod(version: str = ISTIO_VERSION, revision: str = "default", **metadata: Any) -> dict[str, Any]:
+    """Return the Deployment of an Istio that istioctl installed, unless the metadata say otherwise."""
+    labels = {"app": "istiod", "istio.io/rev": revision, "operator.istio.io/managed": "Reconcile"}
+    labels |= metadata.pop("labels", {})
+    pod = {"spec": {"containers": [{"image": f"docker.io/istio/pilot:{version}-distroless"}]}}
+    return thing("istiod", "istio-system", labels=labels, spec={"template": pod}, **metadata)
+
+
+def injector(revision: str = "default") -> dict[str, Any]:
+    """Return the webhook that puts sidecars into pods of namespaces with the label of its revision."""
+    label = {"istio-injection": "enabled"} if revision == "default" else {"istio.io/rev": revision}
+    hook = {"clientConfig": {"service": {"namespace": "istio-system"}}, "namespaceSelector": {"matchLabels": label}}
+    labels = {"app": "sidecar-injector", "istio.io/rev": revision}
+    return thing("istio-sidecar-injector", labels=labels, webhooks=[hook])
+
+
+def definitions(channel: str = "standard", **metadata: Any) -> list[dict[str, Any]]:
+    """Return the Gateway API, with the fields that the sets need."""
+    notes = {"gateway.networking.k8s.io/bundle-version": VERSIONS["GATEWAY_API_VERSION"]}
+    notes["gateway.networking.k8s.io/channel"] = channel
+    notes |= metadata.pop("annotations", {})
+    any_ = {"type": "object"}
+    fields = {
+        "gateways": {"infrastructure": {"properties": {"parametersRef": any_}}},
+        "httproutes": {"rules": {"items": {"properties": {"timeouts": any_}}}},
+        "gatewayclasses": {"controllerName": any_},
+    }
+    found = []
+    for kind, spec in fields.items():
+        schema = {"openAPIV3Schema": {"properties": {"spec": {"properties": spec}}}}
+        versions = [{"name": "v1", "served": True, "schema": schema}]
+        found.append(
+            thing(f"{kind}.gateway.networking.k8s.io", annotations=notes, **metadata)
+            | {"spec": {"names": {"plural": kind}, "versions": versions}}
+        )
+    return found
+
+
+def kind() -> dict[str, Any]:
+    """Return the cluster of `make cluster` after all of `make install-*`."""
+    return {
+        "said": {
+            "config current-context": "kind-todolist",
+            "version --client": json.dumps({"clientVersion": {"gitVersion": f"v{OLDEST}.1"}}),
+            "get --raw /version": json.dumps({"gitVersion": f"v{OLDEST}.0"}),
+            "auth can-i create deployments.apps --namespace=todolist": "yes",
+            "get --raw /apis/networking.istio.io": "{}",
+            "get daemonsets --all-namespaces --selector=app.kubernetes.io/name=ztunnel": "istio-system 1/1",
+            "get --raw /apis/serving.knative.dev": "{}",
+            "get --raw /apis/gateway.networking.k8s.io/v1": "{}",
+        },
+        "objects": {
+            "nodes": [node("todolist-control-plane")],
+            "deployments": [
+                istiod(),
+                thing("kiali", labels={"app.kubernetes.io/name": "kiali"}),
+                thing("prometheus", labels={"app.kubernetes.io/name": "prometheus"}),
+            ],
+            "deployment": [thing("controller", labels={"app.kubernetes.io/version": VERSIONS["KNATIVE_VERSION"]})],
+            "mutatingwebhookconfigurations": [injector()],
+            "customresourcedefinitions": definitions(managedFields=[{"manager": "todolist"}]),
+        },
+    }  # fmt: skip
+
+
+class Doctor:
+    """Runs `make doctor`, or a check of it, with a cluster that is as a file says."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        bin_ = directory / "bin"
+        bin_.mkdir()
+        (bin_ / "kubectl").write_text(KUBECTL)
+        (bin_ / "kubectl").chmod(0o755)
+
+    def run(self, state: dict[str, Any], *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        file = self.directory / "state.json"
+        file.write_text(json.dumps(state))
+        env = {**os.environ, "COLUMNS": "400", "STATE": str(file), **VERSIONS, **environment}
+        env["PATH"] = f"{self.directory}/bin{os.pathsep}{env['PATH']}"
+        return subprocess.run(
+            [sys.executable, "-m", "deploy.doctor", *command], cwd=ROOT, env=env, capture_output=True, text=True,
+            timeout=100, check=False,
+        )  # fmt: skip
+
+    def table(self, state: dict[str, Any]) -> str:
+        """Return the whole table, in one line."""
+        return " ".join(self.run(state).stdout.split())
+
+    def rows(self, state: dict[str, Any], *checks: str, **environment: str) -> str:
+        """Return what is missing of these checks."""
+        return self.run(state, "check", *checks, **environment).stderr
+
+
+@pytest.fixture
+def doctor(tmp_path: Path) -> Doctor:
+    return Doctor(tmp_path)
+
+
+def test_what_a_newcomer_reads_without_a_cluster(doctor: Doctor) -> None:
+    state = {"said": {}, "objects": {}}
+    state["said"]["version --client"] = kind()["said"]["version --client"]
+    ended = doctor.run(state)
+    assert ended.stderr == ""
+    table, _, conclusion = ended.stdout.partition("\nWhat works\n")
+    subjects = ("Python", "venv", "system", "folder", "localhost", "ports", "limits", "browser", "Docker", "cluster")
+    lines = table.splitlines()
+    assert [s for s in subjects if not any(line.split()[1:2] == [s] for line in lines if line.startswith("  "))] == []
+    assert "`make cluster` makes one with kind, or point kubectl at yours" in " ".join(table.split())
+    answers = dict(line.strip().split("  ", 1) for line in conclusion.splitlines())
+    assert answers["Istio"].split() == ["no:", "cluster"]
+    # Whether `make run` works here is what the exit code says.
+    assert answers["make run"].strip().startswith("yes") is (ended.returncode == 0)
+
+
+def test_a_cluster_with_everything_has_all_rows_and_a_yes_for_each_set(doctor: Doctor) -> None:
+    ended = doctor.run(kind())
+    assert ended.stderr == ""
+    for words in (
+        f"Istio {ISTIO_VERSION}, revision default in istio-system, installed by istioctl",
+        f"the Gateway API {VERSIONS['GATEWAY_API_VERSION'].removeprefix('v')}, standard channel",
+        f"{VERSIONS['KNATIVE_VERSION']}, with net-istio",
+        "1 amd64, containerd",
+        "4.0 CPUs and 7,941 MiB are not requested by others",
+        "IPv4",
+        "todolist is made by `make deploy`",
+        "Kiali and Prometheus are there",
+    ):
+        assert words in " ".join(ended.stdout.split()), ended.stdout
+    for name in ("Istio", "ambient", "Knative", "Kiali"):
+        (line,) = [line for line in ended.stdout.splitlines() if line.startswith(f"  {name:<10} ")]
+        assert line.split()[1].startswith("yes"), ended.stdout
+
+
+def test_an_old_kubernetes_names_the_command_that_mends_it(doctor: Doctor) -> None:
+    state, old = kind(), "1.20"
+    state["said"]["get --raw /version"] = json.dumps({"gitVersion": f"v{old}.4-gke.1"})
+    assert doctor.rows(state, "kubernetes") == (
+        f"this cluster runs Kubernetes {old}, and {OLDEST} is the oldest that works: "
+        "`make cluster-delete cluster` makes a newer one\n"
+    )
+    state["said"]["config current-context"] = "prod"
+    assert "update it, or `make cluster` makes one with kind" in doctor.rows(state, "kubernetes")
+
+
+def test_kubectl_that_may_not_speak_is_quoted(doctor: Doctor) -> None:
+    """As EKS and GKE say it when a session is over."""
+    state = kind()
+    state["said"]["get --raw /version"] = "error: You must be logged in to the server (Unauthorized)"
+    assert "You must be logged in to the server (Unauthorized)" in doctor.rows(state, "cluster")
+    assert "You must be logged in" in doctor.table(state)
+    state = kind()
+    state["said"]["auth can-i create deployments.apps --namespace=todolist"] = "no"
+    assert "may not create Deployments in namespace todolist" in doctor.rows(state, "cluster")
+
+
+def test_nodes_of_other_machines_and_addresses(doctor: Doctor) -> None:
+    state = kind()
+    state["objects"]["nodes"] = [node("a", "arm64", ("fd00:10:244::/64",)), node("b", "amd64", ("fd00:10:245::/64",))]
+    table = doctor.table(state)
+    assert "1 amd64 and 1 arm64, containerd: an image must be for all of them" in table
+    assert "make build push PLATFORMS=linux/amd64,linux/arm64" in table
+    assert "IPv6 alone" in table
+    state["objects"]["nodes"] = [node("a", "s390x")]
+    assert "Istio has no images for s390x" in doctor.rows(state, "nodes")
+
+
+def test_a_cluster_that_is_full_says_what_is_free_and_what_is_needed(doctor: Doctor) -> None:
+    state = kind()
+    busy = {"resources": {"requests": {"cpu": "1850m", "memory": "512Mi"}}}
+    pod = thing("busy", "other", spec={"containers": [busy], "initContainers": [{**busy, "restartPolicy": "Always"}]})
+    finished = {**copy.deepcopy(pod), "status": {"phase": "Succeeded"}}
+    own = thing("todolist", "todolist", spec={"containers": [busy]})
+    state["objects"]["pods"] = [pod, finished, own]
+    said = doctor.rows(state, "room")
+    assert said.startswith("0.3 CPUs and 6,917 MiB are not requested by others; ")
+    state["objects"]["pods"] = [finished, own]
+    assert doctor.rows(state, "room") == ""
+
+
+def test_what_the_sets_request_is_what_is_asked_for() -> None:
+    def values(name: str) -> Any:
+        return yaml.safe_load((ROOT / f"deploy/install/{name}.yaml").read_text())["spec"]["values"]["global"]
+
+    sidecar = values("istio")["proxy"]["resources"]["requests"]
+    waypoint = values("ambient")["waypoint"]["resources"]["requests"]
+
+    def added(name: str) -> tuple[float, float]:
+        documents, requests = render(ROOT / "deploy" / name.lower()), []
+        if name == KNATIVE:
+            # Its revision, which the set names only in the split.
+            documents += [
+                each for each in load(ROOT / "deploy/knative/user-v1.yaml") if "template" in each.get("spec", {})
+            ]
+        scalers = {d["metadata"]["name"]: d["spec"] for d in documents if d["kind"] == "HorizontalPodAutoscaler"}
+        for each in documents:
+            if each["kind"] not in ("Deployment", "StatefulSet", "Service") or "template" not in each.get("spec", {}):
+                continue
+            pods = scalers.get(each["metadata"]["name"], {}).get("minReplicas", each["spec"].get("replicas", 1))
+            requests += [each["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]] * pods
+            requests += [sidecar] * pods * (name != AMBIENT)
+            # Knative's own proxy in each pod of its Services, as Knative has it by default.
+            requests += [{"cpu": "25m", "memory": "0"}] * pods * (each["kind"] == "Service")
+        # The gateways that Istio makes: the ingress, and the waypoint.
+        requests += [sidecar] * (name != KNATIVE) + [waypoint] * (name == AMBIENT)
+        cpu = sum(cluster.quantity(each["cpu"]) for each in requests) * 1000
+        return round(cpu), sum(cluster.quantity(each["memory"]) for each in requests) / 2**20
+
+    assert {name: added(name) for name in (ISTIO, AMBIENT, KNATIVE)} == cluster.REQUESTS
+
+
+def test_an_istio_of_others_is_named_with_its_owner_and_revision(doctor: Doctor) -> None:
+    """As Helm installs it, under a revision without a default tag."""
+    state = kind()
+    helm = {"annotations": {"meta.helm.sh/release-name": "istiod"}, "labels": {"operator.istio.io/managed": ""}}
+    state["objects"]["deployments"][0] = istiod(revision="canary", **helm)
+    state["objects"]["mutatingwebhookconfigurations"] = [injector("canary")]
+    assert f"Istio {ISTIO_VERSION}, revision canary in istio-system, installed by Helm" in doctor.table(state)
+    state["objects"]["deployments"].append(istiod(revision="stable", **helm))
+    state["objects"]["mutatingwebhookconfigurations"].append(injector("stable"))
+    assert "choose one: ISTIO_REVISION=canary or ISTIO_REVISION=stable" in doctor.rows(state, "istio")
+
+
+def test_a_gateway_api_of_k3s_is_named_with_its_channel(doctor: Doctor) -> None:
+    state = kind()
+    k3s = {"objectset.rio.cattle.io/owner-name": "traefik-crd"}
+    state["objects"]["customresourcedefinitions"] = definitions("experimental", annotations=k3s)
+    assert "experimental channel, installed by k3s" in doctor.table(state)
+    state["objects"]["customresourcedefinitions"] = []
+    assert doctor.rows(state, "gateway-api") == (
+        "the Gateway API is missing in this cluster: `make install-istio` installs it\n"
+    )
+
+
+def test_the_rules_of_the_namespace(doctor: Doctor) -> None:
+    state = kind()
+    labels = {"pod-security.kubernetes.io/enforce": "restricted", "app.kubernetes.io/part-of": "todolist"}
+    quota = {"hard": {"requests.cpu": "400m", "pods": "20"}, "used": {"requests.cpu": "100m", "pods": "3"}}
+    state["objects"] |= {
+        "namespace": [thing("todolist", labels=labels)],
+        "resourcequotas": [thing("small", status=quota)],
+        "limitranges": [thing("defaults")],
+    }
+    said = doctor.rows(state, "rules")
+    assert "namespace todolist enforces Pod Security restricted, which refuses istio-init" in said
+    assert "quota small leaves 17 pods and 0.3 requests.cpu" in said
+    assert "LimitRange defaults" in doctor.table(state)
+    assert doctor.rows(state, "rules", NAMESPACE="free") == ""
+
+
+def test_what_waits_for_an_address_and_for_figures(doctor: Doctor) -> None:
+    state = kind()
+    service = thing("ingress", spec={"type": "LoadBalancer"}, status={"loadBalancer": {}})
+    state["objects"]["services"] = [service]
+    table = doctor.table(state)
+    assert "ingress waits for an address: `make url` forwards a port" in table
+    assert "always have two pods" in table
+    service["status"]["loadBalancer"] = {"ingress": [{"hostname": "x.elb.amazonaws.com"}]}
+    server = thing("v1beta1.metrics.k8s.io", status={"conditions": [{"type": "Available", "status": "True"}]})
+    state["objects"]["apiservices.apiregistration.k8s.io"] = [server]
+    table = doctor.table(state)
+    assert "it gives addresses, such as x.elb.amazonaws.com" in table
+    assert "always have two pods" not in table
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo 'permission denied while trying to connect to the Docker API' >&2; exit 1", "usermod -aG docker"),
+        ("echo 'Cannot connect to the Docker daemon' >&2; exit 1", "Docker does not answer (Cannot connect"),
+        ("printf 'Client:\\nServer:\\n Server Version: 28.2.2\\n'", "Docker's buildx is missing"),
+    ],
+)
+def test_what_is_in_the_way_of_images(script: str, said: str, doctor: Doctor) -> None:
+    docker = doctor.directory / "bin/docker"
+    docker.write_text(f"#!/bin/sh\n{script}\n")
+    docker.chmod(0o755)
+    assert said in doctor.rows({}, "docker", "buildx")
+    # `make build` and `make cluster` say the same.
+    env = {**os.environ, "PATH": f"{docker.parent}:{os.environ['PATH']}", "REGISTRY": "dev.local", "TAG": "x"}
+    ended = subprocess.run(
+        ["deploy/scripts/images.sh", "build"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (1, doctor.rows({}, "docker", "buildx"))
+
+
+def test_the_image_store_of_containerd_is_noted(doctor: Doctor) -> None:
+    docker = doctor.directory / "bin/docker"
+    docker.write_text("""#!/bin/sh
+echo 'Client:
+  buildx: Docker Buildx (Docker Inc.)
+    Version:  v0.24.0
+Server:
+ Storage Driver: overlayfs
+  driver-type: io.containerd.snapshotter.v1'
+""")
+    docker.chmod(0o755)
+    table = doctor.table({"said": {}, "objects": {}})
+    assert "containerd's image store" in table
+    assert "v0.24.0" in table
+
+
+def test_an_old_python_is_told_so_by_the_whole_table(tmp_path: Path) -> None:
+    """The doctor itself runs on it; here it only plays an old one."""
+    for part in ("Makefile", "deploy"):
+        (tmp_path / part).symlink_to(ROOT / part)
+    (tmp_path / "bin").mkdir()
+    for name in ("sh", "bash", "env", "make", "git", "sed", "awk", "uname", "cat"):
+        (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
+    python = tmp_path / "bin/python3"
+    python.write_text(f'#!/bin/sh\ncase "$*" in *"(3, 11)"*) exit 1 ;; esac\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    ended = subprocess.run(
+        ["make", "doctor"], cwd=tmp_path, env={**os.environ, "PATH": str(tmp_path / "bin")},
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert "Python 3.11 or newer is missing" in ended.stdout
+    assert "install it (Debian: apt install python3 python3-venv; macOS: brew install python)" in " ".join(
+        ended.stdout.split()
+    )
+    assert ended.returncode != 0
+    assert "Traceback" not in ended.stderr
