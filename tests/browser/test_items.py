@@ -263,7 +263,7 @@ def test_names_keep_their_direction_to_themselves(member: Page, unique: Callable
         }"""
     )
     # Wherever a name is shown, it is isolated.
-    expect(shown.locator(".name > bdi")).to_have_text(name)
+    expect(shown.locator(".name bdi")).to_have_text(name)
     shown.locator("[data-action=delete]").click()
     expect(dialog(member).locator("li > bdi")).to_have_text(name)
     assert member.locator("#profile-name").evaluate("node => getComputedStyle(node).unicodeBidi") == "isolate"

@@ -222,7 +222,7 @@ function openAccount(toRegister) {
   registering = toRegister;
   drawAccount();
   showPassword(false);
-  openDialog(byId('account-dialog'), () => byId('profile-reload'));
+  openDialog(byId('account-dialog'));
   const { userName, password } = byId('account-dialog').querySelector('form').elements;
   if (!toRegister) userName.value ||= lastName;
   (userName.value ? password : userName).focus();
