@@ -52,11 +52,8 @@ def main(name: str = "") -> int:
     lines = requirements.read_text(encoding="utf-8").splitlines()
     count = sum(1 for line in lines if "==" in line and line[0].isalnum())
     tool = "uv" if shutil.which("uv") else "pip"
-    print(
-        f"Installing {count} packages of {requirements} into .venv with {tool}, once: "
-        f"{MEGABYTES[name]} MB to fetch, less what is there",
-        flush=True,
-    )
+    size = f": {MEGABYTES[name]} MB to fetch, less what is there" if name in MEGABYTES else ""
+    print(f"Installing {count} packages of {requirements} into .venv with {tool}, once{size}", flush=True)
     with (VENV / "lock").open("w") as lock:
         # Two terminals may start at once.
         fcntl.flock(lock, fcntl.LOCK_EX)

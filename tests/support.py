@@ -2,6 +2,7 @@
 
 import os
 import platform
+import random
 import signal
 import socket
 import subprocess
@@ -24,10 +25,12 @@ GUEST_NAMES = {"v1": "秦粤", "v2": "粤秦D"}
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port of 127.0.0.1 that nobody listens on, outside the range from which connections get theirs."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            port = random.randint(10_000, 32_000)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:

@@ -26,7 +26,7 @@ WORDS = {
     "safe_regex": "a regular expression, which cannot take long.",
     "stat_prefix": "how the names of its counters begin.",
     "ignore_global_conn_limit": "the limit on connections is for those that come from outside.",
-    "consecutive_5xx": "so many failures in a row, and a process gets no calls for a while.",
+    "consecutive_gateway_failure": "so many 502, 503 or 504 in a row, and a process is ejected for a while.",
     "token_bucket": "each request takes a token out; without one it is refused. New ones come at a steady rate.",
     "allow_missing": "a request without a token passes.",
     "&name": "(YAML) gives what follows a name.",

@@ -42,7 +42,10 @@ need_command() {
 # check MODULE ARGUMENT...: one of the checks in deploy/doctor/, which `make doctor` makes, too. It prints its answer, or
 # ends the script with a line that says what is in the way.
 check() {
-  PYTHONPATH=$root PYTHONDONTWRITEBYTECODE=1 "${PYTHON:-python3}" -m "deploy.doctor.$1" "${@:2}"
+  local words
+  { words=$(PYTHONPATH=$root PYTHONDONTWRITEBYTECODE=1 "${PYTHON:-python3}" -m "deploy.doctor.$1" "${@:2}" 2>&1 >&3 3>&-) ||
+    die "$words"; } 3>&1
+  [ -z "$words" ] || echo "$words" >&2
 }
 
 # The address of `make run` in this folder; fails when it is not on.

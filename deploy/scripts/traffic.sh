@@ -13,7 +13,6 @@ EOF
 }
 
 start() {
-  [[ ${RATE:-2} =~ ^[0-9]+([.][0-9]+)?$ ]] || die "RATE is $RATE: it is a number of requests a second, such as 2"
   need_application
   local out=$build/traffic url host=
   if [ "$deployed" = knative ]; then
@@ -56,6 +55,11 @@ stop() {
     --selector=app.kubernetes.io/part-of=todolist,app.kubernetes.io/name=traffic
 }
 
-if [ "$1" = start ]; then here_or_cluster; else only_a_cluster; fi
+if [ "$1" = start ]; then
+  [[ ${RATE:-2} =~ ^[0-9]+([.][0-9]+)?$ ]] || die "RATE is $RATE: it is a number of requests a second, such as 2"
+  here_or_cluster
+else
+  only_a_cluster
+fi
 need_cluster
 "$1"

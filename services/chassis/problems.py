@@ -8,7 +8,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from services.chassis.tracing import trace_id
 from services.chassis.wire import Wire
@@ -61,7 +60,8 @@ def problem_response(error: HTTPException) -> JSONResponse:
 async def _answer_error(request: Request, error: HTTPException) -> Response:
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         # Each method is a route of its own, and the framework names that of the first one only.
-        routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+        path = getattr(request.scope.get("route"), "path", "")
+        routes = (route for route in request.app.routes if getattr(route, "path", None) == path)
         methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
         methods |= {"OPTIONS", *(error.headers or {}).get("Allow", "OPTIONS").split(", ")}
         allow = {"Allow": ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))}

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import time
+from http import HTTPMethod
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -80,6 +81,10 @@ class Upstream:
         Raises a Problem: 503 when the service cannot be reached, 504 when it is too slow, 502 when its response is
         invalid. The call is never repeated here: the proxy repeats reads (deploy/local/envoy, deploy/istio).
         """
+        if method not in HTTPMethod.__members__:
+            # Proxies refuse a method that they do not know, and do not say which ones the service takes.
+            known = await self.call(request, "OPTIONS", target, caller)
+            raise Problem(405, "This method is not known.", headers={"Allow": known.headers.get("allow", "")})
         headers = _passed_on(request)
         if caller:
             headers |= {USER_ID: caller.id, USER_NAME: quote(caller.name)}

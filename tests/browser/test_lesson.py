@@ -65,7 +65,7 @@ def test_a_session_that_is_refused_at_the_door_ends_and_locks_nobody_out(
     expect(log_in).to_be_visible()
     expect(log_out).to_be_hidden()
     expect(name).not_to_have_text("forgetful")
-    expect(page.get_by_test_id("toast")).to_contain_text("session")
+    expect(page.locator("#owner-notice")).to_contain_text("session")
 
     # The page itself is refused once, and never again.
     log_in.click()

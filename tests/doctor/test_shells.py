@@ -120,8 +120,8 @@ def test_whatever_a_shell_exports_and_a_session_inherits_it_runs(tmp_path: Path)
     assert "v1 100 %" in status.stdout, status.stderr
     assert make(directory, ".venv/traffic.done", env=env).returncode == 0
     traffic = make(directory, "traffic", "RATE=10", "DURATION=2s", env=env)
-    assert " 0(0.00%)" in traffic.stdout + traffic.stderr
-    assert "Calls to user" in traffic.stdout + traffic.stderr
+    assert traffic.returncode == 0
+    assert "Calls to user" in traffic.stdout, traffic.stderr
     lesson = make(directory, "lesson", "N=1", env=env)
     assert lesson.returncode == 0, lesson.stdout + lesson.stderr
     soft, hard = resource.prlimit(mesh.processes()[-1].pid, resource.RLIMIT_NOFILE)
@@ -150,7 +150,7 @@ esac
 
 @pytest.mark.parametrize(("flags", "code"), [("-j4", "0"), ("-j4 -k", "1"), ("-k", "1"), ("", "0")])
 def test_targets_on_one_line_run_in_that_order(flags: str, code: str, tmp_path: Path) -> None:
-    for part in ("Makefile", "deploy"):
+    for part in ("Makefile", "deploy", "services"):
         (tmp_path / part).symlink_to(ROOT / part)
     (tmp_path / "bin").mkdir()
     docker = tmp_path / "bin/docker"

@@ -141,7 +141,7 @@ def test_what_matters_is_shown_first_and_the_rest_on_demand(
     # Each word that needs it is explained where it is met.
     for text in (first, everything):
         shown = text.partition("Words in it:")[0]
-        for word in ("STRICT_DNS", "consecutive_5xx", "pipe"):
+        for word in ("STRICT_DNS", "consecutive_gateway_failure", "pipe"):
             assert (word in shown) == (f"  {word}: " in text), (word, text)
     assert "*name: (YAML) repeats" in everything
 
