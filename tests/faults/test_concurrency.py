@@ -110,7 +110,7 @@ def test_updates_of_the_same_items_at_two_replicas_do_not_deadlock(
                 while time.monotonic() < ended:
                     for key in choice.sample(keys, len(keys)):
                         started = time.monotonic()
-                        answer = client.put(urls[number % 2], json={"key": key, "desc": str(number)})
+                        answer = client.put(urls[number % 2], json={"key": key, "desc": f"{number} {len(answers)}"})
                         answers.append((answer.status_code, time.monotonic() - started))
             return answers
 
