@@ -1,6 +1,6 @@
 """The application factory: what every service has around its own routes."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -13,10 +13,9 @@ from services.chassis.middleware import Edge
 from services.chassis.settings import Settings
 
 
-def edge(service: str, settings: Settings, headers: Mapping[str, str] | None = None) -> Middleware:
-    """Return the outermost middleware of a service. headers: for every answer."""
-    served_by = {"x-served-by": f"{service}/{settings.version}@{settings.instance_name}"}
-    return Middleware(Edge, headers={**served_by, **(headers or {})})
+def served_by(service: str, settings: Settings) -> dict[str, str]:
+    """Return the header of every answer that says which process gave it."""
+    return {"x-served-by": f"{service}/{settings.version}@{settings.instance_name}"}
 
 
 def create_app(
@@ -24,18 +23,19 @@ def create_app(
     service: str,
     router: APIRouter,
     settings: Settings,
-    middleware: Sequence[Middleware] = (),
+    edge: Mapping[str, str] | None = None,
     check: Callable[[], Awaitable[Any]] | None = None,
     **options: Any,
 ) -> FastAPI:
     """Return an application with these routes, and with health, metrics and problems as its errors.
 
+    edge: the headers of every answer, or None for one that is mounted behind another's Edge;
     check: raises a Problem when the service cannot serve now; options: FastAPI's own.
     """
     app = FastAPI(
         title=service,
         version=settings.version,
-        middleware=middleware,
+        middleware=[] if edge is None else [Middleware(Edge, headers=edge)],
         responses=problems.PROBLEMS,
         exception_handlers=problems.HANDLERS,
         # Swagger UI and ReDoc load scripts of third parties; the document itself is enough.

@@ -15,7 +15,7 @@ UNWATCHED = 0.2
 def cancelled_on_disconnect(request: Request) -> Iterator[None]:
     """Cancel what is awaited inside when the client closes its connection; then this raises ClientDisconnect.
 
-    For reads, whose body has been received: whether a change that is cancelled was made would be unknown.
+    For reads, which have no body: whether a change that is cancelled was made would be unknown.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     watchers: list[asyncio.Task[None]] = []

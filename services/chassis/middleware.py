@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Mapping
 
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,7 +14,7 @@ from services.chassis.tracing import request_headers
 
 
 class Edge:
-    """Gives every answer the same headers, counts and times it, and answers 500 where a route failed.
+    """Gives every answer the same headers, counts and times it, and answers with a problem where a route failed.
 
     A HEAD is answered wherever a GET is: the routes see a GET, and the server sends no body (RFC 9110, 9.3.2).
     """
@@ -40,7 +41,7 @@ class Edge:
                 message["headers"] = [*message["headers"], *self._headers]
                 if b"cache-control" not in dict(message["headers"]):
                     message["headers"].append((b"cache-control", b"no-store"))
-                if status == 503:  # It is meant: with this header no Envoy repeats the call.
+                if status == 503:  # Deliberate: Envoy does not retry an answer with this header.
                     message["headers"].append((b"x-envoy-ratelimited", b"true"))
             await send(message)
 
@@ -50,12 +51,19 @@ class Edge:
         except ClientDisconnect:
             # nginx's status for it, in the metrics; nobody reads an answer.
             status = status or 499
-        except Exception:
-            logging.getLogger("application").exception("%s %s failed", method, scope["path"])
+        except Exception as error:
+            answer = problem_response(_as_problem(error, f"{method} {scope['path']}"))
             if not status:
-                problem = Problem(500, "The service failed; the log has the reason.")
-                await problem_response(problem)(scope, receive, send_with_headers)
+                await answer(scope, receive, send_with_headers)
         finally:
             route = getattr(scope.get("route"), "path", "") or "other"
             metrics.duration(method, route, status).observe(time.perf_counter() - started)
             request_headers.reset(token)
+
+
+def _as_problem(error: Exception, request: str) -> HTTPException:
+    """Return the error if it is an answer; else log it, as it is a fault of ours, and return a 500."""
+    if isinstance(error, HTTPException):
+        return error
+    logging.getLogger("application").error("%s failed", request, exc_info=error)
+    return Problem(500, "The service failed; the log has the reason.")

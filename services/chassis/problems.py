@@ -102,5 +102,10 @@ def _without_branches(place: list[Any], body: Any, type: str) -> list[Any]:
     return members
 
 
+async def _leave_to_edge(_: Request, error: Exception) -> Response:
+    # Without this, Starlette would answer in plain text before Edge can.
+    raise error
+
+
 # The `exception_handlers` of an application whose errors are all problems.
-HANDLERS: Any = {HTTPException: _answer_error, RequestValidationError: _answer_invalid}
+HANDLERS: Any = {HTTPException: _answer_error, RequestValidationError: _answer_invalid, Exception: _leave_to_edge}

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Query
+from fastapi import APIRouter, FastAPI, Query, Request
 from pydantic import TypeAdapter
 
 from services.chassis.application import create_app as create_chassis_app
-from services.chassis.application import edge
+from services.chassis.application import served_by
 from services.chassis.caller import Caller, CallerDep
 from services.chassis.database import Database, DatabaseDep, Row
+from services.chassis.disconnect import cancelled_on_disconnect
 from services.chassis.problems import PROBLEMS, Problem
 from services.rule import store
 from services.rule.schemas import (
@@ -31,11 +32,16 @@ ITEMS = TypeAdapter(list[Item])
 
 
 @router.get("/api/rule")
-async def list_items(query: Annotated[PageQuery, Query()], caller: CallerDep, database: DatabaseDep) -> Page:
+async def list_items(
+    query: Annotated[PageQuery, Query()], caller: CallerDep, database: DatabaseDep, request: Request
+) -> Page:
     """Return a page of the caller's list."""
-    # A search by name looks at every item of the list; all other pages are read from an index.
-    read = database.search if query.name else database.read
-    found = await read(store.read_page, caller.id, query)
+    if query.name and not query.key:
+        # It looks at the name of every item of the list; all other pages are read from an index.
+        with cancelled_on_disconnect(request):
+            found = await database.search(store.read_page, caller.id, query)
+    else:
+        found = await database.read(store.read_page, caller.id, query)
     return Page(
         data=_items(found.rows, caller),
         total=found.total,
@@ -64,8 +70,8 @@ async def update_item(item: ItemUpdate, caller: CallerDep, database: DatabaseDep
 @router.delete("/api/rule")
 async def delete_items(items: ItemDelete, caller: CallerDep, database: DatabaseDep) -> AfterDelete:
     """Delete some of the caller's items and return the first page of what is left."""
-    deleted = await database.write(store.remove, caller.id, [items.key] if isinstance(items.key, str) else items.key)
-    left = await database.read(store.read_page, caller.id, PageQuery())
+    keys = [items.key] if isinstance(items.key, str) else items.key
+    deleted, left = await database.write(store.remove, caller.id, keys)
     pagination = Pagination(total=left.total, total_is_exact=left.total_is_exact)
     return AfterDelete(deleted=deleted, list=_items(left.rows, caller), pagination=pagination)
 
@@ -77,7 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
         service="rule",
         router=router,
         settings=settings,
-        middleware=[edge("rule", settings)],
+        edge=served_by("rule", settings),
         lifespan=lambda _: database.running(),
         check=database.check,
     )

@@ -32,7 +32,7 @@ from services.rule.schemas import WINDOW, ItemCreate, ItemUpdate, PageQuery, Sta
 INSERT = insert(items).returning(*items.c, sort_by_parameter_order=True)
 
 # For each owner, the status filters that matched more than WINDOW items: counting is the most expensive part of their
-# pages. Entries expire after 5 s; until then a deletion by another replica may go unnoticed. Several threads use it.
+# pages. Entries expire after 5 s; until then a deletion may go unnoticed. Several threads use it.
 long_lists: TTLCache[str, set[tuple[int, ...]]] = TTLCache(maxsize=1000, ttl=5)
 long_lists_lock = Lock()
 
@@ -91,7 +91,7 @@ def change(connection: Connection, owner: str, item: ItemUpdate) -> Row | None:
     """Change the given fields of an item and return it as it then is, or None if the owner has no such item."""
     fields = item.model_dump(exclude={"key"}, exclude_none=True)
     mine = (items.c.owner == owner, items.c.id.in_(_ids([item.key])))
-    # What is as it should be already does not count as a change.
+    # What is as it should be already does not count as a change; with no field at all, nothing differs.
     differs = or_(false(), *(items.c[name] != value for name, value in fields.items()))
     values = {**fields, "changes": items.c.changes + 1, "updated_at": datetime.now(UTC)}
     changed = connection.execute(update(items).where(*mine, differs).values(values).returning(*items.c))
@@ -100,13 +100,14 @@ def change(connection: Connection, owner: str, item: ItemUpdate) -> Row | None:
     return rows[0] if rows else None
 
 
-def remove(connection: Connection, owner: str, keys: Sequence[str]) -> list[str]:
-    """Delete the owner's items of these keys and return the keys of those that were there."""
+def remove(connection: Connection, owner: str, keys: Sequence[str]) -> tuple[list[str], Found]:
+    """Delete the owner's items of these keys; return the keys that were there, and the first page that is left."""
     # Locked in one order: two deletions of the same items would otherwise deadlock.
     mine = select(items.c.id).where(items.c.owner == owner, items.c.id.in_(_ids(keys))).order_by(items.c.id)
     deleted = connection.execute(delete(items).where(items.c.id.in_(mine.with_for_update())).returning(items.c.id))
+    keys_deleted = [str(id) for id in deleted.scalars().all()]
     _forget_long_list(owner)
-    return [str(id) for id in deleted.scalars().all()]
+    return keys_deleted, read_page(connection, owner, PageQuery())
 
 
 def _forget_long_list(owner: str) -> None:

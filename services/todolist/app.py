@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.middleware import Middleware
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
-from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.routing import Mount, Router
+from starlette.types import ASGIApp
 
 from services.chassis.application import create_app as create_chassis_app
-from services.chassis.application import edge
-from services.chassis.problems import HANDLERS, PROBLEMS, Problem
+from services.chassis.application import served_by
+from services.chassis.middleware import Edge
+from services.chassis.problems import PROBLEMS, Problem
 from services.todolist import openapi, session, upstream
 from services.todolist.gateway import TABLE
 from services.todolist.guard import Guard
@@ -80,7 +80,7 @@ async def _start_session(request: Request, response: Response, path: str) -> Log
     return LoggedIn(type=begun.type, current_authority=begun.current_authority)
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(settings: Settings) -> ASGIApp:
     """Return the application: the table, the files of the UI, and behind them the routes above."""
     ui = Ui(Path(__file__).parent / "static")
     # The gateway's document is completed by its upstreams.
@@ -88,15 +88,12 @@ def create_app(settings: Settings) -> Starlette:
     own.router.default = ui.fallback
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
+    async def lifespan(_: object) -> AsyncIterator[dict[str, Any]]:
         async with upstream.client(settings.upstream_timeout) as client:
             user, rule = Upstream("user", settings.user_url, client), Upstream("rule", settings.rule_url, client)
             # What a request has as its `state`.
             yield {"user": user, "rule": rule, "sessions": Sessions(settings, user)}
 
-    return Starlette(
-        routes=[*TABLE, *ui.routes, Mount("/", own)],
-        middleware=[edge("todolist", settings, BROWSER_HEADERS), Middleware(Guard, settings.trusted_origins)],
-        exception_handlers=HANDLERS,
-        lifespan=lifespan,
-    )
+    # The table stands before FastAPI, whose middleware would take longer than the gateway's own work for such a call.
+    table = Router([*TABLE, *ui.routes, Mount("/", own)], lifespan=lifespan)
+    return Edge(Guard(table, settings.trusted_origins), headers={**served_by("todolist", settings), **BROWSER_HEADERS})

@@ -9,6 +9,8 @@ from services.chassis.problems import Problem, problem_response
 
 MAX_BODY = 64 * 1024  # bytes
 TOO_LARGE = f"The body is larger than {MAX_BODY // 1024} KiB."
+# The rest of the body is not read, so no further request can follow on the connection.
+CLOSE = {"Connection": "close"}
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # Scheme, host and port.
@@ -18,11 +20,12 @@ Origin = tuple[str, str, int | None]
 def parse_origin(text: str) -> Origin | None:
     """Return an origin such as https://todo.example, or None if it is none. The default port is that of the scheme."""
     try:
-        parts = urlsplit(text.strip())
-        port = parts.port or DEFAULT_PORTS.get(parts.scheme)
+        parts = urlsplit(text.strip().removesuffix("/"))
+        port = DEFAULT_PORTS.get(parts.scheme) if parts.port is None else parts.port
     except ValueError:
         return None
-    return (parts.scheme, parts.hostname, port) if parts.scheme and parts.hostname else None
+    is_more = parts.path or parts.query or parts.fragment or "@" in parts.netloc
+    return None if is_more or not parts.scheme or not parts.hostname else (parts.scheme, parts.hostname, port)
 
 
 class Guard:
@@ -47,7 +50,7 @@ class Guard:
             message = await receive()
             size += len(message.get("body", b""))
             if size > MAX_BODY:
-                raise Problem(413, TOO_LARGE)
+                raise Problem(413, TOO_LARGE, headers=CLOSE)
             return message
 
         await self._app(scope, receive_within_limit, send)
@@ -55,8 +58,9 @@ class Guard:
     def _cross_origin(self, headers: dict[bytes, str]) -> Problem | None:
         """Return the problem of a request that a page of another origin makes a browser send (CSRF), or None.
 
-        As Go's http.CrossOriginProtection decides: by Sec-Fetch-Site, which a page cannot set and a proxy does not
-        rewrite; where a browser does not send it, as on http, by Origin and Host. Other clients send neither.
+        Decided as by Go's http.CrossOriginProtection, but with default ports: by Sec-Fetch-Site, which no page can set
+        and a proxy does not rewrite; where a browser does not send it, as on http, by Origin and Host. Other clients
+        send neither.
         """
         origin, site = headers.get(b"origin", ""), headers.get(b"sec-fetch-site", "")
         if site in ("same-origin", "none") or (not site and not origin):
@@ -82,4 +86,4 @@ def _wrong_body(headers: dict[bytes, str]) -> Problem | None:
         return Problem(415, "The body must be application/json.", headers={"Accept": "application/json"})
     if headers.get(b"content-encoding", "").strip().lower() not in ("identity", ""):
         return Problem(415, "The body must not be compressed.", headers={"Accept-Encoding": "identity"})
-    return Problem(413, TOO_LARGE) if int(length) > MAX_BODY else None
+    return Problem(413, TOO_LARGE, headers=CLOSE) if int(length) > MAX_BODY else None

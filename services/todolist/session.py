@@ -12,7 +12,7 @@ from services.chassis.caller import Caller
 from services.chassis.problems import Problem
 from services.todolist.schemas import NewSession
 from services.todolist.settings import Settings
-from services.todolist.upstream import Upstream
+from services.todolist.upstream import FAILURES, Upstream
 
 COOKIE, DEVICE_COOKIE = "jwtToken", "knownDevice"
 TOKEN = re.compile(r"[A-Za-z0-9_.-]{1,2000}")
@@ -43,13 +43,13 @@ class Sessions:
         token = request.cookies.get(COOKIE)
         if not token:
             return Caller()
-        claims = self._checked.get(token) or await self._check(request, token)
+        claims = self._checked.get(token) or await self._check(token)
         # A token that was checked before may have ended since.
         if claims is None or time.time() >= claims["exp"] + LEEWAY:
             return Caller()
         return Caller(str(claims["sub"]), str(claims.get("name", "")))
 
-    async def _check(self, request: Request, token: str) -> dict[str, Any] | None:
+    async def _check(self, token: str) -> dict[str, Any] | None:
         """Return the claims of a valid token, None for any other."""
         # Imported here: it delays the start, and guests do not need it.
         import jwt
@@ -57,7 +57,7 @@ class Sessions:
         try:
             key_id = jwt.get_unverified_header(token).get("kid", "")
             if key_id not in self._keys:
-                await self._refresh_keys(request)
+                await self._refresh_keys()
             claims: dict[str, Any] = jwt.decode(
                 token,
                 self._keys[key_id],
@@ -73,22 +73,29 @@ class Sessions:
         self._checked[token] = claims
         return claims
 
-    async def _refresh_keys(self, request: Request) -> None:
+    async def _refresh_keys(self) -> None:
         """Fetch the keys, unless that was tried a moment ago. Raises a Problem when there was no answer with keys.
 
         Requests that come meanwhile wait for the same answer.
         """
-        if self._fetch is None or time.monotonic() - self._fetched_at >= REFRESH_PAUSE:
+        if self._fetch is None or (self._fetch.done() and time.monotonic() - self._fetched_at >= REFRESH_PAUSE):
             self._fetched_at = time.monotonic()
-            self._fetch = asyncio.create_task(self._fetch_keys(request))
-        await asyncio.wait([self._fetch])
-        if isinstance(error := self._fetch.exception(), Problem):
+            self._fetch = asyncio.create_task(self._fetch_keys())
+        fetch = self._fetch
+        await asyncio.wait([fetch])
+        if isinstance(error := fetch.exception(), Problem):
+            # A copy: an exception that is raised again and again collects tracebacks.
             raise Problem(error.status_code, error.detail, headers={"Retry-After": str(REFRESH_PAUSE)})
+        if error:
+            raise error
 
-    async def _fetch_keys(self, request: Request) -> None:
+    async def _fetch_keys(self) -> None:
         import jwt
 
-        answer = await self._user.call(request, "GET", "/.well-known/jwks.json")
+        # Not with the headers of the request that came first: the answer is for all.
+        answer = await self._user.call(None, "GET", "/.well-known/jwks.json")
+        if answer.status != 200:
+            raise self._user.problem(answer.status if answer.status in FAILURES else 502, {})
         try:
             key_set = jwt.PyJWKSet.from_dict(answer.json())
         except (jwt.PyJWTError, ValueError, AttributeError):

@@ -67,7 +67,7 @@ class Upstream:
 
     async def call(
         self,
-        request: Request,
+        request: Request | None,
         method: str,
         target: str,
         caller: Caller | None = None,
@@ -75,7 +75,7 @@ class Upstream:
         *,
         device: str = "",
     ) -> Answer:
-        """Make the call that a request causes, with its trace headers.
+        """Make the call that a request causes, with its trace headers; None for one that is not for a single request.
 
         target: path and query as they go on the wire; caller, device (a token): sent in headers; body: JSON.
         Raises a Problem: 503 when the service cannot be reached, 504 when it is too slow, 502 when its response is
@@ -85,19 +85,21 @@ class Upstream:
             # Proxies refuse a method that they do not know, and do not say which ones the service takes.
             known = await self.call(request, "OPTIONS", target, caller)
             raise Problem(405, "This method is not known.", headers={"Allow": known.headers.get("allow", "")})
-        headers = _passed_on(request)
+        headers = _passed_on(request) if request else []
         if caller:
-            headers |= {USER_ID: caller.id, USER_NAME: quote(caller.name)}
+            headers += [(USER_ID, caller.id), (USER_NAME, quote(caller.name))]
             if caller.id != GUEST:
-                headers["end-user"] = quote(caller.name)  # Routes by person match it.
+                headers.append(("end-user", quote(caller.name)))  # Routes by person match it.
         if device:
-            headers["x-known-device"] = device
+            headers.append(("x-known-device", device))
         if body:
-            headers["content-type"] = "application/json"
+            headers.append(("content-type", "application/json"))
         url = URL(self._base + target, encoded=True)
         started = time.perf_counter()
         try:
-            async with self._client.request(method, url, headers=headers, data=body, allow_redirects=False) as response:
+            async with self._client.request(
+                method, url, headers=headers, data=body, allow_redirects=False, middlewares=SEND_ONCE.get(method)
+            ) as response:
                 content = await response.read()
         except TimeoutError:
             raise self.problem(504, self._timing(started)) from None
@@ -127,29 +129,36 @@ class Upstream:
         return {"server-timing": f"{self._name};dur={milliseconds:.1f}{described}"}
 
 
-def _passed_on(request: Request) -> dict[str, str]:
+def _passed_on(request: Request) -> list[tuple[str, str]]:
     """Return the headers that go on. Raises a Problem for one that could not be sent as it came."""
     try:
-        return {name.decode(): value.decode() for name, value in request.scope["headers"] if name in PASSED_ON}
+        return [(name.decode(), value.decode()) for name, value in request.scope["headers"] if name in PASSED_ON]
     except UnicodeDecodeError:
         raise Problem(400, f"The headers {', '.join(sorted(map(bytes.decode, PASSED_ON)))} must be UTF-8.") from None
 
 
 def _failure(method: str, status: int, content: bytes) -> int:
-    """Return the status of the problem for what a proxy answered: a 503 promises that a write was not done."""
+    """Return the status of the problem for what a proxy answered.
+
+    The gateway's own 503 promises that a write was not done.
+    """
     if status == 503 and method != "GET" and not NOT_SENT.search(content):
         return 502
     return status if status in FAILURES else 502
 
 
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keep aiohttp from repeating a GET, PUT or DELETE whose connection broke: retries are the work of the proxy."""
+    """Keep aiohttp from repeating a PUT or DELETE whose connection broke: a change is sent once."""
     try:
         return await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         if isinstance(error, aiohttp.ClientConnectorError):
             raise
         raise aiohttp.ClientConnectionError(str(error)) from error
+
+
+# By method. It repeats a GET, too, on a new connection if an idle one was closed, which does no harm, but no POST.
+SEND_ONCE = {"PUT": [_send_once], "DELETE": [_send_once]}
 
 
 def client(timeout: float) -> aiohttp.ClientSession:
@@ -161,5 +170,4 @@ def client(timeout: float) -> aiohttp.ClientSession:
         skip_auto_headers=("User-Agent", "Accept-Encoding"),
         timeout=aiohttp.ClientTimeout(total=timeout),
         auto_decompress=False,
-        middlewares=[_send_once],
     )

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI, Header, Request
 from pydantic import ValidationError
 
 from services.chassis.application import create_app as create_chassis_app
-from services.chassis.application import edge, from_state
+from services.chassis.application import from_state, served_by
 from services.chassis.caller import GUEST, CallerDep
 from services.chassis.database import Database, DatabaseDep
 from services.chassis.problems import PROBLEMS, Problem, documented
@@ -131,7 +131,7 @@ def create_app(settings: Settings) -> FastAPI:
         service="user",
         router=router,
         settings=settings,
-        middleware=[edge("user", settings)],
+        edge=served_by("user", settings),
         lifespan=lambda _: database.running(prepare=create_admin),
         check=database.check,
     )

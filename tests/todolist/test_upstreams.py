@@ -275,6 +275,9 @@ def test_forged_tokens_do_not_flood_user(kind: str, tmp_path: Path) -> None:
 
     with upstream(behave) as url, gateway(tmp_path, url, url) as service:
         started = time.monotonic()
+        # The first cannot spoil it for the others.
+        spoiled = {"cookie": f"jwtToken={forged(-1)}", "baggage": b"\xff"}
+        assert service.client.get("/api/currentUser", headers=spoiled).status_code in (400, status)
 
         def ask(number: int) -> int:
             return service.client.get("/api/currentUser", headers={"cookie": f"jwtToken={forged(number)}"}).status_code

@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, TypeVarTuple
 
-from sqlalchemy import Connection, CursorResult, Engine, exc, text
+from sqlalchemy import Connection, CursorResult, Engine, event, exc, text
 
 from services.chassis.application import from_state
 from services.chassis.database.engine import DatabaseSettings, create_engines, interrupt
@@ -27,7 +27,7 @@ Row = dict[str, Any]
 T = TypeVar("T")
 V = TypeVar("V")
 Arguments = TypeVarTuple("Arguments")
-# Few, so that searches leave the processor to the others. One that waits for another uses up its own time limit.
+# Few, so that searches leave the processor to the others. Waiting for a thread counts towards the timeout.
 SEARCHES_AT_ONCE = 2
 # SQLite has one writer at a time.
 WRITES_AT_ONCE = {"postgresql": 4, "sqlite": 1}
@@ -43,8 +43,13 @@ class Database:
 
     def __init__(self, settings: DatabaseSettings, migrations: Path) -> None:
         """migrations: the folder with Alembic's revisions. Raises ValueError if the database can never be opened."""
-        # The first commits each statement by itself, the second has transactions.
-        reads, writes = self._engines = create_engines(settings)
+        self._engines = create_engines(settings)
+        reads, writes = self._engines
+        # All open connections, so that none outlives the service.
+        self._connections: set[Any] = set()
+        for engine in self._engines:
+            event.listen(engine, "connect", lambda connection, _: self._connections.add(connection))
+            event.listen(engine, "close", lambda connection, _: self._connections.discard(connection))
         self.dialect = reads.dialect.name
         self._timeout, self._migrations = settings.database_timeout, migrations
         writers = ThreadPoolExecutor(WRITES_AT_ONCE[self.dialect], "write")
@@ -92,8 +97,10 @@ class Database:
         # The migration usually takes milliseconds. Without a database the service still starts, and is not ready.
         await asyncio.wait([migration], timeout=1)
         yield
-        # The server has answered all requests, or given them up.
+        # The server has answered all requests, or given them up. What still runs, such as a migration, is interrupted.
         migration.cancel()
+        for connection in list(self._connections):
+            interrupt(connection)
         for engine in self._engines:
             engine.dispose()
 
@@ -145,10 +152,15 @@ class Lane:
         """Return the future of what the function returns; to cancel it is to give the call up."""
         result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         result.add_done_callback(self._interrupt_abandoned)
-        self._waiting.append(Call(function, arguments, result))
-        # A batch that is about to begin takes this call along.
+        call = Call(function, arguments, result)
+        self._waiting.append(call)
+        # While calls wait, a thread is on its way that takes the whole batch.
         if not self._in_batches or len(self._waiting) == 1:
-            self._threads.submit(self._work)
+            try:
+                self._threads.submit(self._work)
+            except RuntimeError:  # No thread can be started.
+                self._waiting.remove(call)
+                raise
         return result
 
     def _work(self) -> None:
@@ -173,6 +185,8 @@ class Lane:
         with self._lock:
             self._running[driver] = callers
         try:
+            # From here on the statement is interrupted when the callers leave; they may have left while it waited.
+            _raise_if_abandoned(callers)
             yield
         finally:
             with self._lock:
@@ -182,7 +196,7 @@ class Lane:
         if result.cancelled():
             with self._lock:
                 for driver, callers in self._running.items():
-                    if all(call.result.done() for call in callers):
+                    if _are_gone(callers):
                         interrupt(driver)
 
 
@@ -198,7 +212,7 @@ class ReadLane(Lane):
             with self._interruptible(connection, [call]):
                 return call.function(connection, *call.arguments)
         except BaseException as error:
-            # With this, a broken connection opens itself again.
+            # Without this, SQLAlchemy refuses to reconnect.
             connection.rollback()
             # After a restart of the database, every connection in the pool is broken.
             is_broken = isinstance(error, exc.DBAPIError) and error.connection_invalidated
@@ -216,7 +230,10 @@ class WriteLane(Lane):
     def _write(self, function: Callable[..., Any], arguments: Sequence[Any], callers: Sequence[Call]) -> Any:
         try:
             with self._engine.connect() as connection, self._interruptible(connection, callers), connection.begin():
-                return function(connection, *arguments)
+                result = function(connection, *arguments)
+                # Rolled back: what was answered as a failure must not be committed.
+                _raise_if_abandoned(callers)
+                return result
         except BaseException as error:
             return error
 
@@ -245,6 +262,15 @@ def rows_of(result: CursorResult[Any]) -> list[Row]:
     return [dict(zip(names, row, strict=True)) for row in result.all()]
 
 
+def _are_gone(callers: Sequence[Call]) -> bool:
+    return all(call.result.done() for call in callers)
+
+
+def _raise_if_abandoned(callers: Sequence[Call]) -> None:
+    if _are_gone(callers):
+        raise asyncio.CancelledError
+
+
 def _deliver(calls: Sequence[Call], outcomes: Sequence[Any]) -> None:
     for call, outcome in zip(calls, outcomes, strict=True):
         if call.result.done():
@@ -261,7 +287,7 @@ def _problem(error: exc.DBAPIError) -> Problem | None:
     if name == "SQLITE_FULL" or state == "53100":
         return Problem(507, "The disk of the database is full; nothing was changed.")
     is_away = isinstance(error, exc.OperationalError | exc.InterfaceError) and name != "SQLITE_ERROR"
-    # 25006: a former primary server that takes only reads now.
+    # 25006: a demoted primary server, which is read-only now.
     if is_away or state == "25006":
         return Problem(503, "The database cannot be used.", headers={"Retry-After": "1"})
     return None

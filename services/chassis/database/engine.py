@@ -29,7 +29,8 @@ UNUSABLE = {
 def _driver_url(address: str) -> URL:
     """Return the address with its driver. Raises ValueError for one that is not supported."""
     scheme, _, rest = address.partition("://")
-    if scheme not in DRIVERS or not rest or not make_url(address).database:
+    # In memory, each thread would have a database of its own.
+    if scheme not in DRIVERS or not rest or make_url(address).database in (None, "", ":memory:"):
         raise ValueError("is neither sqlite:///file nor postgresql://user:password@host/database")
     return make_url(address).set(drivername=DRIVERS[scheme])
 
@@ -60,8 +61,12 @@ def create_engines(settings: DatabaseSettings) -> tuple[Engine, Engine]:
         "max_parallel_workers_per_gather": 0,
     }
     postgresql = {
-        # libpq takes whole seconds.
+        # Whole seconds, at least 2, for each address.
         "connect_timeout": ceil(timeout),
+        # A server whose machine is gone is noticed after 25 s.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
         # Text is UTF-8 even in a database that was created without an encoding.
         "client_encoding": "utf8",
         "options": " ".join(f"-c{name}={value}" for name, value in server_settings.items()),
@@ -73,7 +78,8 @@ def create_engines(settings: DatabaseSettings) -> tuple[Engine, Engine]:
     }
     # Reads leave nothing to roll back when their connection returns to the pool.
     reads = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **options)
-    writes = sqlalchemy.create_engine(url, **options)
+    # After a restart of the database, a write is not lost to a connection that broke; reads are repeated.
+    writes = sqlalchemy.create_engine(url, pool_pre_ping=True, **options)
     for engine in (reads, writes):
         event.listen(engine, *(("connect", _configure_sqlite) if is_sqlite else ("do_connect", _connect)))
     if is_sqlite:
@@ -126,5 +132,6 @@ def interrupt(connection: Any) -> None:
         return
     # Not by a cancel request: a frozen server would not read it. The server notices the closed connection within a
     # second (client_connection_check_interval), and the pool replaces it.
-    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+    # It may be closed already.
+    with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)
