@@ -107,10 +107,10 @@ audit: .venv/dev.done ## Look for known vulnerabilities in everything that is pi
 
 # Looks each time whether the environment works: its Python may be gone, and its programs name this folder.
 .venv/pyvenv.cfg: FORCE
-	@python=$$(sh deploy/scripts/python.sh) && exec "$$python" -m deploy.environment
+	@python=$$(sh deploy/scripts/python.sh) && exec $(HOLD_INTERRUPT) "$$python" -m deploy.environment
 
 .venv/%.done: requirements/%.txt .venv/pyvenv.cfg
-	@python=$$(sh deploy/scripts/python.sh) && exec "$$python" -m deploy.environment $*
+	@python=$$(sh deploy/scripts/python.sh) && exec $(HOLD_INTERRUPT) "$$python" -m deploy.environment $*
 
 .PHONY: FORCE
 FORCE:

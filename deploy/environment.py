@@ -13,6 +13,7 @@ import importlib.util
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -206,6 +207,8 @@ def uv_environment(options: dict[str, str]) -> dict[str, str]:
 
 if __name__ == "__main__":
     try:
+        # The Makefile holds Ctrl-C back while Python starts itself.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         sys.exit(main(*sys.argv[1:]))
     except KeyboardInterrupt:
         print("\nStopped: the next start goes on from here", file=sys.stderr)
