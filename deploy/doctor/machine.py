@@ -190,7 +190,7 @@ def _lacking(directory: Path) -> list[str]:
 
 
 def localhost() -> Finding:
-    """Whether a browser that is told `localhost` comes to 127.0.0.1, where `make run` listens."""
+    """Whether `localhost` resolves to 127.0.0.1 in a browser, where `make run` listens."""
     mend = "put the line `127.0.0.1 localhost` into /etc/hosts, or open http://127.0.0.1 in place of http://localhost"
     try:
         addresses = {str(entry[4][0]) for entry in socket.getaddrinfo("localhost", 80, type=socket.SOCK_STREAM)}

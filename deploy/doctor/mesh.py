@@ -152,7 +152,7 @@ def label(
     kept = namespace or {}
     present = next((f"{name}={kept[name]}" for name in ("istio-injection", REVISION) if name in kept), "")
     if found.injectors is None:
-        # Who may not see them is told nothing wrong: the label that is there, or the usual one.
+        # Without the right to list them: the label that is there, or the default one.
         return present or (f"{REVISION}={wanted}" if wanted else USUAL), Finding("Istio", OK, "Istio", IN_CLUSTER)
     there = listed(found.planes) if found.planes else "no control plane of Istio"
     revisions = by_revision(found)

@@ -139,7 +139,7 @@ def refuse_elsewhere(lesson: Lesson, place: Place) -> None:
     """Raise UnsuitableError when a lesson cannot run in a place."""
     if place.name not in lesson.about.places:
         where = ", ".join(PLACES[name] for name in lesson.about.places)
-        why = lesson.about.elsewhere.get(place.name, "Nobody has written it for this place yet.")
+        why = lesson.about.elsewhere.get(place.name, "It is not written for this place yet.")
         raise UnsuitableError(f"This lesson cannot run here ({PLACES[place.name]}). {why} It can run here: {where}.")
 
 

@@ -158,7 +158,7 @@ def unclaimed(gateway: str) -> Iterator[Trouble]:
 
 
 def without_sidecar(pod: Any) -> bool:
-    """Say whether a pod of ours, in a set with sidecars, has none: it reaches nobody, and nobody reaches it."""
+    """Say whether a pod of ours, in a set with sidecars, has none: with strict mutual TLS it is cut off."""
     labels, spec = pod["metadata"].get("labels", {}), pod.get("spec", {})
     ours = labels.get("app.kubernetes.io/part-of") == "todolist" and labels.get("sidecar.istio.io/inject") != "false"
     containers = [*spec.get("initContainers", []), *spec.get("containers", [])]

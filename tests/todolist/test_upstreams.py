@@ -71,14 +71,19 @@ def gateway(directory: Path, user: str, rule: str, **settings: str) -> Iterator[
         yield service
 
 
-def test_trace_headers_go_on_and_forged_ones_do_not(tmp_path: Path) -> None:
-    seen: list[bytes] = []
+def recording(seen: list[bytes]) -> Callable[[socket.socket, bytes], None]:
+    """Answer each request with a profile, and keep what was received."""
 
     def record(connection: socket.socket, request: bytes) -> None:
         seen.append(request)
         connection.sendall(answer(PROFILE))
 
-    with upstream(record) as url, gateway(tmp_path, url, url) as service:
+    return record
+
+
+def test_trace_headers_go_on_and_forged_ones_do_not(tmp_path: Path) -> None:
+    seen: list[bytes] = []
+    with upstream(recording(seen)) as url, gateway(tmp_path, url, url) as service:
         forged = {"x-user-id": "admin", "x-user-name": "admin", "end-user": "admin", "x-served-by": "forged"}
         for path in ("/api/currentUser", "/api/rule?current=1&name=%E7%89%9B"):
             assert service.client.get(path, headers={**PROPAGATED, **forged}).status_code == 200
@@ -95,12 +100,7 @@ def test_trace_headers_go_on_and_forged_ones_do_not(tmp_path: Path) -> None:
 
 def test_header_values_go_on_byte_for_byte_or_are_refused(tmp_path: Path) -> None:
     seen: list[bytes] = []
-
-    def record(connection: socket.socket, request: bytes) -> None:
-        seen.append(request)
-        connection.sendall(answer(PROFILE))
-
-    with upstream(record) as url, gateway(tmp_path, url, url) as service:
+    with upstream(recording(seen)) as url, gateway(tmp_path, url, url) as service:
         for value, status in (("值".encode(), 200), (b"\xe9", 400)):
             got = service.client.get("/api/rule", headers={"baggage": b"a=" + value})
             assert (got.status_code, "UTF-8" in got.text) == (status, status == 400)
