@@ -8,6 +8,8 @@ from fastapi import Depends, Request
 GUEST = "guest"
 # The name is percent-encoded (RFC 3986) as UTF-8.
 USER_ID, USER_NAME = "x-user-id", "x-user-name"
+# Of an answer of the gateway, also of a refusal: the id of the caller for whom it was made.
+CALLER = "x-caller"
 
 
 class Caller(NamedTuple):

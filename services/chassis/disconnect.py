@@ -1,19 +1,19 @@
 """Work for a client that has left: it is cancelled."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+T = TypeVar("T")
 # Seconds. What takes no longer than this is not worth a second task that watches the connection.
 UNWATCHED = 0.2
 
 
-@contextmanager
-def cancelled_on_disconnect(request: Request) -> Iterator[None]:
-    """Cancel what is awaited inside when the client closes its connection; then this raises ClientDisconnect.
+async def until_disconnect(request: Request, work: Awaitable[T]) -> T:
+    """Return what the work returns; cancel it when the client closes its connection, and raise ClientDisconnect.
 
     For reads, which have no body: whether a change that is cancelled was made would be unknown.
     """
@@ -28,7 +28,7 @@ def cancelled_on_disconnect(request: Request) -> Iterator[None]:
 
     timer = loop.call_later(UNWATCHED, lambda: watchers.append(loop.create_task(watch())))
     try:
-        yield
+        return await work
     except asyncio.CancelledError:
         has_left = any(watcher.done() for watcher in watchers)
         if not has_left or not task:

@@ -11,7 +11,7 @@ from services.chassis.application import create_app as create_chassis_app
 from services.chassis.application import served_by
 from services.chassis.caller import Caller, CallerDep
 from services.chassis.database import Database, DatabaseDep, Row
-from services.chassis.disconnect import cancelled_on_disconnect
+from services.chassis.disconnect import until_disconnect
 from services.chassis.problems import PROBLEMS, Problem
 from services.rule import store
 from services.rule.schemas import (
@@ -38,8 +38,7 @@ async def list_items(
     """Return a page of the caller's list."""
     if query.name and not query.key:
         # It looks at the name of every item of the list; all other pages are read from an index.
-        with cancelled_on_disconnect(request):
-            found = await database.search(store.read_page, caller.id, query)
+        found = await until_disconnect(request, database.search(store.read_page, caller.id, query))
     else:
         found = await database.read(store.read_page, caller.id, query)
     return Page(

@@ -10,18 +10,16 @@ from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from services.chassis.caller import GUEST, Caller
+from services.chassis.caller import CALLER, GUEST, Caller
 from services.chassis.problems import Problem
 from services.todolist.session import Sessions
 
 # Of a request: the account's id, or "guest". A client that does not send it means whoever the session says.
-EXPECTED_CALLER = "x-expected-caller"
-# Of an answer, also of a refusal: the same of the caller that the session gave.
-CALLER = "x-caller"
+EXPECTED_CALLER = b"x-expected-caller"
 
 
 class ForCaller:
-    """An endpoint (ASGI) that finds the caller, refuses the call if another one is expected, and names the caller."""
+    """An endpoint (ASGI) that finds the caller, and refuses the call if another one is expected."""
 
     def __init__(self, handler: Callable[[Request, Caller], Awaitable[Response]]) -> None:
         self._handler = handler
@@ -31,19 +29,17 @@ class ForCaller:
         sessions: Sessions = request.state.sessions
         caller = await sessions.caller(request)
         try:
-            _check(request.headers.get(EXPECTED_CALLER), caller)
+            _check(dict(scope["headers"]).get(EXPECTED_CALLER), caller)
             response = await self._handler(request, caller)
         except HTTPException as error:
             error.headers = {**(error.headers or {}), CALLER: caller.id}
             raise
-        # The handler may know better: the account may be gone.
-        response.headers.setdefault(CALLER, caller.id)
         await response(scope, receive, send)
 
 
-def _check(expected: str | None, caller: Caller) -> None:
+def _check(expected: bytes | None, caller: Caller) -> None:
     """Raise a Problem when the call is meant for another caller: nothing is passed on."""
-    if expected is None or expected == caller.id:
+    if expected is None or expected == caller.id.encode():
         return
     if caller.id == GUEST:
         raise Problem(401, "The session has ended, and this is not meant for the guest.")

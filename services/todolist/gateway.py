@@ -4,9 +4,9 @@ from fastapi import Request, Response
 from starlette.routing import Route
 
 from services.chassis.caller import GUEST, Caller
-from services.chassis.disconnect import cancelled_on_disconnect
+from services.chassis.disconnect import until_disconnect
 from services.todolist import session
-from services.todolist.expected_caller import CALLER, ForCaller
+from services.todolist.expected_caller import ForCaller
 from services.todolist.upstream import Upstream
 
 
@@ -16,11 +16,10 @@ async def read_profile(request: Request, caller: Caller) -> Response:
     user: Upstream = request.state.user
     answer = await user.call(request, request.method, f"/user/{caller.id}", caller)
     if answer.status != 404:
-        return answer.response()
+        return answer.response(caller)
     # The token outlived its account: the session ends, so that the list is the guest's as well.
-    response = (await user.call(request, request.method, f"/user/{GUEST}")).response()
+    response = (await user.call(request, request.method, f"/user/{GUEST}")).response(Caller())
     session.end(request, response)
-    response.headers[CALLER] = GUEST
     return response
 
 
@@ -33,11 +32,10 @@ def pass_on_to(service: str) -> ForCaller:
         query = request.scope["query_string"].decode("latin-1")
         target = f"{request.scope['path']}?{query}" if query else request.scope["path"]
         if request.method == "GET":
-            with cancelled_on_disconnect(request):
-                answer = await upstream.call(request, "GET", target, caller)
+            answer = await until_disconnect(request, upstream.call(request, "GET", target, caller))
         else:
             answer = await upstream.call(request, request.method, target, caller, await request.body())
-        return answer.response()
+        return answer.response(caller)
 
     return pass_on
 

@@ -12,7 +12,7 @@ import aiohttp
 from fastapi import Request, Response
 from yarl import URL
 
-from services.chassis.caller import GUEST, USER_ID, USER_NAME, Caller
+from services.chassis.caller import CALLER, GUEST, USER_ID, USER_NAME, Caller
 from services.chassis.problems import MEDIA_TYPE, Problem
 
 # The headers that go on from a request to the requests it causes: W3C Trace Context and Baggage, Zipkin B3, and
@@ -23,6 +23,7 @@ PASSED_ON = frozenset(
 )
 PASSED_BACK = ("allow", "retry-after")
 JSON_TYPES = ("application/json", MEDIA_TYPE)
+METHODS = frozenset(HTTPMethod)
 # The details of a problem, by its status.
 FAILURES = {502: "returned an invalid response", 503: "cannot be reached", 504: "did not answer in time"}
 # How Envoy says that a request came to no service: no connection was made, a limit was reached, no process is healthy.
@@ -54,9 +55,10 @@ class Answer(NamedTuple):
         """Return the problem of a response that is not what it should be."""
         return self.upstream.problem(502, self.headers)
 
-    def response(self) -> Response:
-        """Return the answer for the caller."""
-        return Response(self.body, self.status, self.headers, self.media_type)
+    def response(self, caller: Caller | None = None) -> Response:
+        """Return the answer as a response. caller: the one for whom it was made, who is named in it."""
+        headers = {**self.headers, CALLER: caller.id} if caller else self.headers
+        return Response(self.body, self.status, headers, self.media_type)
 
 
 class Upstream:
@@ -81,7 +83,7 @@ class Upstream:
         Raises a Problem: 503 when the service cannot be reached, 504 when it is too slow, 502 when its response is
         invalid. The call is never repeated here: the proxy repeats reads (deploy/local/envoy, deploy/istio).
         """
-        if method not in HTTPMethod.__members__:
+        if method not in METHODS:
             # Proxies refuse a method that they do not know, and do not say which ones the service takes.
             known = await self.call(request, "OPTIONS", target, caller)
             raise Problem(405, "This method is not known.", headers={"Allow": known.headers.get("allow", "")})
