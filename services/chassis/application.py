@@ -57,7 +57,7 @@ def create_app(
 
     @app.get("/readyz", tags=["health"])
     async def readyz() -> dict[str, str]:
-        """The service can take requests: its database answers."""
+        """The service can take requests: its database answers, if it has one."""
         if check:
             await check()
         return {"status": "ok"}

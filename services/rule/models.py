@@ -23,7 +23,7 @@ items = Table(
     Column("changes", Integer, nullable=False),
     Column("created_at", Time, nullable=False),
     Column("updated_at", Time, nullable=False),
-    # One index for each order, alone and within a status: a page costs the same however long the list is.
+    # One index for each order, alone and within a status: a page is read from it, and the list is never sorted.
     Index("items_by_created_at", "owner", "created_at", "id"),
     Index("items_by_updated_at", "owner", "updated_at", "id"),
     Index("items_by_name", "owner", "name", "id"),

@@ -122,7 +122,7 @@ def _ids(keys: Sequence[str]) -> list[int]:
 
 
 def _escaped(text: str) -> str:
-    r"""Return the text in lower case (A to Z), escaped with \ for LIKE."""
+    r"""Return the text without spaces around it, in lower case (A to Z), and escaped with \ for LIKE."""
     # bytes.lower() changes only A to Z, as lower() does in SQLite and in the column's collation in PostgreSQL.
     return re.sub(r"([%_\\])", r"\\\1", text.strip()).encode().lower().decode()
 

@@ -1,6 +1,6 @@
 """The database of a service: functions with a connection, run in a few threads beside the event loop.
 
-`store.py` has `def find(connection: Connection, owner: str) -> Row`, and a route calls it by
+`store.py` has `def find(connection: Connection, owner: str) -> Row`, and a route jobs it by
 `await database.read(store.find, owner)`.
 """
 
@@ -53,25 +53,25 @@ class Database:
         self.dialect = reads.dialect.name
         self._timeout, self._migrations = settings.database_timeout, migrations
         writers = ThreadPoolExecutor(WRITES_AT_ONCE[self.dialect], "write")
-        self._reads = ReadLane(reads, ThreadPoolExecutor(1, "read"), in_batches=True)
-        self._searches = ReadLane(reads, ThreadPoolExecutor(SEARCHES_AT_ONCE, "search"))
-        self._checks = ReadLane(reads, ThreadPoolExecutor(1, "check"), in_batches=True)
-        self._writes = WriteLane(writes, writers)
-        self._inserts = InsertLane(writes, writers, in_batches=True)
-        self._is_prepared = False
+        self._reads = ReadQueue(reads, ThreadPoolExecutor(1, "read"), in_batches=True)
+        self._searches = ReadQueue(reads, ThreadPoolExecutor(SEARCHES_AT_ONCE, "search"))
+        self._checks = ReadQueue(reads, ThreadPoolExecutor(1, "check"), in_batches=True)
+        self._writes = WriteQueue(writes, writers)
+        self._inserts = InsertQueue(writes, writers, in_batches=True)
+        self._is_migrated = False
 
     async def read(self, function: Callable[[Connection, *Arguments], T], *arguments: *Arguments) -> T:
         """Return what the function reads, which must be quick: all reads have one thread."""
-        return await self._in_time(self._reads.add(function, *arguments))
+        return await self._in_time(self._reads.submit(function, *arguments))
 
     async def search(self, function: Callable[[Connection, *Arguments], T], *arguments: *Arguments) -> T:
-        """Return what the function reads, which may take as long as the time limit."""
-        late = f"The search took longer than {self._timeout:g} s."
-        return await self._in_time(self._searches.add(function, *arguments), late)
+        """Return what the function reads, which may take up to the timeout."""
+        timed_out = f"The search took longer than {self._timeout:g} s."
+        return await self._in_time(self._searches.submit(function, *arguments), timed_out)
 
     async def write(self, function: Callable[[Connection, *Arguments], T], *arguments: *Arguments) -> T:
         """Return what the function returns, once its changes are durable: all of them are one transaction."""
-        return await self._in_time(self._writes.add(function, *arguments))
+        return await self._in_time(self._writes.submit(function, *arguments))
 
     async def insert(self, function: Callable[[Connection, Sequence[V]], Sequence[T]], value: V) -> T:
         """Return what the function returns for this value, once it is durable.
@@ -79,13 +79,13 @@ class Database:
         The function gets the values of several callers, in one transaction, and returns a result for each, in order.
         So it may only add rows: transactions that change the same rows in different orders would deadlock.
         """
-        return await self._in_time(self._inserts.add(function, value))
+        return await self._in_time(self._inserts.submit(function, value))
 
     async def check(self) -> None:
-        """Raise a Problem when the database cannot be used now. Waits for no other call."""
-        if not self._is_prepared:
+        """Raise a Problem when the database cannot be used now. It waits for no other job."""
+        if not self._is_migrated:
             raise Problem(503, "The database is not prepared yet.")
-        await self._in_time(self._checks.add(_select_one))
+        await self._in_time(self._checks.submit(_select_one))
 
     @asynccontextmanager
     async def running(self, prepare: Callable[[], Awaitable[None]] | None = None) -> AsyncIterator[None]:
@@ -97,7 +97,7 @@ class Database:
         # The migration usually takes milliseconds. Without a database the service still starts, and is not ready.
         await asyncio.wait([migration], timeout=1)
         yield
-        # The server has answered all requests, or given them up. What still runs, such as a migration, is interrupted.
+        # The server has answered all requests or cancelled them. What still runs, such as a migration, is interrupted.
         migration.cancel()
         for connection in list(self._connections):
             interrupt(connection)
@@ -105,23 +105,23 @@ class Database:
             engine.dispose()
 
     async def _prepare(self, prepare: Callable[[], Awaitable[None]] | None) -> None:
-        while not self._is_prepared:
+        while not self._is_migrated:
             try:
                 await asyncio.to_thread(migrate, *self._engines, self._migrations)
                 if prepare:
                     await prepare()
-                self._is_prepared = True
+                self._is_migrated = True
             except Exception as error:
                 log.warning("The database cannot be prepared yet: %r", getattr(error, "orig", error))
                 await asyncio.sleep(1)
 
-    async def _in_time(self, result: asyncio.Future[T], late: str = "The database did not answer in time.") -> T:
+    async def _in_time(self, result: asyncio.Future[T], timed_out: str = "The database did not answer in time.") -> T:
         try:
             async with asyncio.timeout(self._timeout):
                 return await result
         except TimeoutError as error:
             # A write that timed out may have been committed.
-            raise Problem(503, late, headers={"Retry-After": "1"}) from error
+            raise Problem(503, timed_out, headers={"Retry-After": "1"}) from error
         except exc.DBAPIError as error:
             if problem := _problem(error):
                 log.error("The database failed: %r", error.orig)  # noqa: TRY400 - where in our code says nothing
@@ -129,131 +129,138 @@ class Database:
             raise
 
 
-class Call(NamedTuple):
-    """A function that waits for a thread, and the future of its result."""
+class Job(NamedTuple):
+    """A function to run with a connection, and the future of its result."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     result: asyncio.Future[Any]
 
 
-class Lane:
-    """Calls of one kind, and the threads that run them; a statement whose callers have all left is interrupted."""
+class JobQueue:
+    """Jobs of one kind, and the threads that run them. A statement is interrupted once its jobs are all cancelled."""
 
     def __init__(self, engine: Engine, threads: ThreadPoolExecutor, *, in_batches: bool = False) -> None:
-        """in_batches: one thread takes all calls that wait, as waking it takes as long as a short read."""
+        """in_batches: one thread takes all jobs that wait, as waking it takes as long as a short read."""
         self._engine, self._threads, self._in_batches = engine, threads, in_batches
-        self._waiting: deque[Call] = deque()
-        # The driver's connections at work, and those who wait for each.
-        self._running: dict[Any, Sequence[Call]] = {}
+        self._waiting: deque[Job] = deque()
+        # The driver's connections at work, and the jobs that each works for.
+        self._running: dict[Any, Sequence[Job]] = {}
         self._lock = threading.Lock()
 
-    def add(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
-        """Return the future of what the function returns; to cancel it is to give the call up."""
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
+        """Return the future of what the function returns. The job ends when the future is cancelled."""
         result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        result.add_done_callback(self._interrupt_abandoned)
-        call = Call(function, arguments, result)
-        self._waiting.append(call)
-        # While calls wait, a thread is on its way that takes the whole batch.
+        result.add_done_callback(self._interrupt_cancelled)
+        job = Job(function, arguments, result)
+        self._waiting.append(job)
+        # While jobs wait, a thread is on its way that takes the whole batch.
         if not self._in_batches or len(self._waiting) == 1:
             try:
                 self._threads.submit(self._work)
             except RuntimeError:  # No thread can be started.
-                self._waiting.remove(call)
+                self._waiting.remove(job)
                 raise
         return result
 
     def _work(self) -> None:
-        calls: list[Call] = []
+        jobs: list[Job] = []
         with suppress(IndexError):
-            while not calls or self._in_batches:
-                calls.append(self._waiting.popleft())
-        if calls := [call for call in calls if not call.result.done()]:
+            while not jobs or self._in_batches:
+                jobs.append(self._waiting.popleft())
+        if jobs := [job for job in jobs if not job.result.done()]:
             try:
-                outcomes = self._run(calls)
+                outcomes = self._run(jobs)
             except BaseException as error:
-                outcomes = [error] * len(calls)
-            calls[0].result.get_loop().call_soon_threadsafe(_deliver, calls, outcomes)
+                outcomes = [error] * len(jobs)
+            # Together: waking the event loop for each takes longer than a short read.
+            jobs[0].result.get_loop().call_soon_threadsafe(_deliver, jobs, outcomes)
 
-    def _run(self, calls: Sequence[Call]) -> Sequence[Any]:
-        """Return the result or the exception of each call."""
+    def _run(self, jobs: Sequence[Job]) -> Sequence[Any]:
+        """Return the result or the exception of each job."""
         raise NotImplementedError
 
     @contextmanager
-    def _interruptible(self, connection: Connection, callers: Sequence[Call]) -> Iterator[None]:
+    def _interruptible(self, connection: Connection, jobs: Sequence[Job]) -> Iterator[None]:
         driver = connection.connection.driver_connection
         with self._lock:
-            self._running[driver] = callers
+            self._running[driver] = jobs
         try:
-            # From here on the statement is interrupted when the callers leave; they may have left while it waited.
-            _raise_if_abandoned(callers)
+            # Jobs that are cancelled from here on are interrupted; they may have been while they waited.
+            _raise_if_cancelled(jobs)
             yield
         finally:
             with self._lock:
                 del self._running[driver]
 
-    def _interrupt_abandoned(self, result: asyncio.Future[Any]) -> None:
+    def _interrupt_cancelled(self, result: asyncio.Future[Any]) -> None:
         if result.cancelled():
             with self._lock:
-                for driver, callers in self._running.items():
-                    if _are_gone(callers):
+                for driver, jobs in self._running.items():
+                    if _are_cancelled(jobs):
                         interrupt(driver)
 
 
-class ReadLane(Lane):
-    """Calls that change nothing."""
+class ReadQueue(JobQueue):
+    """Jobs that change nothing."""
 
-    def _run(self, calls: Sequence[Call]) -> Sequence[Any]:
+    def _run(self, jobs: Sequence[Job]) -> Sequence[Any]:
         with self._engine.connect() as connection:
-            return [self._read(connection, call, repeat=True) for call in calls]
+            return [self._read(connection, job, repeat=True) for job in jobs]
 
-    def _read(self, connection: Connection, call: Call, *, repeat: bool) -> Any:
+    def _read(self, connection: Connection, job: Job, *, repeat: bool) -> Any:
         try:
-            with self._interruptible(connection, [call]):
-                return call.function(connection, *call.arguments)
+            with self._interruptible(connection, [job]):
+                return job.function(connection, *job.arguments)
         except BaseException as error:
             # Without this, SQLAlchemy refuses to reconnect.
             connection.rollback()
-            # After a restart of the database, every connection in the pool is broken.
-            is_broken = isinstance(error, exc.DBAPIError) and error.connection_invalidated
-            if is_broken and repeat and not call.result.done():
-                return self._read(connection, call, repeat=False)
+            if repeat and _is_disconnected(error) and not job.result.done():
+                return self._read(connection, job, repeat=False)
             return error
 
 
-class WriteLane(Lane):
-    """Calls that are a transaction each."""
+class WriteQueue(JobQueue):
+    """Jobs that are a transaction each."""
 
-    def _run(self, calls: Sequence[Call]) -> Sequence[Any]:
-        return [self._write(call.function, call.arguments, [call]) for call in calls]
+    def _run(self, jobs: Sequence[Job]) -> Sequence[Any]:
+        return [self._write(job.function, job.arguments, [job], repeat=True) for job in jobs]
 
-    def _write(self, function: Callable[..., Any], arguments: Sequence[Any], callers: Sequence[Call]) -> Any:
+    def _write(
+        self, function: Callable[..., Any], arguments: Sequence[Any], jobs: Sequence[Job], *, repeat: bool
+    ) -> Any:
+        is_begun = False
         try:
-            with self._engine.connect() as connection, self._interruptible(connection, callers), connection.begin():
+            with self._engine.connect() as connection, self._interruptible(connection, jobs), connection.begin():
+                # pool_pre_ping would do this where a server that is frozen holds up the thread for ever.
+                _select_one(connection)
+                is_begun = True
                 result = function(connection, *arguments)
                 # Rolled back: what was answered as a failure must not be committed.
-                _raise_if_abandoned(callers)
+                _raise_if_cancelled(jobs)
                 return result
         except BaseException as error:
+            if repeat and not is_begun and _is_disconnected(error) and not _are_cancelled(jobs):
+                return self._write(function, arguments, jobs, repeat=False)
             return error
 
 
-class InsertLane(WriteLane):
-    """Calls with one value each; those of the same function run as one call with all values, in one transaction.
+class InsertQueue(WriteQueue):
+    """Jobs with one value each (group commit): those of the same function run as one, with all values.
 
     A commit to a disk takes as long for fifty rows as for one.
     """
 
-    def _run(self, calls: Sequence[Call]) -> Sequence[Any]:
-        groups = [list(group) for _, group in groupby(calls, lambda call: call.function)]
+    def _run(self, jobs: Sequence[Job]) -> Sequence[Any]:
+        groups = [list(group) for _, group in groupby(jobs, lambda job: job.function)]
         return [outcome for group in groups for outcome in self._insert(group)]
 
-    def _insert(self, calls: Sequence[Call]) -> Sequence[Any]:
-        outcome = self._write(calls[0].function, [[value for call in calls for value in call.arguments]], calls)
-        if isinstance(outcome, exc.DataError | exc.IntegrityError) and len(calls) > 1:
+    def _insert(self, jobs: Sequence[Job]) -> Sequence[Any]:
+        outcome = self._write(jobs[0].function, [[value for job in jobs for value in job.arguments]], jobs, repeat=True)
+        if isinstance(outcome, exc.DataError | exc.IntegrityError) and len(jobs) > 1:
             # The database refuses one of the rows: only that one may fail.
-            return [each for call in calls for each in self._insert([call])]
-        return [outcome] * len(calls) if isinstance(outcome, BaseException) else outcome
+            return [each for job in jobs for each in self._insert([job])]
+        return [outcome] * len(jobs) if isinstance(outcome, BaseException) else outcome
 
 
 def rows_of(result: CursorResult[Any]) -> list[Row]:
@@ -262,23 +269,29 @@ def rows_of(result: CursorResult[Any]) -> list[Row]:
     return [dict(zip(names, row, strict=True)) for row in result.all()]
 
 
-def _are_gone(callers: Sequence[Call]) -> bool:
-    return all(call.result.done() for call in callers)
+def _is_disconnected(error: BaseException) -> bool:
+    """Tell whether the connection was broken, as each one in the pool is after a restart of the database."""
+    return isinstance(error, exc.DBAPIError) and error.connection_invalidated
 
 
-def _raise_if_abandoned(callers: Sequence[Call]) -> None:
-    if _are_gone(callers):
+def _are_cancelled(jobs: Sequence[Job]) -> bool:
+    return all(job.result.done() for job in jobs)
+
+
+def _raise_if_cancelled(jobs: Sequence[Job]) -> None:
+    if _are_cancelled(jobs):
         raise asyncio.CancelledError
 
 
-def _deliver(calls: Sequence[Call], outcomes: Sequence[Any]) -> None:
-    for call, outcome in zip(calls, outcomes, strict=True):
-        if call.result.done():
+def _deliver(jobs: Sequence[Job], outcomes: Sequence[Any]) -> None:
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if job.result.done():
             continue
         if isinstance(outcome, BaseException):
-            call.result.set_exception(outcome)
+            # A future refuses a StopIteration.
+            job.result.set_exception(RuntimeError(repr(outcome)) if isinstance(outcome, StopIteration) else outcome)
         else:
-            call.result.set_result(outcome)
+            job.result.set_result(outcome)
 
 
 def _problem(error: exc.DBAPIError) -> Problem | None:

@@ -78,8 +78,7 @@ def create_engines(settings: DatabaseSettings) -> tuple[Engine, Engine]:
     }
     # Reads leave nothing to roll back when their connection returns to the pool.
     reads = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **options)
-    # After a restart of the database, a write is not lost to a connection that broke; reads are repeated.
-    writes = sqlalchemy.create_engine(url, pool_pre_ping=True, **options)
+    writes = sqlalchemy.create_engine(url, **options)
     for engine in (reads, writes):
         event.listen(engine, *(("connect", _configure_sqlite) if is_sqlite else ("do_connect", _connect)))
     if is_sqlite:

@@ -14,7 +14,7 @@ log = logging.getLogger("database")
 def migrate(reads: Engine, writes: Engine, migrations: Path) -> None:
     """Bring the schema to the newest revision in the migrations folder.
 
-    A schema that is newer than that stays as it is: migrations only add, so this program can use it.
+    A newer schema stays as it is: a migration changes nothing that the version before it needs (expand and contract).
     """
     known = sorted(path.name.split("_")[0] for path in (migrations / "versions").glob("[0-9]*.py"))
     with reads.connect() as connection:
