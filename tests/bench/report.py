@@ -6,7 +6,8 @@ from statistics import median
 
 from tests.bench import lists
 from tests.bench.load import CONNECTIONS, Load
-from tests.bench.system import System
+from tests.bench.system import CONNECTIONS as CONNECTIONS_AT_CONSTANT_RATE
+from tests.bench.system import UTILISATION, System
 from tests.support import ROOT, commit, machine
 
 FILE = ROOT / "docs/performance.md"
@@ -29,6 +30,9 @@ REQUESTS = """\
 Profile: the gateway asks one user process. List of 20, list of 1,000: the first 20 items of so many. Create: the answer
 comes when the item is on the disk. Page of the UI: the compressed HTML. The Envoy hop is one Envoy before the hello.
 The time of the CPU is the lowest of the rounds, the other figures are medians.
+"""
+WAITS = f"""\
+{UTILISATION:.0%} of the highest rate that each reached above, and every answer timed from when its request was due.
 """
 
 
@@ -88,6 +92,15 @@ def write(system: System) -> str:
             ("", *shares, *(f"CPU of {name}, µs" for name in PROCESSES)),
             [(name, *cells(load, references.hello, references.hop)) for name, load in loads.items()],
         ),
+        "## At a constant rate\n",
+        WAITS,
+        table(
+            ("Connections", "hello: p50, ms", "p99, ms", "profile: p50, ms", "p99, ms"),
+            [
+                (str(connections), *waits(references.waits[connections]), *waits(system.waits[connections]))
+                for connections in CONNECTIONS_AT_CONSTANT_RATE
+            ],
+        ),
         "## A page of 1,000,000 items in multiples of one of 1,000\n",
         table(
             ("", *system.pages),
@@ -106,6 +119,11 @@ def write(system: System) -> str:
     _, heading, by_hand = FILE.read_text().partition(BY_HAND)
     FILE.write_text(f"{text}\n{heading}{by_hand}")
     return text
+
+
+def waits(rounds: Sequence[tuple[float, float]]) -> Sequence[str]:
+    """Return the medians of the rounds, in milliseconds."""
+    return [f"{median(figures) * 1000:,.1f}" for figures in zip(*rounds, strict=True)]
 
 
 def cells(load: Load, hello: Load, hop: Load) -> Sequence[str]:
