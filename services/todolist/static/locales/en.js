@@ -154,7 +154,7 @@ export default {
   'mesh.summary': 'Calls so far',
   'mesh.browser': 'browser',
   'mesh.gateway': 'gateway',
-  'mesh.pods': { one: '{count} pod', other: '{count} pods' },
+  'mesh.pods': { one: '{count} instance', other: '{count} instances' },
   'mesh.waiting': 'not seen yet',
   // Between the parts of a sentence for a screen reader.
   'mesh.comma': ', ',
