@@ -38,7 +38,8 @@ def scale(admin: str, is_over: Callable[[], bool]) -> None:
                 # An open connection may carry a request at any moment: Envoy closes what it has not used for 2 s.
                 if not sleeper.process or connections != 0 or total != totals.get(name):
                     last_used[name] = now
-                elif now - last_used[name] >= after:
+                # Read again: a lesson may just have ended.
+                elif now - last_used[name] >= after == sleepers.after():
                     os.kill(sleeper.activator, signal.SIGUSR1)
                 totals[name] = total or 0
 

@@ -32,6 +32,11 @@ class Run:
     ports: dict[str, int]
     sleep: int = 0
 
+    @property
+    def settings(self) -> dict[str, int]:
+        """What Envoy's files are made with."""
+        return {**self.ports, "SLEEP": self.sleep}
+
 
 def claim(run: Run) -> TextIO | None:
     """Say that this run is on until the returned file is closed, or return None if another one is."""

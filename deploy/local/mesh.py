@@ -183,7 +183,7 @@ def main() -> int:
             print(f"`make run` is already running in this folder{at}: stop it first")
             return 1
         lesson = proxy.lesson(CONFIGURATION)
-        proxy.write_all(CONFIGURATION, ports)
+        proxy.write_all(CONFIGURATION, run.settings)
         sleepers.clear()
         sleepers.let_sleep(sleep)
     except OSError as error:
@@ -197,7 +197,7 @@ def main() -> int:
             print(f"Lesson {lesson} was still on, and ends with this run.")
         # Nothing of a lesson is left. With a full disk, the next start does this.
         with suppress(OSError):
-            proxy.write_all(CONFIGURATION, ports)
+            proxy.write_all(CONFIGURATION, run.settings)
         sleepers.clear()
         return failed
 

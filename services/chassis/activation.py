@@ -10,6 +10,8 @@ import socket
 
 import uvicorn
 
+from services.chassis import metrics
+
 # The first file descriptor that is handed over, after standard input, output and error.
 FIRST = 3
 # How long open connections get: 3 s. Callers close an unused one sooner (2 s: deploy/local/envoy/clusters.yaml).
@@ -38,6 +40,10 @@ def handed_over() -> socket.socket | None:
 
 class Server(uvicorn.Server):
     """Stops so that no request is lost while another process holds the same listening socket."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        metrics.reached("application")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Leave new connections to the next process, and answer one more request on each of those that are open."""

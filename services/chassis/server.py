@@ -9,7 +9,7 @@ import uvicorn
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
-from services.chassis import activation, logs
+from services.chassis import activation, logs, metrics, start
 from services.chassis.settings import Settings
 
 
@@ -19,6 +19,8 @@ def run(service: str) -> None:
     Exits with code 0 after that (start.py), and with code 1 and a line that says why if it cannot serve.
     """
     module = importlib.import_module(f"services.{service}.app")
+    metrics.reached("python", start.BEGAN)
+    metrics.reached("imports")
     try:
         settings: Settings = module.Settings()
         logs.configure(settings, service)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tests.bench import lists
+from tests.bench import cold, lists
 from tests.bench.load import CONNECTIONS, Load
 from tests.bench.system import System
 from tests.support import ROOT, commit, machine
@@ -29,6 +29,12 @@ REQUESTS = """\
 Profile: the gateway asks one user process. List of 20, list of 1,000: the first 20 items of so many. Create: the answer
 comes when the item is on the disk. Page of the UI: the compressed HTML. The Envoy hop is one Envoy before the hello.
 The time of the CPU is the lowest of the rounds, the other figures are medians.
+"""
+
+
+COLD = f"""\
+`user` and `rule` asleep in `make run`, then a call through all proxies: milliseconds until its answer, and the parts of
+the wait, medians of {cold.ROUNDS}. `python -m tests.bench --cold` measures this alone.
 """
 
 
@@ -66,7 +72,7 @@ PAGES = Target(
 )  # fmt: skip
 
 
-def write(system: System) -> str:
+def write(system: System, cold_starts: cold.Figures) -> str:
     """Write the file, and return its text."""
     targets = []
     for target in (*TARGETS, PAGES):
@@ -102,10 +108,18 @@ def write(system: System) -> str:
                 for name, times in starts.items()
             ],
         ),
+        cold_section(cold_starts),
     ))  # fmt: skip
     _, heading, by_hand = FILE.read_text().partition(BY_HAND)
     FILE.write_text(f"{text}\n{heading}{by_hand}")
     return text
+
+
+def cold_section(figures: cold.Figures) -> str:
+    """Return the section about cold starts in `make run`."""
+    rows = [(what, *(f"{parts[part]:.0f}" for parts in figures.values())) for part, what in cold.PARTS.items()]
+    rows.append(("together", *(f"{parts['whole']:.0f}" for parts in figures.values())))
+    return "\n".join(("## Cold start on the laptop\n", COLD, table(("", *figures), rows)))
 
 
 def cells(load: Load, hello: Load, hop: Load) -> Sequence[str]:

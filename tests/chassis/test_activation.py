@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,19 @@ def test_a_socket_that_was_handed_over_takes_the_place_of_host_and_port(activate
     assert activated.client.get("/healthz").is_success
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{activated.url}/healthz", trust_env=False)
+
+
+def test_its_metrics_have_the_parts_of_its_start(tmp_path: Path) -> None:
+    before = time.time()
+    with running(activated := Activated("rule", tmp_path)):
+        metrics = activated.client.get("/metrics").text
+    points = re.findall(r'^start_reached_timestamp_seconds{point="(\w+)"} (\S+)$', metrics, re.MULTILINE)
+    assert [point for point, _ in sorted(points, key=lambda point: float(point[1]))] == [
+        "python",
+        "imports",
+        "application",
+    ]
+    assert all(before < float(at) < time.time() for _, at in points)
 
 
 def test_requests_wait_while_no_process_runs_and_none_is_lost_when_one_stops(tmp_path: Path) -> None:

@@ -134,6 +134,18 @@ def test_calls_keep_a_service_awake(mesh: Mesh, client: httpx.Client) -> None:
     assert len(seen) == 1
 
 
+def test_a_lesson_keeps_all_awake(mesh: Mesh) -> None:
+    wait_asleep(mesh)
+    try:
+        assert make(mesh.directory, "lesson", "N=2").returncode == 0
+        assert len(awake(mesh)) == 3
+        assert "asleep:\n  none" in make(mesh.directory, "status").stdout
+    finally:
+        make(mesh.directory, "lesson-reset")
+    assert "(after 1 s without a request" in make(mesh.directory, "status").stdout
+    wait_asleep(mesh)
+
+
 def test_a_service_that_fails_when_it_is_woken_up_is_one_line_and_recovers(tmp_path: Path) -> None:
     mesh = Mesh(tmp_path, SLEEP="1").wait_ready()
     wait_asleep(mesh)
