@@ -15,6 +15,7 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import httpx
 
@@ -40,7 +41,8 @@ def scale(admin: str, is_over: Callable[[], bool]) -> None:
                     last_used[name] = now
                 # Read again: a lesson may just have ended.
                 elif now - last_used[name] >= after == sleepers.after():
-                    os.kill(sleeper.activator, signal.SIGUSR1)
+                    with suppress(ProcessLookupError):
+                        os.kill(sleeper.activator, signal.SIGUSR1)
                 totals[name] = total or 0
 
 
