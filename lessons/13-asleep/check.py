@@ -1,38 +1,122 @@
-"""Lesson 13, Asleep and awake: services without a pod, and what the first request pays."""
+"""Lesson 13, Asleep and awake: services without a process, and what the first request pays."""
 
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from deploy.lessons.check import LIST, PROFILE, Check
+from deploy.lessons.check import LIST, PROFILE, Answer, Check, show
 from deploy.lessons.lesson import About
 
 ABOUT = About(
     title="Asleep and awake",
-    learn="let services have no pod until somebody calls, and see how long the first call waits",
-    look="Leave the page alone for three minutes, with Gentle traffic off, and reload it: the panel Request path marks "
-    "each call that woke a service up with a snowflake, and says how long it took.",
+    learn="let services have no process until somebody calls, and see how long the first call waits",
+    look="Leave the page alone, with Gentle traffic off: ten seconds on the laptop, three minutes on Knative. Then "
+    "reload it: the panel Request path marks each call that woke a service up with a snowflake, and says how long it "
+    "took.",
     think="user and rule are both asleep. Why does the page wait for one cold start and not for two?",
-    places=("knative",),
-    elsewhere=dict.fromkeys(("laptop", "istio", "ambient"), "Only Knative takes the last pod of a service away."),
+    places=("laptop", "knative"),
+    elsewhere=dict.fromkeys(("istio", "ambient"), "Istio never takes the last pod of a service away."),
+    sleep=5,
 )
 
 ASLEEP = "app in (user, rule)"
 PEOPLE = 50
+# The parts of a cold start on the laptop, by the point at which each ends: see start_of in deploy/lessons/laptop.py.
+PARTS = {
+    "process": "the process: the activator sees the call, and starts it",
+    "python": "Python starts",
+    "imports": "imports: FastAPI, SQLAlchemy and the rest",
+    "application": "the application: settings, routes, database",
+    "answer": "the first answer",
+}
 
 
 def run(check: Check) -> None:
-    cluster = check.cluster
-    sleep(check)
-    (profile,) = check.guest().get(PROFILE).all
-    check.that(profile.status == 200, f"The first profile took {profile.seconds:.1f} s", "an answer")
-    for pod in cluster.pods("app=user"):
-        for what, seconds in parts(pod):
-            print(f"         {seconds:5.1f} s  {what}")
-    sleep(check)
+    if check.place.name == "laptop":
+        on_the_laptop(check)
+    else:
+        on_knative(check)
     guest = check.guest()
     answers = guest.get(LIST, PEOPLE, at_once=PEOPLE)
     good = len(answers.with_status(200))
     check.that(good == PEOPLE, f"{good} of {PEOPLE} people who came at once to a sleeping rule got their list", "all")
+
+
+def on_the_laptop(check: Check) -> None:
+    laptop = check.laptop
+    awake = memory(laptop.processes().values())
+    print(f"  then   nobody calls for {ABOUT.sleep} seconds")
+    fell_asleep(check)
+    check.that(
+        not laptop.processes(),
+        f"Awake, user and rule took {awake} MiB; asleep {memory(laptop.processes().values())}, beside "
+        f"{memory(laptop.activators())} for the activators that hold their sockets",
+        "no process",
+    )
+
+    def ask(path: str) -> tuple[Answer, float]:
+        return guest.get(path).all[0], time.time()
+
+    guest, asked = check.guest(), time.time()
+    with ThreadPoolExecutor() as pool:
+        # As the page does: both at the same time.
+        (profile, profile_at), (items, items_at) = pool.map(ask, (PROFILE, LIST))
+    check.that(
+        all(
+            answer.status == 200 and "-woken-" in answer.headers.get("server-timing", "") for answer in (profile, items)
+        ),
+        f"The first page took {max(profile_at, items_at) - asked:.2f} s: its calls woke user and rule up",
+        "two answers, of processes that were woken up",
+    )
+    show_parts(check, "user", profile, asked, profile_at)
+    show_parts(check, "rule", items, asked, items_at)
+    print(f"  then   nobody calls for {ABOUT.sleep} seconds")
+    fell_asleep(check)
+
+
+def fell_asleep(check: Check) -> None:
+    """Wait until user and rule have no process on the laptop."""
+    gone = check.eventually(lambda: not check.laptop.processes(), 60)
+    check.that(
+        gone,
+        "user and rule fell asleep: they have no process",
+        "no process of theirs after a minute (`make traffic` and Gentle traffic keep them awake)",
+    )
+
+
+def show_parts(check: Check, service: str, answer: Answer, asked: float, answered: float) -> None:
+    """Print the parts of a cold start. asked, answered: when, in seconds since 1970."""
+    if not (version := answer.version(service)):
+        return
+    print(f"         {service} {version}:")
+    reached = {**check.laptop.start_of(service, version), "answer": answered}
+    before = asked
+    for point, what in PARTS.items():
+        show(f"         {reached[point] - before:5.2f} s  {what}")
+        before = reached[point]
+
+
+def memory(processes: Iterable[int]) -> int:
+    """Return how much memory processes take, in MiB; 0 where there is no `ps`."""
+    numbers = ",".join(map(str, processes))
+    if not numbers or not (ps := shutil.which("ps")):
+        return 0
+    said = subprocess.run((ps, "-o", "rss=", "-p", numbers), capture_output=True, text=True, check=False).stdout  # noqa: S603
+    return round(sum(map(int, said.split())) / 1024)
+
+
+def on_knative(check: Check) -> None:
+    sleep(check)
+    (profile,) = check.guest().get(PROFILE).all
+    check.that(profile.status == 200, f"The first profile took {profile.seconds:.1f} s", "an answer")
+    for pod in check.cluster.pods("app=user"):
+        for what, seconds in parts(pod):
+            print(f"         {seconds:5.1f} s  {what}")
+    sleep(check)
 
 
 def sleep(check: Check) -> None:

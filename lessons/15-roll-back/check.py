@@ -10,7 +10,7 @@ ABOUT = About(
     think="The second release was ready, and yet it was wrong. What would have noticed it before a person did?",
     places=("istio", "ambient", "knative"),
     elsewhere={
-        "laptop": "Nothing starts a second release of a version there.",
+        "laptop": "`make run` starts one process of each version, and no readiness probe decides who gets calls.",
     },
 )
 

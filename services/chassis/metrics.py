@@ -1,6 +1,7 @@
 """The Prometheus metrics of a service, beside those of the process; every label has a bounded set of values."""
 
 import asyncio
+import time
 from functools import lru_cache
 from http import HTTPMethod
 
@@ -9,6 +10,12 @@ from prometheus_client import Gauge, Histogram
 # Its `_count` is the number of requests. Not by a library: those that there are match each route a second time.
 _seconds = Histogram("http_request_duration_seconds", "Time to answer.", ("method", "route", "status"))
 Gauge("asyncio_tasks", "Tasks that have not ended.").set_function(lambda: len(asyncio.all_tasks()))
+_reached = Gauge("start_reached_timestamp_seconds", "When the start came so far, since 1970.", ("point",))
+
+
+def reached(point: str, at: float | None = None) -> None:
+    """Say that the start of this process has come so far, now or then: the parts of a cold start."""
+    _reached.labels(point).set(at or time.time())
 
 
 @lru_cache

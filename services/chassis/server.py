@@ -9,7 +9,7 @@ import uvicorn
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
-from services.chassis import logs
+from services.chassis import activation, logs, metrics, start
 from services.chassis.settings import Settings
 
 
@@ -19,17 +19,20 @@ def run(service: str) -> None:
     Exits with code 0 after that (start.py), and with code 1 and a line that says why if it cannot serve.
     """
     module = importlib.import_module(f"services.{service}.app")
+    metrics.reached("python", start.BEGAN)
+    metrics.reached("imports")
     try:
         settings: Settings = module.Settings()
         logs.configure(settings, service)
         app: ASGIApp = module.create_app(settings)
+        handed_over = activation.handed_over()
     except ValidationError as error:
         faults = (f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors())
         sys.exit("\n".join(faults).replace("Value error, ", ""))
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     try:
-        listener = listen(settings.host, settings.port)
+        listener = handed_over or listen(settings.host, settings.port)
     except OSError as error:
         sys.exit(f"PORT: cannot listen on {settings.host}:{settings.port}: {error.strerror}")
     config = uvicorn.Config(
@@ -48,7 +51,8 @@ def run(service: str) -> None:
     # At its default threshold it would run all the time under load, and find almost nothing.
     gc.set_threshold(20_000)
     gc.enable()
-    uvicorn.Server(config).run(sockets=[listener])
+    server = activation.Server if handed_over else uvicorn.Server
+    server(config).run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:

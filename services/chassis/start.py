@@ -3,6 +3,10 @@
 import gc
 import signal
 import sys
+import time
+
+# When Python began with what is ours.
+BEGAN = time.time()
 
 
 def run(service: str) -> None:

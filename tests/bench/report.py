@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tests.bench import lists
+from tests.bench import cold, lists
 from tests.bench.load import CONNECTIONS, Load
 from tests.bench.system import CONNECTIONS as CONNECTIONS_AT_CONSTANT_RATE
 from tests.bench.system import UTILISATION, System
@@ -33,6 +33,10 @@ The time of the CPU is the lowest of the rounds, the other figures are medians.
 """
 WAITS = f"""\
 {UTILISATION:.0%} of the highest rate that each reached above, and every answer timed from when its request was due.
+"""
+COLD = f"""\
+`user` and `rule` asleep in `make run`, then a call through all proxies: milliseconds until its answer, and the parts of
+the wait, medians of {cold.ROUNDS}. `python -m tests.bench --cold` measures this alone.
 """
 
 
@@ -70,7 +74,7 @@ PAGES = Target(
 )  # fmt: skip
 
 
-def write(system: System) -> str:
+def write(system: System, cold_starts: cold.Figures) -> str:
     """Write the file, and return its text."""
     targets = []
     for target in (*TARGETS, PAGES):
@@ -115,6 +119,7 @@ def write(system: System) -> str:
                 for name, times in starts.items()
             ],
         ),
+        cold_section(cold_starts),
     ))  # fmt: skip
     _, heading, by_hand = FILE.read_text().partition(BY_HAND)
     FILE.write_text(f"{text}\n{heading}{by_hand}")
@@ -124,6 +129,13 @@ def write(system: System) -> str:
 def waits(rounds: Sequence[tuple[float, float]]) -> Sequence[str]:
     """Return the medians of the rounds, in milliseconds."""
     return [f"{median(figures) * 1000:,.1f}" for figures in zip(*rounds, strict=True)]
+
+
+def cold_section(figures: cold.Figures) -> str:
+    """Return the section about cold starts in `make run`."""
+    rows = [(what, *(f"{parts[part]:.0f}" for parts in figures.values())) for part, what in cold.PARTS.items()]
+    rows.append(("together", *(f"{parts['whole']:.0f}" for parts in figures.values())))
+    return "\n".join(("## Cold start on the laptop\n", COLD, table(("", *figures), rows)))
 
 
 def cells(load: Load, hello: Load, hop: Load) -> Sequence[str]:

@@ -142,9 +142,10 @@ def test_a_third_version_gets_an_edge_of_its_own(guest: Page) -> None:
     expect(guest.get_by_test_id("split-v3")).to_have_attribute("data-count", "1")
 
 
-def test_a_cold_start_is_marked(guest: Page) -> None:
-    cold = 'user;dur=1240;desc="user/v1@user-v1-deployment-new"'
-    warm = 'user;dur=4.0;desc="user/v2@user-v2-deployment-warm"'
+@pytest.mark.parametrize("instance", ["user-{}-deployment-1", "127.0.0.1:3012-woken-{}"], ids=["knative", "laptop"])
+def test_a_cold_start_is_marked(guest: Page, instance: str) -> None:
+    cold = f'user;dur=1240;desc="user/v1@{instance.format("v1")}"'
+    warm = f'user;dur=4.0;desc="user/v2@{instance.format("v2")}"'
     # New and quick is warm; slow and known is only slow.
     guest.route(PROFILE, with_timing(warm, cold, cold, warm.replace("4.0", "900")))
     open_list(guest)
@@ -165,7 +166,7 @@ def test_a_cold_start_is_marked(guest: Page) -> None:
     expect(mark).to_have_count(0)
 
 
-def test_only_a_knative_pod_can_have_slept(guest: Page) -> None:
+def test_a_process_that_no_call_woke_up_has_not_slept(guest: Page) -> None:
     guest.route(PROFILE, with_timing('user;dur=3005;desc="user/v1@127.0.0.1:3012"'))
     open_list(guest)
     expect_counts(guest, user_v1=1)

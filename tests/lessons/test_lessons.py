@@ -149,9 +149,9 @@ def test_what_matters_is_shown_first_and_the_rest_on_demand(
 def test_the_file_of_each_lesson_marks_what_matters(mesh: Mesh) -> None:
     place = command.find_place()
     for lesson in ON_THE_LAPTOP:
-        if difference := place.difference(lesson):
-            marked = difference_of.marks(place.change(lesson))
-            text, _ = difference_of.essence(difference, marked)
+        if change := place.change(lesson):
+            marked = difference_of.marks(change)
+            text, _ = difference_of.essence(place.difference(lesson), marked)
             assert marked, lesson.name
             # None of the marks is lost: each has its sentence.
             assert text.count("\n\n") + 1 == len(marked), (lesson.name, text)
@@ -186,6 +186,24 @@ def test_the_times_of_a_trace_add_up(mesh: Mesh) -> None:
     assert math.isclose(sum(parts), total, abs_tol=0.01)
     assert all(part >= 0 for part in parts)
     assert total == waited
+
+
+def test_the_parts_of_a_cold_start_add_up_and_a_reset_wakes_all_up(mesh: Mesh) -> None:
+    told = make(mesh.directory, "lesson", "N=13")
+    assert told.returncode == 0, told.stdout
+    page = float(re.search(r"The first page took ([\d.]+) s", told.stdout)[1])
+    _, *services = re.split(r"^ +(?:user v[12]|rule v1):$", told.stdout, flags=re.MULTILINE)
+    assert len(services) == 2
+    for service in services:
+        parts = [float(part) for part in re.findall(r"^ +([\d.]+) s  ", service, re.MULTILINE)]
+        assert len(parts) == 5
+        assert all(part >= 0 for part in parts)
+        assert 0.1 < sum(parts) < page + 0.05
+    assert "a service sleeps" in make(mesh.directory, "status").stdout
+    make(mesh.directory, "lesson-reset")
+    names = [process.cmdline()[-1] for process in mesh.processes()]
+    assert (names.count("services.user"), names.count("services.rule")) == (2, 1)
+    assert "asleep:\n  none" in make(mesh.directory, "status").stdout
 
 
 def test_a_failed_check_says_what_was_expected_and_exits_with_1(

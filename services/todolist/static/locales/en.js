@@ -154,7 +154,7 @@ export default {
   'mesh.summary': 'Calls so far',
   'mesh.browser': 'browser',
   'mesh.gateway': 'gateway',
-  'mesh.pods': { one: '{count} pod', other: '{count} pods' },
+  'mesh.pods': { one: '{count} instance', other: '{count} instances' },
   'mesh.waiting': 'not seen yet',
   // Between the parts of a sentence for a screen reader.
   'mesh.comma': ', ',
@@ -193,7 +193,7 @@ export default {
   'lesson.12-trace': 'One request, one trace',
   'lesson.12-trace.look': 'Below, each call has the time of each hop. In a cluster, Jaeger shows the rest.',
   'lesson.13-asleep': 'Asleep and awake',
-  'lesson.13-asleep.look': 'Leave the page alone for two minutes, and reload it: a snowflake marks each call that woke a service.',
+  'lesson.13-asleep.look': 'Leave the page alone (ten seconds on the laptop, three minutes on Knative), and reload it: a snowflake marks each call that woke a service.',
   'lesson.14-scale': 'Scale by demand',
   'lesson.14-scale.look': 'Send traffic: each service counts the pods that answered.',
   'lesson.15-roll-back': 'Roll back',

@@ -154,7 +154,7 @@ export default {
   'mesh.summary': '调用汇总',
   'mesh.browser': '浏览器',
   'mesh.gateway': '网关',
-  'mesh.pods': { other: '{count} 个 Pod' },
+  'mesh.pods': { other: '{count} 个实例' },
   'mesh.waiting': '暂无调用',
   // Between the parts of a sentence for a screen reader.
   'mesh.comma': '，',
@@ -193,7 +193,7 @@ export default {
   'lesson.12-trace': '一个请求，一条追踪',
   'lesson.12-trace.look': '下面列出了每次调用每一跳的耗时。在集群里，其余部分可以在 Jaeger 里看。',
   'lesson.13-asleep': '休眠与唤醒',
-  'lesson.13-asleep.look': '两分钟不动这个页面，再刷新：唤醒服务的调用带有雪花标记。',
+  'lesson.13-asleep.look': '先不动这个页面（本机十秒，Knative 三分钟），再刷新：唤醒服务的调用带有雪花标记。',
   'lesson.14-scale': '按需伸缩',
   'lesson.14-scale.look': '开启流量：每个服务会显示响应过的 Pod 数。',
   'lesson.15-roll-back': '回滚',

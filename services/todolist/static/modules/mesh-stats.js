@@ -1,7 +1,10 @@
 const REMEMBERED = 60;
 const COLD_MS = 250;
-/** In the name of each pod on Knative. Nowhere else can a service have slept: a slow call is only slow there. */
-const KNATIVE_POD = '-deployment-';
+/**
+ * In the name of each pod on Knative, and of each process that a call woke up on the laptop (deploy/local/activator.py).
+ * No other instance can have slept: a slow call is only slow there.
+ */
+const MAY_HAVE_SLEPT = /-(deployment|woken)-/;
 const CALLS_KEPT = 20;
 const INSTANCES_KEPT = 100;
 
@@ -89,7 +92,7 @@ export class MeshStats {
       this.lost.set(service, (this.lost.get(service) ?? 0) + 1);
       return { leaf: null, service, failed: true, cold: false };
     }
-    const cold = Boolean(instance?.includes(KNATIVE_POD)) && ms >= COLD_MS && !this.#seen.has(`${service}@${instance}`);
+    const cold = MAY_HAVE_SLEPT.test(instance ?? '') && ms >= COLD_MS && !this.#seen.has(`${service}@${instance}`);
     if (instance) this.#seen.add(`${service}@${instance}`);
     if (cold) leaf.cold = { count: leaf.cold.count + 1, ms };
     this.#count(leaf, ms, instance, failed);

@@ -1,0 +1,139 @@
+"""Socket activation: a service takes the socket that a service manager holds, and stops without losing a request."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support import ROOT, Service, running, wait_until
+
+# The shell knows its own process id, and exec keeps it. So systemd does it: fork, set LISTEN_PID, exec.
+START = ["/bin/sh", "-c", 'LISTEN_PID=${PRETENDED:-$$} exec "$@"', "sh"]
+
+
+class Activated(Service):
+    """A service started by a manager that holds its socket, as systemd does."""
+
+    def __init__(self, name: str, directory: Path, **environment: str) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        super().__init__(name, directory, LISTEN_FDS="1", **environment)
+        self.client.base_url = self.address
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return start(
+                self.listener, self.name, self._directory, self._environment,
+                stdout=log, stderr=log,
+            )  # fmt: skip
+
+
+def start(handed_over: socket.socket, name: str, directory: Path, environment: dict[str, str], **files: object):
+    """Start a service with this socket as its file descriptor 3."""
+    # Nothing else may have that number here: a copy with a high number becomes 3 in the child.
+    return subprocess.Popen(
+        [*START, sys.executable, "-m", f"services.{name}"],
+        env=environment, cwd=directory, close_fds=False,
+        preexec_fn=lambda: os.dup2(handed_over.fileno(), 3),  # noqa: PLW1509 - nothing else runs there
+        **files,
+    )  # fmt: skip
+
+
+@pytest.fixture(params=("todolist", "user", "rule"))
+def activated(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Activated]:
+    with running(each := Activated(request.param, tmp_path)):
+        yield each
+
+
+def test_a_socket_that_was_handed_over_takes_the_place_of_host_and_port(activated: Activated) -> None:
+    assert activated.client.get("/healthz").is_success
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{activated.url}/healthz", trust_env=False)
+
+
+def test_its_metrics_have_the_parts_of_its_start(tmp_path: Path) -> None:
+    before = time.time()
+    with running(activated := Activated("rule", tmp_path)):
+        metrics = activated.client.get("/metrics").text
+    points = re.findall(r'^start_reached_timestamp_seconds{point="(\w+)"} (\S+)$', metrics, re.MULTILINE)
+    assert [point for point, _ in sorted(points, key=lambda point: float(point[1]))] == [
+        "python",
+        "imports",
+        "application",
+    ]
+    assert all(before < float(at) < time.time() for _, at in points)
+
+
+def test_requests_wait_while_no_process_runs_and_none_is_lost_when_one_stops(tmp_path: Path) -> None:
+    rule = Activated("rule", tmp_path)
+    ended, seen = threading.Event(), Counter[object]()
+
+    def write() -> None:
+        with httpx.Client(base_url=rule.address, timeout=30, trust_env=False) as client:
+            while not ended.is_set():
+                try:
+                    seen[client.post("/api/rule", json={"name": "written"}).status_code] += 1
+                except httpx.TransportError as error:
+                    seen[repr(error)] += 1
+
+    with running(rule):
+        writers = [threading.Thread(target=write) for _ in range(6)]
+        for writer in writers:
+            writer.start()
+        for _ in range(6):
+            before = seen.total()
+            wait_until(lambda before=before: seen.total() > before + 100, "it writes")
+            assert rule.stop() == 0
+            rule.start()
+        ended.set()
+        for writer in writers:
+            writer.join()
+        assert set(seen) == {201}
+        # Nothing was written twice, either.
+        assert rule.client.get("/api/rule", params={"name": "written"}).json()["total"] == seen[201]
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"LISTEN_FDS": "2"}, "LISTEN_FDS: a service takes one socket, and 2 were handed over\n"),
+        ({"LISTEN_FDS": "one"}, "LISTEN_FDS: one is not a number\n"),
+        ({"LISTEN_FDS": "1", "PRETENDED": "me"}, "LISTEN_PID: me is not a number\n"),
+        ({"LISTEN_FDS": "1"}, r"LISTEN_FDS: file descriptor 3 is no listening socket: .+\n"),
+    ],
+    ids=["several", "no number", "no process", "a connection"],
+)
+def test_a_wrong_value_is_one_line(environment: dict[str, str], said: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as other:
+        ended = start(other, "rule", tmp_path, {"PYTHONPATH": str(ROOT), **environment}, stderr=subprocess.PIPE)
+        told = ended.communicate(timeout=20)[1].decode()
+    assert ended.returncode == 1
+    assert re.fullmatch(said, told)
+
+
+def test_variables_for_another_process_are_not_meant(tmp_path: Path) -> None:
+    with running(other := Service("rule", tmp_path, LISTEN_FDS="1", LISTEN_PID="1")):
+        assert other.client.get("/healthz").is_success
+
+
+def test_the_documented_units_start_a_service(tmp_path: Path) -> None:
+    units = [
+        re.findall(r"```ini\n(.*?)```", path.read_text(), re.DOTALL) for path in sorted(ROOT.glob("docs/systemd*.md"))
+    ]
+    (address, service), other = ([re.sub(r"^#.*\n", "", unit, flags=re.MULTILINE) for unit in pair] for pair in units)
+    assert [address, service] == other
+    assert "ListenStream=" in address
+    (name,) = re.findall(r"^ExecStart=\S+/\.venv/bin/python -m services\.(\w+)$", service, re.MULTILINE)
+    settings = dict(re.findall(r"^Environment=(\w+)=(.+)$", service.replace("%S", str(tmp_path)), re.MULTILINE))
+    (tmp_path / re.findall(r"^StateDirectory=(.+)$", service, re.MULTILINE)[0]).mkdir()
+    with running(activated := Activated(name, tmp_path, **settings)):
+        assert activated.client.get("/api/rule").is_success
