@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -87,6 +88,8 @@ def test_more_space_in_texts_costs_none_of_them(visit: Visit, unique: Callable[[
 def test_letters_of_twice_the_size(visit: Visit, unique: Callable[[str], str], locale: str) -> None:
     # Half the width, so that both have the same layout.
     page = reader(visit, unique("large"), locale=locale, viewport={"width": 640, "height": 800})
+    # Times take more room than "now".
+    page.clock.set_fixed_time(datetime.now(UTC) + timedelta(minutes=59))
     open_list(page)
     sizes = """() => Object.fromEntries(
       ['h1', 'h2', '.name', '.pill', '#new-item', '#search', '#traffic-state', '#calls'].map((name) =>
@@ -100,6 +103,8 @@ def test_letters_of_twice_the_size(visit: Visit, unique: Callable[[str], str], l
     for width in (1440, 1280, 1024, 640, 360):
         page.set_viewport_size({"width": width, "height": 800})
         expect_readable(page)
+    assert page.get_by_test_id("calls").evaluate("node => node.scrollWidth <= node.clientWidth")
+    assert page.locator(".log-path").first.evaluate("node => node.offsetWidth") > 200
     # The letters of the picture cannot grow here: its text takes its place.
     expect(page.locator("#picture")).to_be_hidden()
     text = page.locator("#mesh-text li").first.bounding_box()
@@ -226,12 +231,18 @@ def test_beside_a_long_list_the_panel_stays(member: Page) -> None:
 
 @pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize("name", [LONG, CHINESE[:200].replace(" ", ""), "x" * 200])
-def test_a_long_name_is_short_in_the_list_and_whole_when_it_is_wanted(member: Page, width: int, name: str) -> None:
+def test_a_long_name_is_short_in_lists_and_messages_and_whole_when_wanted(member: Page, width: int, name: str) -> None:
     member.set_viewport_size({"width": width, "height": 800})
     add_items(member, name)
     open_list(member)
+    lines = "node => node.clientHeight / Number.parseFloat(getComputedStyle(node).lineHeight)"
     text = member.locator(".name span")
-    assert text.evaluate("node => node.clientHeight / Number.parseFloat(getComputedStyle(node).lineHeight)") < 2.5
+    assert text.evaluate(lines) < 2.5
+    member.locator("[data-action=complete]").click()
+    assert member.locator("#toast-status span").evaluate(lines) < 4.5
+    member.locator("[data-action=delete]").click()
+    assert dialog(member).locator("bdi").evaluate(lines) < 2.5
+    member.keyboard.press("Escape")
     button = member.locator(".name")
     expect(button).to_have_attribute("title", name)
     expect(button).to_have_accessible_name(name)
