@@ -11,7 +11,18 @@ from playwright.sync_api import Locator, Page, expect
 from playwright.sync_api import TimeoutError as SlowError
 
 from tests.browser.conftest import Visit
-from tests.browser.screen import IS_WIDER, action, add_items, chip, dialog, expect_settled, open_list, row, sign_up
+from tests.browser.screen import (
+    IS_WIDER,
+    action,
+    add_items,
+    chip,
+    dialog,
+    expect_settled,
+    open_list,
+    requests_of,
+    row,
+    sign_up,
+)
 
 PHRASE = "A name of two hundred characters is possible, and rows must bear it. "
 LONG = (PHRASE * 3)[:200]
@@ -227,6 +238,48 @@ def test_beside_a_long_list_the_panel_stays(member: Page) -> None:
         calls.scroll_into_view_if_needed()
         expect(calls).to_be_in_viewport()
         member.evaluate("scrollTo(0, 0); document.getElementById('mesh').scrollTo(0, 0)")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1000, 800), (360, 740), (320, 500), (320, 256)])
+def test_below_a_long_list_the_panel_is_one_step_away(member: Page, width: int, height: int) -> None:
+    member.set_viewport_size({"width": width, "height": height})
+    add_items(member, *(f"Item {number}" for number in range(12)))
+    open_list(member)
+    reads = requests_of(member)
+    panel, items = member.locator("#mesh-heading"), member.locator("#items-heading")
+    there = member.get_by_role("link", name="Request path")
+    if height > 320:
+        expect(there).to_be_in_viewport(ratio=1)
+        expect(there).to_contain_text("%")
+    there.click()
+    expect(panel).to_be_focused()
+    expect(panel).to_be_in_viewport(ratio=1)
+    assert there.bounding_box()["y"] < 0, "it covers the panel"
+    member.get_by_role("link", name="Todo items").click()
+    expect(items).to_be_focused()
+    expect(items).to_be_in_viewport(ratio=1)
+    # Neither loads anything.
+    assert not reads
+
+
+@pytest.mark.parametrize("width", [1280, 1000, 360])
+def test_what_has_the_focus_is_covered_by_nothing(member: Page, width: int) -> None:
+    """WCAG 2.2, 2.4.11"""
+    member.set_viewport_size({"width": width, "height": 740})
+    add_items(member, *(f"Item {number}" for number in range(12)))
+    open_list(member)
+    is_covered = """() => {
+      const { left, right, top, bottom } = document.activeElement.getBoundingClientRect();
+      const above = document.elementFromPoint((left + right) / 2, bottom - 4);
+      return !document.activeElement.closest('label, button, a')?.contains(above) && document.activeElement.outerHTML;
+    }"""
+    for select in (False, True):
+        if select:
+            member.get_by_label("Select “Item 11”").check()
+        member.get_by_label("Select “Item 11”").focus()
+        for _ in range(60):
+            member.keyboard.press("Tab")
+            assert not member.evaluate(is_covered)
 
 
 @pytest.mark.parametrize("width", [1280, 360])
