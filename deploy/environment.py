@@ -89,13 +89,17 @@ def make_environment() -> bool:
         commands.append((sys.executable, "-m", "venv", "--clear", str(VENV)))
     for command in commands:
         environment = uv_environment(pip_options()) if command[0] == "uv" else pip_environment({})
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+        except KeyboardInterrupt:
+            # The next start would not know half of one for an environment.
+            shutil.rmtree(VENV, ignore_errors=True)
+            raise
         if done.returncode == 0:
             return True
     print((done.stdout + done.stderr).strip(), file=sys.stderr)
     print(f"{sys.executable} could not make .venv: its own words are above", file=sys.stderr)
-    if not was_there:
-        shutil.rmtree(VENV, ignore_errors=True)
+    shutil.rmtree(VENV, ignore_errors=True)
     return False
 
 

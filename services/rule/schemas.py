@@ -38,10 +38,18 @@ def _utf8(value: str) -> str:
 
 
 def _visible(value: str) -> str:
-    # Letters, numbers, punctuation and symbols are seen; marks, formats and spaces by themselves are not.
-    if not any(unicodedata.category(character)[0] in "LNPS" and character not in BLANK for character in value):
+    if not any(_can_be_seen(character) for character in value):
         raise ValueError("must have a character that can be seen")
     return value
+
+
+def _can_be_seen(character: str) -> bool:
+    category = unicodedata.category(character)
+    # Letters, numbers, punctuation and symbols are seen; marks, formats and spaces by themselves are not. What this
+    # Python does not know yet (Cn) may be an emoji: Unicode adds some each year.
+    return character not in BLANK and (
+        category[0] in "LNPS" or (category == "Cn" and "\U00010000" <= character < "\U00040000")
+    )
 
 
 def _absent(value: Any) -> None:
@@ -54,8 +62,9 @@ def _post(value: Any) -> None:
         raise ValueError("POST creates an item: PUT changes one, DELETE deletes items")
 
 
-# By their category they could be seen: the fillers of Hangul, an empty Braille pattern, a note without a head.
-BLANK = "\u115f\u1160\u3164\uffa0\u2800\U0001d159"
+# By their category they could be seen: the fillers of Hangul, an empty Braille pattern, the place of an object, a note
+# without a head, blanks between hieroglyphs.
+BLANK = "\u115f\u1160\u3164\uffa0\u2800\ufffc\U0001d159\U00013441\U00013442"
 PlainText = AfterValidator(_plain_text)
 Utf8 = AfterValidator(_utf8)
 Name = Annotated[

@@ -39,6 +39,8 @@
   // The box of a line is higher than its letters.
   const collide = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2
     && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 5;
+  // It lies over the rest of the list.
+  const isSticky = ({ parent }) => Boolean(parent.closest('.to-mesh'));
   const overlap = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
 
   return {
@@ -46,7 +48,7 @@
     collisions() {
       const all = lines();
       return all.flatMap((one, index) => all.slice(index + 1)
-        .filter((other) => one.text !== other.text && collide(one.box, other.box))
+        .filter((other) => one.text !== other.text && isSticky(one) === isSticky(other) && collide(one.box, other.box))
         .map((other) => `${one.text.data} | ${other.text.data}`));
     },
     /** Texts that leave the button, pill, cell or card that they belong to. */

@@ -78,6 +78,10 @@ def test_with_user_dead_the_list_still_loads(visit: Visit, breakable: System, fa
     expect(page.locator("#announcer-session")).to_contain_text(
         "Profile unavailable. A service behind the gateway is unavailable."
     )
+    languages = page.get_by_test_id("lang-switch")
+    languages.get_by_label("中文").check()
+    expect(page.locator("#profile-error[title='网关后面的服务暂时不可用。请在1秒钟后重试。']")).to_be_visible()
+    languages.get_by_label("English").check()
     # The rest goes on working.
     action(page, "Complete", "Of the guests").first.click()
     expect(status_of(page, "Of the guests").first).to_have_text("Done")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,18 @@ from playwright.sync_api import Locator, Page, expect
 from playwright.sync_api import TimeoutError as SlowError
 
 from tests.browser.conftest import Visit
-from tests.browser.screen import IS_WIDER, action, add_items, chip, dialog, expect_settled, open_list, row, sign_up
+from tests.browser.screen import (
+    IS_WIDER,
+    action,
+    add_items,
+    chip,
+    dialog,
+    expect_settled,
+    open_list,
+    requests_of,
+    row,
+    sign_up,
+)
 
 PHRASE = "A name of two hundred characters is possible, and rows must bear it. "
 LONG = (PHRASE * 3)[:200]
@@ -87,6 +99,8 @@ def test_more_space_in_texts_costs_none_of_them(visit: Visit, unique: Callable[[
 def test_letters_of_twice_the_size(visit: Visit, unique: Callable[[str], str], locale: str) -> None:
     # Half the width, so that both have the same layout.
     page = reader(visit, unique("large"), locale=locale, viewport={"width": 640, "height": 800})
+    # Times take more room than "now".
+    page.clock.set_fixed_time(datetime.now(UTC) + timedelta(minutes=59))
     open_list(page)
     sizes = """() => Object.fromEntries(
       ['h1', 'h2', '.name', '.pill', '#new-item', '#search', '#traffic-state', '#calls'].map((name) =>
@@ -100,6 +114,8 @@ def test_letters_of_twice_the_size(visit: Visit, unique: Callable[[str], str], l
     for width in (1440, 1280, 1024, 640, 360):
         page.set_viewport_size({"width": width, "height": 800})
         expect_readable(page)
+    assert page.get_by_test_id("calls").evaluate("node => node.scrollWidth <= node.clientWidth")
+    assert page.locator(".log-path").first.evaluate("node => node.offsetWidth") > 200
     # The letters of the picture cannot grow here: its text takes its place.
     expect(page.locator("#picture")).to_be_hidden()
     text = page.locator("#mesh-text li").first.bounding_box()
@@ -224,14 +240,62 @@ def test_beside_a_long_list_the_panel_stays(member: Page) -> None:
         member.evaluate("scrollTo(0, 0); document.getElementById('mesh').scrollTo(0, 0)")
 
 
+@pytest.mark.parametrize(("width", "height"), [(1000, 800), (360, 740), (320, 500), (320, 256)])
+def test_below_a_long_list_the_panel_is_one_step_away(member: Page, width: int, height: int) -> None:
+    member.set_viewport_size({"width": width, "height": height})
+    add_items(member, *(f"Item {number}" for number in range(12)))
+    open_list(member)
+    reads = requests_of(member)
+    panel, items = member.locator("#mesh-heading"), member.locator("#items-heading")
+    there = member.get_by_role("link", name="Request path")
+    if height > 320:
+        expect(there).to_be_in_viewport(ratio=1)
+        expect(there).to_contain_text("%")
+    there.click()
+    expect(panel).to_be_focused()
+    expect(panel).to_be_in_viewport(ratio=1)
+    assert there.bounding_box()["y"] < 0, "it covers the panel"
+    member.get_by_role("link", name="Todo items").click()
+    expect(items).to_be_focused()
+    expect(items).to_be_in_viewport(ratio=1)
+    # Neither loads anything.
+    assert not reads
+
+
+@pytest.mark.parametrize("width", [1280, 1000, 360])
+def test_what_has_the_focus_is_covered_by_nothing(member: Page, width: int) -> None:
+    """WCAG 2.2, 2.4.11"""
+    member.set_viewport_size({"width": width, "height": 740})
+    add_items(member, *(f"Item {number}" for number in range(12)))
+    open_list(member)
+    is_covered = """() => {
+      const { left, right, top, bottom } = document.activeElement.getBoundingClientRect();
+      const above = document.elementFromPoint((left + right) / 2, bottom - 4);
+      return !document.activeElement.closest('label, button, a')?.contains(above) && document.activeElement.outerHTML;
+    }"""
+    for select in (False, True):
+        if select:
+            member.get_by_label("Select “Item 11”").check()
+        member.get_by_label("Select “Item 11”").focus()
+        for _ in range(60):
+            member.keyboard.press("Tab")
+            assert not member.evaluate(is_covered)
+
+
 @pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize("name", [LONG, CHINESE[:200].replace(" ", ""), "x" * 200])
-def test_a_long_name_is_short_in_the_list_and_whole_when_it_is_wanted(member: Page, width: int, name: str) -> None:
+def test_a_long_name_is_short_in_lists_and_messages_and_whole_when_wanted(member: Page, width: int, name: str) -> None:
     member.set_viewport_size({"width": width, "height": 800})
     add_items(member, name)
     open_list(member)
+    lines = "node => node.clientHeight / Number.parseFloat(getComputedStyle(node).lineHeight)"
     text = member.locator(".name span")
-    assert text.evaluate("node => node.clientHeight / Number.parseFloat(getComputedStyle(node).lineHeight)") < 2.5
+    assert text.evaluate(lines) < 2.5
+    member.locator("[data-action=complete]").click()
+    assert member.locator("#toast-status span").evaluate(lines) < 4.5
+    member.locator("[data-action=delete]").click()
+    assert dialog(member).locator("bdi").evaluate(lines) < 2.5
+    member.keyboard.press("Escape")
     button = member.locator(".name")
     expect(button).to_have_attribute("title", name)
     expect(button).to_have_accessible_name(name)

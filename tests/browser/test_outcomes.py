@@ -195,6 +195,9 @@ def test_a_change_is_looked_up(member: Page, faults: Faults, done: bool) -> None
         expect(member.locator("#toast-alert")).to_contain_text(UNKNOWN)
     note = member.locator("#toast-status" if done else "#toast-alert")
     expect(note).to_have_text("Done: “Milk”" if done else f"“Milk”: {ABSENT}")
+    if done:
+        # What is known now is no longer called unknown.
+        expect(member.locator("#toast-alert")).to_be_empty(timeout=2_000)
     expect(status_of(member, "Milk")).to_have_text("Done" if done else "In progress")
 
     interrupt(member, "PUT", 502, done=done)

@@ -174,6 +174,27 @@ def test_a_failure_of_venv_is_told_in_its_own_words(tmp_path: Path, index: tuple
     assert not (tmp_path / ".venv").exists()
 
 
+def test_ctrl_c_while_the_environment_is_made_again_does_not_stop_the_next_start(
+    tmp_path: Path, index: tuple[str, str]
+) -> None:
+    """What was there has been removed by then, and what marks an environment is not yet written."""
+    clone = Clone(tmp_path, index[1])
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv/pyvenv.cfg").touch()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nif 'venv' in sys.orig_argv[:3]:\n    import os, signal, time, venv\n"
+        "    def interrupt(*_):\n        os.kill(os.getppid(), signal.SIGINT)\n        time.sleep(60)\n"
+        "    venv.EnvBuilder.create_configuration = interrupt\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "deploy.environment"], cwd=tmp_path,
+        env=clone.environment(PYTHONPATH=str(tmp_path)), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (130, "\nStopped: the next start goes on from here\n")
+    assert clone.install(PIP_INDEX_URL=index[0]).returncode == 0
+    assert clone.has_it()
+
+
 def test_a_python_that_is_too_old_or_not_there_is_one_line(tmp_path: Path, index: tuple[str, str]) -> None:
     clone = Clone(tmp_path, index[1])
     for name in ("sh", "bash", "env", "make", "git", "awk", "cat"):

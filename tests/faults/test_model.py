@@ -21,7 +21,7 @@ WHITE = "".join(
     map(chr, (*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000))
 )
 # Letters and symbols that show nothing.
-BLANK = "\u115f\u1160\u3164\uffa0\u2800\U0001d159"
+BLANK = "\u115f\u1160\u3164\uffa0\u2800\ufffc\U0001d159\U00013441\U00013442"
 SWAPPED = str.maketrans(string.ascii_letters, string.ascii_letters.swapcase())
 LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -45,8 +45,15 @@ def is_text(value: str, length: int) -> bool:
 
 def is_name(value: str) -> bool:
     """Say whether it is short enough, and something of it can be seen."""
-    seen = (unicodedata.category(character)[0] in "LNPS" and character not in BLANK for character in value)
-    return is_text(value, NAME_LENGTH) and any(seen)
+
+    def is_seen(character: str) -> bool:
+        category = unicodedata.category(character)
+        # What this Python does not know yet may be an emoji.
+        return character not in BLANK and (
+            category[0] in "LNPS" or (category == "Cn" and 1 <= ord(character) >> 16 <= 3)
+        )
+
+    return is_text(value, NAME_LENGTH) and any(map(is_seen, value))
 
 
 def is_status(value: object) -> bool:

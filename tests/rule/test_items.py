@@ -169,7 +169,7 @@ INVALID_BODIES = [
     ('{"name": "%s"}' % ("x" * 201), "name"),
     ('{"name": "a\\u0000b"}', "name"),
     ('{"name": "\\u200b\\u200d\\u2060\\ufeff"}', "name"),
-    ('{"name": "\\u3164 \\u2800"}', "name"),
+    ('{"name": "\\u3164 \\u2800 \\ufffc"}', "name"),
     ('{"name": "\\u202e\\u0301"}', "name"),
     ('{"name": "x", "key": "1"}', "key"),
     ('{"key": ["1", "2"]}', "key"),

@@ -8,6 +8,15 @@ import { setUpSession } from './modules/session.js';
 import { setUpTraffic } from './modules/traffic.js';
 
 translatePage();
+// Not as the browser does it: a new address would load the list again.
+document.addEventListener('click', (event) => {
+  const link = event.target.closest('a[href^="#"]');
+  if (!link) return;
+  event.preventDefault();
+  const place = document.querySelector(link.hash);
+  place.focus({ preventScroll: true });
+  place.closest('.card').scrollIntoView();
+});
 setUpPreferences();
 setUpMessages();
 setUpDialogs();

@@ -3,6 +3,8 @@ import zh from '../locales/zh.js';
 
 const LOCALES = { en: { tag: 'en', texts: en }, zh: { tag: 'zh-CN', texts: zh } };
 const STORED = 'todolist.lang';
+// So much of a name is in a sentence.
+const NAME_SHOWN = 40;
 const listeners = new Set();
 
 let language = document.documentElement.lang.startsWith('zh') ? 'zh' : 'en';
@@ -51,14 +53,15 @@ export function t(key, values = {}) {
 
 /**
  * The same in parts, for the page: each text that is filled in, such as a name, is isolated, so that its direction does
- * not reach the rest of the sentence.
+ * not reach the rest of the sentence. A long name is cut.
  * @param {string} key
  * @param {Record<string, string | number>} values
  * @returns {(string | Node)[]}
  */
 export function phrase(key, values) {
   // No name has this character, see rule/schemas.py.
-  const marked = Object.entries(values).map(([name, value]) => [name, typeof value === 'number' ? value : `\0${value}\0`]);
+  const marked = Object.entries(values).map(([name, value]) =>
+    [name, typeof value === 'number' ? value : `\0${name === 'name' ? cut(value) : value}\0`]);
   return t(key, Object.fromEntries(marked)).split('\0').map((part, index) => {
     if (index % 2 === 0) return part;
     const isolated = document.createElement('bdi');
@@ -66,6 +69,8 @@ export function phrase(key, values) {
     return isolated;
   });
 }
+
+const cut = (name) => ([...name].length > NAME_SHOWN ? `${[...name].slice(0, NAME_SHOWN - 1).join('').trim()}…` : name);
 
 /** @param {string} key @returns {boolean} whether there is a text of this key */
 export const hasText = (key) => key in LOCALES[language].texts;

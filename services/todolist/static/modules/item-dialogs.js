@@ -10,7 +10,7 @@ import { openLogin } from './session.js';
 
 const NAMES_SHOWN = 5;
 // As in rule/schemas.py.
-const SEEN = /(?![\u115f\u1160\u3164\uffa0\u2800\u{1d159}])[\p{L}\p{N}\p{P}\p{S}]/u;
+const SEEN = /(?![\u115f\u1160\u3164\uffa0\u2800\ufffc\u{1d159}\u{13441}\u{13442}])(?:[\p{L}\p{N}\p{P}\p{S}]|(?=\p{Cn})[\u{10000}-\u{3ffff}])/u;
 
 /**
  * Sets up the dialogs that create, change and delete items. What is in a dialog is meant for the owner of the list at the
@@ -54,7 +54,7 @@ export function setUpItemDialogs({ created, changed, deleted, failed }) {
     check({ name, desc }) {
       const wrong = {};
       if (lengthOf(name) < 1 || lengthOf(name) > 200) wrong.name = t('invalid.name');
-      else if (!SEEN.test(name)) wrong.name = t('invalid.nameUnseen');
+      else if (!SEEN.test(name)) wrong.name = t('refused.name');
       if (lengthOf(desc) > 2000) wrong.desc = t('invalid.desc');
       return wrong;
     },

@@ -267,11 +267,15 @@ async function setStatus(item, status) {
   writing.add(item.key);
   setRowBusy(item.key, true);
   const owner = currentOwner();
+  let known = () => {};
   try {
     const now = await carryOut({
       send: () => changeItem({ key: item.key, status }, owner),
       find: () => findChanged(item.key, { status }, owner),
-      onUnknown: (error) => toast(phrase('error.of', { name: item.name, reason: t('unknown.checking', { reason: errorText(error) }) }), 'alert'),
+      onUnknown: (error) => {
+        const reason = t('unknown.checking', { reason: errorText(error) });
+        known = toast(phrase('error.of', { name: item.name, reason }), 'alert', { lasting: true });
+      },
     });
     replaceItem(now);
     toast(phrase(`done.${status}`, { name: now.name }));
@@ -280,6 +284,7 @@ async function setStatus(item, status) {
     toast(failureText(error, item), 'alert');
     afterFailure(error);
   } finally {
+    known();
     writing.delete(item.key);
     setRowBusy(item.key, false);
   }

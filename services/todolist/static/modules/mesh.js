@@ -120,8 +120,10 @@ function drawSplit() {
   bar.dataset.count = total;
   const texts = versions.map((leaf) => t('mesh.share', { version: leaf.version, count: leaf.count, percent: formatPercent(share(leaf)) }));
   bar.setAttribute('aria-label', total ? texts.join(t('mesh.comma')) : t('mesh.splitNone'));
-  byId('split-legend').replaceChildren(...(total ? versions.map((leaf) => el('span', { class: kindOf(leaf, 'user') },
-    el('b', {}, leaf.version), ` ${formatNumber(leaf.count)}`, el('em', {}, formatPercent(share(leaf))))) : [el('span', {}, t('mesh.splitNone'))]));
+  const legend = (leaf, count) => el('span', { class: kindOf(leaf, 'user') },
+    el('b', {}, leaf.version), count, el('em', {}, formatPercent(share(leaf))));
+  byId('split-legend').replaceChildren(...(total ? versions.map((leaf) => legend(leaf, ` ${formatNumber(leaf.count)}`)) : [el('span', {}, t('mesh.splitNone'))]));
+  byId('split-brief').replaceChildren(...(total ? versions.map((leaf) => legend(leaf, '')) : []));
   const [first, second] = byId('thread').children;
   first.style.flexGrow = total ? String(share(versions[0])) : '1';
   second.style.flexGrow = total ? String(1 - share(versions[0])) : '1';

@@ -19,7 +19,7 @@ const DISTANCE = 10;
 export function errorText(error, special = {}) {
   if (error?.kind === undefined) return t('error.protocol');
   const wait = error.retryAfter === null ? '' : t('error.retryAfter', { time: formatWait(error.retryAfter) });
-  const join = (text) => [text, wait].filter(Boolean).join(' ');
+  const join = (text) => text + wait;
   if (error.kind === 'caller') return t(currentOwner() === GUEST ? 'error.callerEnded' : 'error.callerOther');
   if (error.kind !== 'http') return join(t(special[error.kind] ?? `error.${error.kind}`));
   if (special[error.status]) return join(t(special[error.status]));
@@ -40,13 +40,17 @@ export function setUpMessages() {
  * A short message that disappears by itself, or when it is clicked; screen readers read it out.
  * @param {string | (string | Node)[]} text may have parts, see i18n.phrase
  * @param {'status' | 'alert'} [kind]
+ * @param {{lasting?: boolean}} [options] lasting: it stays until the returned function is called
+ * @returns {() => void} removes it
  */
-export function toast(text, kind = 'status') {
+export function toast(text, kind = 'status', { lasting = false } = {}) {
   const note = el('div', { class: `toast toast-${kind}`, 'data-testid': 'toast' }, icon(kind === 'alert' ? 'alert' : 'check'), el('span', {}, ...[text].flat()));
   note.addEventListener('click', () => note.remove());
   byId(`toast-${kind}`).replaceChildren(note);
   placeToasts();
-  setTimeout(() => note.remove(), kind === 'alert' ? 2 * TOAST_MS : TOAST_MS);
+  const remove = () => note.remove();
+  if (!lasting) setTimeout(remove, kind === 'alert' ? 2 * TOAST_MS : TOAST_MS);
+  return remove;
 }
 
 /**

@@ -8,7 +8,8 @@ import { currentOwner, GUEST, onOtherTab, onOwner, switchOwner } from './owner.j
 
 /** @type {{profile: import('./api.js').Profile, version: string} | null} the newest profile */
 let known = null;
-let away = false;
+/** Why the newest profile did not come; null if it did. */
+let away = null;
 let newest = null;
 let registering = false;
 let lastName = '';
@@ -82,18 +83,16 @@ async function loadProfile({ byHand = false } = {}) {
   try {
     const before = known;
     known = await fetchProfile(mine.signal);
-    away = false;
+    away = null;
     draw();
     if (known.profile.userid !== GUEST) lastName = known.profile.name;
     if (before) animate(before);
     if (byHand) announce(t('session.now', { name: known.profile.name, version: known.version }), 'session');
   } catch (error) {
     if (isAborted(error)) return;
-    away = true;
+    away = error;
     draw();
-    const text = errorText(error);
-    byId('profile-error').title = text;
-    announce(`${t('session.away')}. ${text}`, 'session');
+    announce(`${t('session.away')}. ${errorText(error)}`, 'session');
   } finally {
     if (newest === mine) button.setAttribute('aria-busy', 'false');
   }
@@ -104,22 +103,23 @@ function draw() {
   const owner = currentOwner();
   const isGuest = (owner ?? GUEST) === GUEST;
   const isAdmin = !isGuest && profile?.access === 'admin';
-  byId('corner').classList.toggle('away', away);
+  byId('corner').classList.toggle('away', Boolean(away));
   byId('corner').dataset.version = away ? '' : version;
   byId('profile-name').textContent = profile?.name ?? (away ? t('session.awayName') : '');
   byId('profile-error').hidden = !away;
-  byId('profile-reload').classList.toggle('quiet', away);
+  byId('profile-error').title = away ? errorText(away) : '';
+  byId('profile-reload').classList.toggle('quiet', Boolean(away));
   setLabel(byId('profile-reload'), t(away ? 'retry' : 'session.reload'));
 
   const badge = byId('profile-variant');
-  badge.hidden = away || !version;
+  badge.hidden = Boolean(away) || !version;
   badge.textContent = version;
   badge.dataset.version = version;
   badge.title = t('session.answered', { version });
   byId('profile-kind').textContent = away || !profile ? '' : t(`session.${isGuest ? 'guest' : isAdmin ? 'admin' : 'user'}`);
   showAvatar(profile?.avatar ?? null);
 
-  const settled = Boolean(profile) || away;
+  const settled = Boolean(profile ?? away);
   byId('login').hidden = !settled || !isGuest;
   byId('register').hidden = !settled || !isGuest;
   byId('logout').hidden = isGuest;
