@@ -34,6 +34,8 @@ GATHER = 0.05
 POLL = 1
 # Seconds between two rounds while the sink takes nothing at all: the first, doubled each time up to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5
+# After so many failures one is worth a warning.
+WORRYING = 5
 # Seconds for what is left when the service stops.
 LAST_ROUNDS = 5
 
@@ -114,6 +116,8 @@ class Relay:
             if delivered:
                 pause = 0
             elif failed:
+                if 2 * pause > LONGEST_PAUSE > pause:
+                    log.warning("%s takes no events; %d are tried again every %d s", self._url, AT_ONCE, LONGEST_PAUSE)
                 pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
                 await _wait(self._stopping, pause)
             room = AT_ONCE - len(self._sending)
@@ -141,7 +145,8 @@ class Relay:
             self._delivered.append(event)
         except Exception as error:
             # Whatever is wrong with this event, the others go on.
-            log.warning("Event %s was not taken, attempt %d: %r", event["id"], event["attempts"] + 1, error)
+            level = logging.WARNING if event["attempts"] == WORRYING else logging.INFO
+            log.log(level, "Event %s was not taken, attempt %d: %r", event["id"], event["attempts"] + 1, error)
             self._failed.append(event)
         self._news.set()
 
