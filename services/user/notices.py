@@ -44,6 +44,7 @@ class Notices:
         if happened_at > now - self._lifetime:
             notice = {"happened_at": happened_at, "taken_at": now, "taken_by": self._served_by}
             await self._database.insert(store.add_notices, (event, notice))
+            self._counts.pop(event.subject, None)
         if (loop_time := asyncio.get_running_loop().time()) > self._forgets_at:
             self._forgets_at = loop_time + min(FORGET_AFTER, self._lifetime.total_seconds())
             await self._database.write(store.forget_notices, now - self._lifetime)
