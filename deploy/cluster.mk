@@ -38,6 +38,9 @@ export VOLUMES
 # install-istio: ambient adds what TARGET=ambient needs; cni adds the plugin for namespaces with Pod Security. Unset: both
 # stay if they are there.
 export MODE
+# install-knative: no leaves Knative Eventing out; deploy TARGET=knative: no sends events to user without its broker. Unset:
+# it is installed, and used where it is.
+export EVENTING
 # install-kiali: which add-ons. Unset: prometheus kiali grafana jaeger.
 export ADDONS
 # install-kiali: the address of a Prometheus that is there already. Unset: one is installed.
@@ -73,7 +76,7 @@ cluster-delete: ## Delete that cluster and its registry; asks before data goes
 install-istio: ## Install Istio and the Gateway API into the cluster (MODE=ambient for TARGET=ambient)
 	@deploy/scripts/install.sh istio
 
-install-knative: ## Install Knative Serving with net-istio into the cluster
+install-knative: ## Install Knative Serving with net-istio, and Eventing, into the cluster (EVENTING=no)
 	@deploy/scripts/install.sh knative
 
 install-kiali: ## Install Kiali with Prometheus, Grafana and Jaeger (ADDONS="prometheus kiali" is the smallest)
@@ -82,7 +85,7 @@ install-kiali: ## Install Kiali with Prometheus, Grafana and Jaeger (ADDONS="pro
 uninstall-istio: ## Remove it, when nothing uses it any more
 	@deploy/scripts/uninstall.sh istio
 
-uninstall-knative: ## Remove it, when there is no Knative Service any more
+uninstall-knative: ## Remove them, when there is no Knative Service and no Broker any more
 	@deploy/scripts/uninstall.sh knative
 
 uninstall-kiali: ## Remove Kiali and all that was installed with it

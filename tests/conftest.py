@@ -138,9 +138,16 @@ def token_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def rule(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The rule service."""
-    service = Forked("rule", tmp_path_factory.mktemp("rule"), DATABASE_URL=new_database())
+def events_port() -> int:
+    """Where the Envoy of the whole system takes events."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def rule(new_database: NewDatabase, events_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The rule service. As in `make run`, it sends events to Envoy, if a test has started that."""
+    settings = {"DATABASE_URL": new_database(), "K_SINK": f"http://127.0.0.1:{events_port}"}
+    service = Forked("rule", tmp_path_factory.mktemp("rule"), **settings)
     with running(service):
         yield service
 
@@ -158,9 +165,12 @@ def users(
 
 
 @pytest.fixture(scope="session")
-def ingress(users: dict[str, Service], rule: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Envoy]:
+def ingress(
+    users: dict[str, Service], rule: Service, events_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Envoy]:
     """The Envoy of the whole system: in front of the gateway, and between it and user v1, user v2 and rule."""
     ports = {"USER_V1_PORT": users["v1"].port, "USER_V2_PORT": users["v2"].port, "RULE_V1_PORT": rule.port}
+    ports["EVENTS_PORT"] = events_port
     with running_envoy(tmp_path_factory.mktemp("envoy"), TODOLIST_V1_PORT=free_port(), **ports) as envoy:
         yield envoy
 

@@ -127,7 +127,7 @@ class Envoy:
     def __init__(self, directory: Path, ports: dict[str, int], instead: Mapping[str, str]) -> None:
         """ports: those that the test knows; instead: texts of the files that it needs to differ."""
         self.ports = {name: free_port() for name in (*proxy.ENVOY_PORTS, *proxy.SERVICE_PORTS)} | ports
-        self.url, self.user_url, self.rule_url, self.admin_url = (
+        self.url, self.user_url, self.rule_url, self.events_url, self.admin_url = (
             f"http://127.0.0.1:{self.ports[name]}" for name in proxy.ENVOY_PORTS
         )
         self.folder = directory / "envoy"

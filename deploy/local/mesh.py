@@ -1,11 +1,12 @@
 """The local mesh: all services and the Envoy that plays every proxy of a cluster, started and stopped together.
 
     browser -> Envoy PORT -> todolist -> Envoy USER_PORT -> user v1 | v2
-                                      -> Envoy RULE_PORT -> rule
+                                      -> Envoy RULE_PORT -> rule -> Envoy EVENTS_PORT -> user v1 | v2
 
 Run by `make run`. Settings (environment):
 PORT_OFFSET 0: moves all ports that are not named, for a second one beside it.
 PORT 3001: the ingress, which is what to open; USER_PORT 3002 and RULE_PORT 3000: where todolist finds the others;
+EVENTS_PORT 3003: where rule posts its events;
 ENVOY_ADMIN_PORT 15000: Envoy's administration, with its counters (a sidecar has it there, too).
 TODOLIST_V1_PORT 3011, USER_V1_PORT 3012, USER_V2_PORT 3022, RULE_V1_PORT 3010: the services themselves.
 RULE_DATABASE_URL, USER_DATABASE_URL: another database than the SQLite files under `data/`.
@@ -213,10 +214,13 @@ def _run(ports: dict[str, int]) -> int:
     manager = PatientManager(printer)
     urls = {}
     common = {**os.environ, "LOG_FORMAT": "text", "HOST": "127.0.0.1"}
+    # K_SINK= (empty) makes no events.
+    sink = os.environ.get("K_SINK", at["EVENTS_PORT"])
+    rule = {"DATABASE_URL": os.environ.get("RULE_DATABASE_URL", ""), "K_SINK": sink}
     user = {"ADMIN_PASSWORD": admin_password or "", "DATABASE_URL": os.environ.get("USER_DATABASE_URL", "")}
     activator = "deploy.local.activator"
     for name, module, setting, environment in (
-        ("rule", (activator, "rule"), "RULE_V1_PORT", {"DATABASE_URL": os.environ.get("RULE_DATABASE_URL", "")}),
+        ("rule", (activator, "rule"), "RULE_V1_PORT", rule),
         ("user v1", (activator, "user-v1"), "USER_V1_PORT", {**user, "VERSION": "v1"}),
         ("user v2", (activator, "user-v2"), "USER_V2_PORT", {**user, "VERSION": "v2"}),
         (

@@ -18,8 +18,9 @@ from string import Template
 
 TEMPLATES = Path(__file__).parent / "envoy"
 
-# Where Envoy listens: the ingress, what todolist calls for user and for rule, and Envoy's administration.
-ENVOY_PORTS = {"PORT": 3001, "USER_PORT": 3002, "RULE_PORT": 3000, "ENVOY_ADMIN_PORT": 15000}
+# Where Envoy listens: the ingress, what todolist calls for user and for rule, where rule posts its events, and Envoy's
+# administration.
+ENVOY_PORTS = {"PORT": 3001, "USER_PORT": 3002, "RULE_PORT": 3000, "EVENTS_PORT": 3003, "ENVOY_ADMIN_PORT": 15000}
 # Where the services listen.
 SERVICE_PORTS = {"TODOLIST_V1_PORT": 3011, "USER_V1_PORT": 3012, "USER_V2_PORT": 3022, "RULE_V1_PORT": 3010}
 HOSTS = ("LISTEN_HOST", "TODOLIST_V1_HOST", "USER_V1_HOST", "USER_V2_HOST", "RULE_V1_HOST")

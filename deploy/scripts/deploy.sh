@@ -36,8 +36,15 @@ deploy_ambient() {
 # A Knative Service has one template at a time, so its two revisions take two steps. The first is left out if user-v1 is
 # there already, with the right image.
 deploy_knative() {
+  has_kind brokers.eventing.knative.dev || EVENTING=no
   render_activator activator
   apply activator
+  if [ "${EVENTING:-}" = no ]; then
+    say "without Knative Eventing: rule sends its events to user itself"
+  else
+    render_eventing eventing
+    apply eventing
+  fi
   if [ "$(revision_image user-v1) $(revision_ready user-v1)" != "$REGISTRY/user:$TAG True" ]; then
     replace_revision user-v1 user-v2
     say "first step: user-v1, and what it needs"
@@ -60,7 +67,7 @@ look_around() {
   need_kubernetes
   need_istio
   case $namespace in
-    default | kube-* | istio-system | knative-serving) die "NAMESPACE=$namespace is the cluster's own: choose another" ;;
+    default | kube-* | istio-system | knative-serving | knative-eventing) die "NAMESPACE=$namespace is the cluster's own: choose another" ;;
   esac
   case $TARGET in
     istio) ;;

@@ -68,6 +68,7 @@ has_cni() {
 }
 
 knative() {
+  [[ ${EVENTING:-} =~ ^(no)?$ ]] || die "EVENTING is $EVENTING: it can be no or unset"
   need_istio
   local label answer
   label=$(check mesh label knative)
@@ -96,6 +97,27 @@ knative() {
     --patch='{"data":{"registries-skipping-tag-resolving":"kind.local,ko.local,dev.local,localhost:5001"}}'
   # sslip.io resolves to the address in the name; a port-forward stands in for a load balancer.
   "${PYTHON:-python3}" "$root/deploy/scripts/address.py" domain istio-ingressgateway istio-system
+  [ "${EVENTING:-}" = no ] || eventing "$label"
+}
+
+# eventing LABEL: the broker that all namespaces share, with events in memory. LABEL: what puts sidecars into its pods.
+eventing() {
+  say "installing Knative Eventing $KNATIVE_VERSION"
+  fetch_yaml "$eventing/eventing-crds.yaml" | kubectl apply --filename=-
+  kubectl wait --for=condition=Established --timeout=60s crd --selector=app.kubernetes.io/name=knative-eventing
+  # Before the pods: where mutual TLS is strict, the broker can neither be called nor call without sidecars.
+  kubectl get namespace knative-eventing >/dev/null 2>&1 || kubectl create namespace knative-eventing
+  kubectl label namespace knative-eventing "$1" --overwrite
+  kubectl apply --filename="$root/deploy/install/eventing.yaml"
+  local part
+  for part in eventing-core in-memory-channel mt-channel-broker; do
+    # Its parts request 100m each, and use less than a fifth of it.
+    fetch_yaml "$eventing/$part.yaml" | sed -E 's/^( *cpu: )"?1(00|25)m"?$/\120m/' | kubectl apply --filename=-
+  done
+  # Nobody here uses these two. The autoscalers would count in those requests.
+  kubectl scale deployment/job-sink statefulset/request-reply --namespace=knative-eventing --replicas=0
+  kubectl delete horizontalpodautoscalers --all --namespace=knative-eventing
+  kubectl wait --for=condition=Available --timeout=300s deployment --all --namespace=knative-eventing
 }
 
 # ADDONS names some of them, for a small machine. PROMETHEUS_URL takes the place of prometheus.

@@ -8,6 +8,7 @@
 {
   gateway_api=https://github.com/kubernetes-sigs/gateway-api/releases/download/$GATEWAY_API_VERSION/standard-install.yaml
   serving=https://github.com/knative/serving/releases/download/knative-v$KNATIVE_VERSION
+  eventing=https://github.com/knative/eventing/releases/download/knative-v$KNATIVE_VERSION
   net_istio=https://github.com/knative-extensions/net-istio/releases/download/knative-v$KNATIVE_VERSION/net-istio.yaml
   istio_release=$build/istio-$ISTIO_VERSION
   istioctl=$istio_release/bin/istioctl

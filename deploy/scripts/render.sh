@@ -4,6 +4,7 @@
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+[[ ${EVENTING:-} =~ ^(no)?$ ]] || die "EVENTING is $EVENTING: it can be no or unset"
 for option in NETWORK_POLICIES REQUEST_AUTHENTICATION KEEP_NAMESPACE; do
   [[ ${!option:-} =~ ^1?$ ]] || die "$option is ${!option}: it can be 1 or unset"
 done
@@ -54,6 +55,19 @@ EOF
         labels: {istio-injection: null, istio.io/rev: "${namespace_label#*=}"}
 EOF
   fi
+  if [ "${EVENTING:-}" = no ]; then
+    # No broker: rule posts its events to user. `test` fails where the variable is not the one that is meant.
+    cat <<EOF
+  - target: {kind: Broker}
+    patch: '{"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "metadata": {"name": "any"}, "\$patch": "delete"}'
+  - target: {kind: Trigger}
+    patch: '{"apiVersion": "eventing.knative.dev/v1", "kind": "Trigger", "metadata": {"name": "any"}, "\$patch": "delete"}'
+  - target: {kind: Service, group: serving.knative.dev, name: rule}
+    patch: |-
+      - {op: test, path: /spec/template/spec/containers/0/env/4/name, value: K_SINK}
+      - {op: replace, path: /spec/template/spec/containers/0/env/4/value, value: "http://user.todolist.svc.cluster.local/events"}
+EOF
+  fi
   if [ -n "${IMAGE_PULL_SECRET:-}" ]; then
     # The pods get it from their accounts; Istio makes the account of a Gateway, from what the ConfigMap of the proxies says.
     cat <<EOF
@@ -85,7 +99,7 @@ $(patches)
 components:
 ${NETWORK_POLICIES:+  - ../../../deploy/options/network-policies}
 ${REQUEST_AUTHENTICATION:+  - ../../../deploy/options/request-authentication}
-# The namespace in full names: of what todolist calls, and of where its sidecar finds user's keys.
+# The namespace in full names: of what todolist calls, of where rule sends events, and of where a sidecar finds user's keys.
 replacements:
   - source: {kind: ServiceAccount, name: user-database, fieldPath: metadata.namespace}
     targets:
@@ -97,6 +111,13 @@ replacements:
       - select: {name: todolist, group: serving.knative.dev}
         fieldPaths: *urls
         options: *namespace
+      - select: {name: rule, group: apps}
+        fieldPaths: &sink
+          - spec.template.spec.containers.0.env.[name=K_SINK].value
+        options: *namespace
+      - select: {name: rule, group: serving.knative.dev}
+        fieldPaths: *sink
+        options: $([ "${EVENTING:-}" = no ] && echo "*namespace" || echo '{delimiter: "/", index: 3}')
       - select: {name: todolist, kind: RequestAuthentication}
         fieldPaths: [spec.jwtRules.0.jwksUri]
         options: *namespace
@@ -146,6 +167,24 @@ patches:
     patch: |-
       - {op: replace, path: /metadata/name, value: $namespace}
       - {op: replace, path: "/spec/rules/0/from/0/source/notServiceAccounts/0", value: $namespace/todolist}
+      - {op: replace, path: "/spec/rules/0/from/0/source/notServiceAccounts/1", value: $namespace/rule}
       - {op: replace, path: "/spec/rules/0/when/0/values/0", value: $namespace}
+      - {op: replace, path: "/spec/rules/1/from/0/source/serviceAccounts/0", value: $namespace/rule}
+      - {op: replace, path: "/spec/rules/1/when/0/values/0", value: $namespace}
+EOF
+}
+
+# render_eventing NAME: deploy/knative/eventing.yaml, whose objects are in another namespace and name ours.
+render_eventing() {
+  local out=$build/deploy/$1
+  rm -rf "$out"
+  mkdir -p "$out"
+  # All but the label that says what they are part of.
+  sed "/part-of:/!s/todolist/$namespace/" "$root/deploy/knative/eventing.yaml" >"$out/eventing.yaml"
+  cat >"$out/kustomization.yaml" <<EOF
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources:
+  - eventing.yaml
 EOF
 }

@@ -20,6 +20,10 @@ fi
 if has_kind services.serving.knative.dev; then
   kubectl delete "authorizationpolicies.security.istio.io/$namespace" --namespace=knative-serving --ignore-not-found
 fi
+if has_kind brokers.eventing.knative.dev; then
+  kubectl delete authorizationpolicies.security.istio.io "$namespace"-{broker,channel,trigger} --namespace=knative-eventing \
+    --ignore-not-found
+fi
 
 if [ "$volumes" = delete ] && is_ours; then
   kubectl delete namespace "$namespace"

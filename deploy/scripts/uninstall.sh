@@ -28,6 +28,7 @@ knative() {
   local users
   users=$(namespaces_of services.serving.knative.dev,configurations.serving.knative.dev,routes.serving.knative.dev)
   [ -z "$users" ] || die "Knative stays, because there are Knative Services in: $users (\`make undeploy NAMESPACE=\` removes ours)"
+  ! has_kind brokers.eventing.knative.dev || eventing
   # First the pods, and what calls them: the activator may take ten minutes to stop, and a namespace waits for that.
   kubectl delete mutatingwebhookconfigurations,validatingwebhookconfigurations \
     --selector=app.kubernetes.io/name=knative-serving
@@ -45,6 +46,17 @@ knative() {
     kubectl delete deployments,services,serviceaccounts,roles,rolebindings --namespace=istio-system \
       --selector=operator.istio.io/component=IngressGateways
   fi
+}
+
+eventing() {
+  local users part
+  users=$(namespaces_of brokers.eventing.knative.dev,triggers.eventing.knative.dev)
+  [ -z "$users" ] || die "Knative stays, because there are Brokers or Triggers in: $users (\`make undeploy NAMESPACE=\` removes ours)"
+  kubectl delete mutatingwebhookconfigurations,validatingwebhookconfigurations \
+    --selector=app.kubernetes.io/name=knative-eventing
+  for part in mt-channel-broker in-memory-channel eventing-core eventing-crds; do
+    kubectl delete --ignore-not-found --timeout=300s --filename="$eventing/$part.yaml"
+  done
 }
 
 istio() {

@@ -30,6 +30,6 @@ def configure(settings: Settings, service: str) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(formatter)
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
-    # These report every step of a start and a stop; only their warnings are news.
-    for name in ("uvicorn.error", "alembic.runtime.plugins"):
+    # These report every step of a start and a stop, and every request; only their warnings are news.
+    for name in ("uvicorn.error", "alembic.runtime.plugins", "httpx"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))

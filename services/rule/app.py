@@ -1,6 +1,7 @@
 """The rule service: the todo items."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from services.chassis.database import Database, DatabaseDep, Row
 from services.chassis.disconnect import until_disconnect
 from services.chassis.problems import PROBLEMS, Problem
 from services.rule import store
+from services.rule.relay import Relay, RelayDep
 from services.rule.schemas import (
     AfterDelete,
     Item,
@@ -51,26 +53,29 @@ async def list_items(
 
 
 @router.post("/api/rule", status_code=201)
-async def create_item(item: ItemCreate, caller: CallerDep, database: DatabaseDep) -> Item:
+async def create_item(item: ItemCreate, caller: CallerDep, database: DatabaseDep, relay: RelayDep) -> Item:
     """Add an item to the caller's list."""
-    row = await database.insert(store.create, (caller.id, item))
+    row = await database.insert(store.create, (caller.id, item, relay.cause()))
+    relay.wake()
     return _items([row], caller)[0]
 
 
 @router.put("/api/rule")
-async def update_item(item: ItemUpdate, caller: CallerDep, database: DatabaseDep) -> Item:
+async def update_item(item: ItemUpdate, caller: CallerDep, database: DatabaseDep, relay: RelayDep) -> Item:
     """Change the given fields of one of the caller's items; with nothing to change it stays as it is."""
-    row = await database.write(store.change, caller.id, item)
+    row = await database.write(store.change, caller.id, item, relay.cause())
+    relay.wake()
     if row is None:
         raise Problem(404, "You have no item with this key.")
     return _items([row], caller)[0]
 
 
 @router.delete("/api/rule")
-async def delete_items(items: ItemDelete, caller: CallerDep, database: DatabaseDep) -> AfterDelete:
+async def delete_items(items: ItemDelete, caller: CallerDep, database: DatabaseDep, relay: RelayDep) -> AfterDelete:
     """Delete some of the caller's items and return the first page of what is left."""
     keys = [items.key] if isinstance(items.key, str) else items.key
-    deleted, left = await database.write(store.remove, caller.id, keys)
+    deleted, left = await database.write(store.remove, caller.id, keys, relay.cause())
+    relay.wake()
     pagination = Pagination(total=left.total, total_is_exact=left.total_is_exact)
     return AfterDelete(deleted=deleted, list=_items(left.rows, caller), pagination=pagination)
 
@@ -78,15 +83,22 @@ async def delete_items(items: ItemDelete, caller: CallerDep, database: DatabaseD
 def create_app(settings: Settings) -> FastAPI:
     """Return the application."""
     database = Database(settings, Path(__file__).parent / "migrations")
+    relay = Relay(str(settings.k_sink) if settings.k_sink else None, database)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with database.running(), relay.running():
+            yield
+
     app = create_chassis_app(
         service="rule",
         router=router,
         settings=settings,
         edge=served_by("rule", settings),
-        lifespan=lambda _: database.running(),
+        lifespan=lifespan,
         check=database.check,
     )
-    app.state.database = database
+    app.state.database, app.state.relay = database, relay
     return app
 
 

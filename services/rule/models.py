@@ -33,3 +33,21 @@ items = Table(
     # A deleted key is never given to another item.
     sqlite_autoincrement=True,
 )
+
+# What has happened to items and is still to be sent: written in one transaction with the change itself.
+outbox = Table(
+    "outbox",
+    metadata,
+    # Of the event, too: unique for ever, also after this database has been made anew.
+    Column("id", String(36), primary_key=True),
+    Column("type", String(40), nullable=False),
+    Column("owner", String(64), nullable=False),
+    Column("item_id", BigInteger, nullable=False),
+    Column("item_name", String(200), nullable=False),
+    Column("traceparent", String(55)),
+    Column("happened_at", Time, nullable=False),
+    # How often it was claimed, and until when no replica may claim it again: a lease while it is sent, then a backoff.
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", Time, nullable=False),
+    Index("outbox_by_attempts", "attempts", "due_at"),
+)

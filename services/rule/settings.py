@@ -1,5 +1,7 @@
 """Settings of the rule service."""
 
+from pydantic import HttpUrl
+
 from services.chassis.database.engine import DatabaseSettings, DatabaseUrl
 from services.chassis.settings import Port
 
@@ -9,3 +11,5 @@ class Settings(DatabaseSettings):
 
     port: Port = 3000
     database_url: DatabaseUrl = "sqlite:///data/rule.db"
+    # Knative's name for the address that takes a service's events.
+    k_sink: HttpUrl | None = None

@@ -25,7 +25,9 @@ from sqlalchemy import (
 )
 
 from services.chassis.database import Row, rows_of
+from services.rule import outbox
 from services.rule.models import items
+from services.rule.outbox import Cause, Happened
 from services.rule.schemas import WINDOW, ItemCreate, ItemUpdate, PageQuery, Status
 
 # The rows come back in the order of the values.
@@ -80,34 +82,56 @@ def read_page(connection: Connection, owner: str, query: PageQuery) -> Found:
     return Found(rows, WINDOW, total_is_exact=False)
 
 
-def create(connection: Connection, new: Sequence[tuple[str, ItemCreate]]) -> list[Row]:
+def create(connection: Connection, new: Sequence[tuple[str, ItemCreate, Cause | None]]) -> list[Row]:
     """Add items, each to the list of its owner, and return them in the same order."""
     now = datetime.now(UTC)
     values = {"status": Status.IN_PROGRESS, "changes": 0, "created_at": now, "updated_at": now}
-    return rows_of(connection.execute(INSERT, [{"owner": owner, **item.model_dump(), **values} for owner, item in new]))
+    added = connection.execute(INSERT, [{"owner": owner, **item.model_dump(), **values} for owner, item, _ in new])
+    rows = rows_of(added)
+    causes = [cause for _, _, cause in new]
+    outbox.add(connection, [(Happened.CREATED, row, why) for row, why in zip(rows, causes, strict=True) if why])
+    return rows
 
 
-def change(connection: Connection, owner: str, item: ItemUpdate) -> Row | None:
+def change(connection: Connection, owner: str, item: ItemUpdate, cause: Cause | None) -> Row | None:
     """Change the given fields of an item and return it as it then is, or None if the owner has no such item."""
     fields = item.model_dump(exclude={"key"}, exclude_none=True)
     mine = (items.c.owner == owner, items.c.id.in_(_ids([item.key])))
+    before = None
+    if cause and item.status is not None:
+        # Locked: of two requests that say "done" at the same time, one makes the event.
+        before = connection.scalar(select(items.c.status).where(*mine).with_for_update())
     # What is as it should be already does not count as a change; with no field at all, nothing differs.
     differs = or_(false(), *(items.c[name] != value for name, value in fields.items()))
     values = {**fields, "changes": items.c.changes + 1, "updated_at": datetime.now(UTC)}
     changed = connection.execute(update(items).where(*mine, differs).values(values).returning(*items.c))
     rows = rows_of(changed) or rows_of(connection.execute(select(items).where(*mine)))
+    if cause and (happened := _happened(before, fields.get("status"))):
+        outbox.add(connection, [(happened, row, cause) for row in rows])
     _forget_long_list(owner)
     return rows[0] if rows else None
 
 
-def remove(connection: Connection, owner: str, keys: Sequence[str]) -> tuple[list[str], Found]:
+def remove(connection: Connection, owner: str, keys: Sequence[str], cause: Cause | None) -> tuple[list[str], Found]:
     """Delete the owner's items of these keys; return the keys that were there, and the first page that is left."""
     # Locked in one order: two deletions of the same items would otherwise deadlock.
     mine = select(items.c.id).where(items.c.owner == owner, items.c.id.in_(_ids(keys))).order_by(items.c.id)
-    deleted = connection.execute(delete(items).where(items.c.id.in_(mine.with_for_update())).returning(items.c.id))
-    keys_deleted = [str(id) for id in deleted.scalars().all()]
+    deleted = delete(items).where(items.c.id.in_(mine.with_for_update()))
+    rows = rows_of(connection.execute(deleted.returning(items.c.id, items.c.owner, items.c.name)))
+    if cause:
+        outbox.add(connection, [(Happened.DELETED, row, cause) for row in rows])
     _forget_long_list(owner)
-    return keys_deleted, read_page(connection, owner, PageQuery())
+    return [str(row["id"]) for row in rows], read_page(connection, owner, PageQuery())
+
+
+def _happened(before: int | None, after: int | None) -> Happened | None:
+    """Return what a change from one status to another is; most are nothing to tell of."""
+    if before is None or after is None or before == after:
+        return None
+    if after == Status.DONE:
+        return Happened.DONE
+    is_over, was_over = after == Status.CLOSED, before in (Status.CLOSED, Status.DONE)
+    return Happened.REOPENED if was_over and not is_over else None
 
 
 def _forget_long_list(owner: str) -> None:

@@ -44,5 +44,6 @@ def pass_on_to(service: str) -> ForCaller:
 TABLE = [
     Route("/api/currentUser", read_profile),
     Route("/api/users", pass_on_to("user")),
+    Route("/api/notices", pass_on_to("user")),
     Route("/api/rule", pass_on_to("rule")),
 ]

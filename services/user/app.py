@@ -14,8 +14,9 @@ from services.chassis.database import Database, DatabaseDep
 from services.chassis.problems import PROBLEMS, Problem, documented
 from services.user import store
 from services.user.names import comparable
+from services.user.notices import Notices, NoticesDep
 from services.user.passwords import Passwords
-from services.user.profiles import profile
+from services.user.profiles import notice, profile
 from services.user.schemas import (
     Account,
     AccountLogin,
@@ -23,6 +24,8 @@ from services.user.schemas import (
     Credentials,
     LoggedIn,
     LoginRefused,
+    Notice,
+    NoticesRead,
     Profile,
     Registration,
 )
@@ -55,14 +58,41 @@ async def register(
 
 
 @router.get("/user/{id}")
-async def read_profile(id: str, request: Request, database: DatabaseDep) -> Profile:
+async def read_profile(id: str, request: Request, database: DatabaseDep, notices: NoticesDep) -> Profile:
     """Return the profile of an account, or of the guest, as the variant of this process shows it."""
     if id == GUEST:
-        return profile(request.app.version)
-    account = await database.read(store.find_by_id, id)
-    if account is None:
-        raise Problem(404, "There is no such account.")
-    return profile(request.app.version, account["id"], account["name"], account["authority"])
+        found = profile(request.app.version)
+    else:
+        account = await database.read(store.find_by_id, id)
+        if account is None:
+            raise Problem(404, "There is no such account.")
+        found = profile(request.app.version, account["id"], account["name"], account["authority"])
+    counts = await notices.counts(id)
+    return found.model_copy(update=counts._asdict())
+
+
+@router.get("/api/notices")
+async def list_notices(caller: CallerDep, database: DatabaseDep) -> list[Notice]:
+    """Return the newest 20 notices of the caller's, newest first."""
+    return [notice(row) for row in await database.read(store.newest_notices, caller.id)]
+
+
+@router.put("/api/notices", status_code=204)
+async def mark_notices_read(_: NoticesRead, caller: CallerDep, notices: NoticesDep) -> None:
+    """Mark all notices of the caller's as read."""
+    await notices.mark_read(caller.id)
+
+
+@router.post("/events", status_code=204)
+async def take_event(request: Request, notices: NoticesDep) -> None:
+    """Take a CloudEvent, in binary or in structured mode: an item was created, done, reopened or deleted.
+
+    One that was taken before, or is of another type, changes nothing.
+    """
+    from services.user.events import parse
+
+    if event := parse(request.headers, await request.body()):
+        await notices.record(event)
 
 
 @router.get("/api/users")
@@ -127,13 +157,15 @@ def create_app(settings: Settings) -> FastAPI:
             password_hash = await passwords.hash(settings.admin_password.get_secret_value())
             await database.write(store.create, ADMIN, password_hash, ADMIN)
 
+    edge = served_by("user", settings)
     app = create_chassis_app(
         service="user",
         router=router,
         settings=settings,
-        edge=served_by("user", settings),
+        edge=edge,
         lifespan=lambda _: database.running(prepare=create_admin),
         check=database.check,
     )
     app.state.database, app.state.passwords, app.state.tokens = database, passwords, Tokens(settings)
+    app.state.notices = Notices(database, settings.notice_lifetime, *edge.values())
     return app

@@ -1,6 +1,6 @@
 """The tables of the user service."""
 
-from sqlalchemy import Column, DateTime, Index, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, MetaData, String, Table
 
 metadata = MetaData()
 
@@ -25,4 +25,25 @@ login_attempts = Table(
     Column("count", Integer, nullable=False),
     Column("window_ends_at", DateTime(timezone=True), nullable=False),
     Index("login_attempts_by_window_ends_at", "window_ends_at"),
+)
+
+# What an event made, and the memory that it was here: each is recorded once.
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("source", String(200), nullable=False),
+    Column("event_id", String(200), nullable=False),
+    Column("owner", String(64), nullable=False),
+    Column("type", String(40), nullable=False),
+    Column("item_key", String(64), nullable=False),
+    Column("item_name", String(200), nullable=False),
+    Column("happened_at", DateTime(timezone=True), nullable=False),
+    Column("taken_at", DateTime(timezone=True), nullable=False),
+    # The process that took it, as in `x-served-by`.
+    Column("taken_by", String(200), nullable=False),
+    Column("is_read", Boolean, nullable=False),
+    Index("notices_by_event", "source", "event_id", unique=True),
+    Index("notices_by_owner", "owner", "happened_at"),
+    Index("notices_by_happened_at", "happened_at"),
 )

@@ -1,10 +1,12 @@
-"""Profiles: what is shown of the guest and of an account, in each variant."""
+"""Profiles and notices: what is shown of the guest and of an account, in each variant."""
 
+from datetime import UTC
 from functools import lru_cache
 from typing import Literal
 
 from services.chassis.caller import GUEST
-from services.user.schemas import Geographic, Label, Profile
+from services.chassis.database import Row
+from services.user.schemas import Geographic, Happened, Label, Notice, NoticeEvent, Profile
 
 Variant = Literal["v1", "v2"]
 
@@ -12,6 +14,12 @@ Variant = Literal["v1", "v2"]
 GUEST_NAMES: dict[Variant, str] = {"v1": "秦粤", "v2": "粤秦D"}
 SIGNATURES: dict[Variant, str] = {"v1": "海纳百川，有容乃大", "v2": "有容乃大，海纳百川"}
 TITLES = {"guest": "访客", "user": "用户", "admin": "管理员"}
+DESCRIPTIONS: dict[Happened, str] = {
+    "todolist.item.created": "新建待办事项",
+    "todolist.item.done": "完成待办事项",
+    "todolist.item.reopened": "重新打开待办事项",
+    "todolist.item.deleted": "删除待办事项",
+}
 HANGZHOU = Geographic(province=Label(key="330000", label="浙江省"), city=Label(key="330100", label="杭州市"))
 
 
@@ -31,4 +39,25 @@ def profile(
         geographic=HANGZHOU,
         access=access,
         version=variant,
+    )
+
+
+def notice(row: Row) -> Notice:
+    """Return what is shown of a notice."""
+    # SQLite keeps times without their zone.
+    happened_at, taken_at = (row[name].replace(tzinfo=UTC) for name in ("happened_at", "taken_at"))
+    return Notice(
+        id=str(row["id"]),
+        title=row["item_name"],
+        description=DESCRIPTIONS[row["type"]],
+        datetime=happened_at,
+        read=row["is_read"],
+        event=NoticeEvent(
+            type=row["type"],
+            source=row["source"],
+            taken_by=row["taken_by"],
+            seconds=(taken_at - happened_at).total_seconds(),
+            key=row["item_key"],
+            name=row["item_name"],
+        ),
     )

@@ -1,15 +1,19 @@
 """What is on the wire of the user service."""
 
 import unicodedata
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from services.chassis.wire import Wire
 from services.user.names import allowed
 
 Authority = Literal["admin", "user"]
+# Notices are counted up to here.
+MOST_COUNTED = 10_000
+Happened = Literal["todolist.item.created", "todolist.item.done", "todolist.item.reopened", "todolist.item.deleted"]
 EXAMPLE: JsonDict = {"userName": "alice", "password": "correct horse battery"}
 
 
@@ -21,6 +25,14 @@ def _printable(value: str) -> str:
     return value
 
 
+def _plain_text(value: str) -> str:
+    if "\0" in value:
+        # PostgreSQL cannot store it.
+        raise ValueError("must not contain the NUL character")
+    return value
+
+
+PlainText = AfterValidator(_plain_text)
 UserName = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=2, max_length=50), AfterValidator(_printable)
 ]
@@ -97,8 +109,8 @@ class Profile(Wire):
     title: str
     group: str = "todolist"
     tags: list[Label]
-    notify_count: int = 0
-    unread_count: int = 0
+    notify_count: int = Field(0, le=MOST_COUNTED, description="Notices; up to a second old, as the next one")
+    unread_count: int = Field(0, le=MOST_COUNTED, description="Those that are not read")
     country: str = "China"
     geographic: Geographic
     address: str = ""
@@ -113,3 +125,50 @@ class Account(Wire):
     key: str = Field(validation_alias="id")
     name: str
     authority: Authority
+
+
+class ItemData(BaseModel):
+    """The data of an event: the item."""
+
+    key: Annotated[str, Field(min_length=1, max_length=64), PlainText]
+    name: Annotated[str, Field(max_length=200), PlainText]
+
+
+class ItemEvent(BaseModel):
+    """A CloudEvent that tells of an item."""
+
+    type: Happened
+    source: Annotated[str, Field(max_length=200), PlainText]
+    id: Annotated[str, Field(max_length=200), PlainText]
+    subject: Annotated[str, Field(max_length=64, description="The owner's id"), PlainText]
+    time: Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
+    data: ItemData
+
+
+class NoticeEvent(Wire):
+    """The way of the event that made a notice."""
+
+    type: Happened
+    source: str = Field(description="The service that sent it", examples=["/rule"])
+    taken_by: str = Field(description="The process that took it", examples=["user/v1@user-v1-0"])
+    seconds: float = Field(description="From the change until then")
+    key: str = Field(description="The item's")
+    name: str = Field(description="The item's, at that time")
+
+
+class Notice(Wire):
+    """A notice, in the words of the first front end, in React."""
+
+    id: str
+    type: Literal["notification"] = "notification"
+    title: str
+    description: str
+    datetime: datetime
+    read: bool
+    event: NoticeEvent
+
+
+class NoticesRead(Wire, strict=True):
+    """All notices are read."""
+
+    read: Literal[True]

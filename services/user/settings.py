@@ -22,4 +22,5 @@ class Settings(DatabaseSettings):
     token_audience: str = "todolist"  # noqa: S105 - no password
     login_attempts: Annotated[int, Field(gt=0)] = 10
     login_window: Seconds = 15 * 60
+    notice_lifetime: Seconds = 30 * 24 * 3600
     admin_password: Annotated[SecretStr, Field(min_length=8, max_length=128)] | None = None

@@ -1,19 +1,29 @@
 """All SQL of the user service."""
 
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, or_, select
+from sqlalchemy import Connection, delete, false, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services.chassis.database import Row, rows_of
-from services.user.models import accounts, login_attempts
+from services.user.models import accounts, login_attempts, notices
 from services.user.names import comparable
-from services.user.schemas import Authority
+from services.user.schemas import MOST_COUNTED, Authority, ItemEvent
 
 # Both databases know INSERT … ON CONFLICT, and SQLAlchemy has a construct for each.
 INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+# How many notices are deleted in one transaction.
+MOST_FORGOTTEN = 10_000
+
+
+class Counts(NamedTuple):
+    """How many notices there are, up to MOST_COUNTED, and how many of them are not read."""
+
+    notify_count: int = 0
+    unread_count: int = 0
 
 
 def find_by_id(connection: Connection, account_id: str) -> Row | None:
@@ -71,3 +81,56 @@ def count_login_attempt(connection: Connection, name: str, window: timedelta) ->
 def forget_login_attempts(connection: Connection, name: str) -> None:
     """Start counting from zero after a right password."""
     connection.execute(delete(login_attempts).where(login_attempts.c.name == name))
+
+
+def add_notices(connection: Connection, new: Sequence[tuple[ItemEvent, Row]]) -> list[None]:
+    """Add a notice for each event, with what else is known of it; an event that has one already changes nothing."""
+    rows = [
+        {
+            "source": event.source,
+            "event_id": event.id,
+            "owner": event.subject,
+            "type": event.type,
+            "item_key": event.data.key,
+            "item_name": event.data.name,
+            "is_read": False,
+            **notice,
+        }
+        for event, notice in new
+    ]
+    # In one order: two replicas that get the same events would otherwise deadlock.
+    rows.sort(key=lambda row: (row["source"], row["event_id"]))
+    connection.execute(INSERTS[connection.dialect.name](notices).on_conflict_do_nothing(), rows)
+    return [None] * len(new)
+
+
+def newest_notices(connection: Connection, owner: str) -> list[Row]:
+    """Return the newest 20 notices of an owner."""
+    mine = select(notices).where(notices.c.owner == owner)
+    return rows_of(connection.execute(mine.order_by(notices.c.happened_at.desc(), notices.c.id.desc()).limit(20)))
+
+
+def count_notices(connection: Connection, owner: str) -> Counts:
+    """Count the newest notices of an owner."""
+    newest = _newest(owner).subquery()
+    unread = func.count().filter(newest.c.is_read == false())
+    return Counts(*connection.execute(select(func.count(), unread).select_from(newest)).one())
+
+
+def mark_notices_read(connection: Connection, owner: str) -> None:
+    """Mark the notices that are counted as read."""
+    # Locked in one order, as two requests may do this at the same time.
+    newest = _newest(owner).with_for_update().subquery()
+    unread = select(newest.c.id).where(newest.c.is_read == false())
+    connection.execute(update(notices).where(notices.c.id.in_(unread)).values(is_read=True))
+
+
+def forget_notices(connection: Connection, before: datetime) -> None:
+    """Delete notices of what happened before this time."""
+    old = select(notices.c.id).where(notices.c.happened_at < before).limit(MOST_FORGOTTEN)
+    connection.execute(delete(notices).where(notices.c.id.in_(old.with_for_update(skip_locked=True))))
+
+
+def _newest(owner: str) -> Any:
+    mine = select(notices.c.id, notices.c.is_read).where(notices.c.owner == owner)
+    return mine.order_by(notices.c.happened_at.desc(), notices.c.id.desc()).limit(MOST_COUNTED)

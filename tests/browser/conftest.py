@@ -62,8 +62,10 @@ class System:
     users: tuple[Service, ...]
 
 
-def make_services(directory: Path, token_key: Path, versions: tuple[str, ...]) -> tuple[Service, tuple[Service, ...]]:
-    """Start rule, and user in these versions, each service on an SQLite file of its own."""
+def make_services(
+    directory: Path, token_key: Path, versions: tuple[str, ...], **rule: str
+) -> tuple[Service, tuple[Service, ...]]:
+    """Start rule, and user in these versions, each service on an SQLite file of its own. rule: its further settings."""
     settings = {
         "DATABASE_URL": f"sqlite:///{directory / 'user.db'}",
         "TOKEN_KEY_FILE": str(token_key),
@@ -71,15 +73,17 @@ def make_services(directory: Path, token_key: Path, versions: tuple[str, ...]) -
         "LOGIN_ATTEMPTS": "3",
     }
     users = tuple(Forked("user", directory, VERSION=version, **settings) for version in versions)
-    return Forked("rule", directory, DATABASE_URL=f"sqlite:///{directory / 'rule.db'}"), users
+    return Forked("rule", directory, DATABASE_URL=f"sqlite:///{directory / 'rule.db'}", **rule), users
 
 
 @pytest.fixture(scope="session")
 def system(token_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Everything that `make run` starts."""
     directory = tmp_path_factory.mktemp("browser")
-    rule, users = make_services(directory, token_key, ("v1", "v2"))
+    events_port = free_port()
+    rule, users = make_services(directory, token_key, ("v1", "v2"), K_SINK=f"http://127.0.0.1:{events_port}")
     ports = {"USER_V1_PORT": users[0].port, "USER_V2_PORT": users[1].port, "RULE_V1_PORT": rule.port}
+    ports["EVENTS_PORT"] = events_port
     port = free_port()
     with running(rule, *users), running_envoy(directory, TODOLIST_V1_PORT=port, **ports) as envoy:
         gateway = Forked("todolist", directory, PORT=str(port), USER_URL=envoy.user_url, RULE_URL=envoy.rule_url)

@@ -81,7 +81,13 @@ def app(request: pytest.FixtureRequest) -> list[Document]:
     return documents
 
 
-@pytest.fixture(params=["istio", "ambient", "knative", "user_v1", "activator", "traffic"])
+@pytest.fixture(scope="session")
+def eventing() -> list[Document]:
+    """The policies on Knative's broker, and what its installation adds."""
+    return load(DEPLOY / "knative" / "eventing.yaml") + load(DEPLOY / "install" / "eventing.yaml")
+
+
+@pytest.fixture(params=["istio", "ambient", "knative", "user_v1", "activator", "eventing", "traffic"])
 def manifests(request: pytest.FixtureRequest) -> list[Document]:
     """Everything that is applied, in turn."""
     documents: list[Document] = request.getfixturevalue(request.param)

@@ -13,7 +13,7 @@ from tests.manifests.test_versions import VERSIONS
 from tests.support import ROOT
 
 ISTIO, OLDEST, NEWEST = (VERSIONS[name] for name in ("ISTIO_VERSION", "KUBERNETES_OLDEST", "KUBERNETES_NEWEST"))
-INSTALLED = "istio knative gateway-api"
+INSTALLED = "istio knative eventing gateway-api"
 
 # A cluster: it answers what the scripts ask from the environment, and keeps a list of what would change it.
 KUBECTL = r"""#!/bin/sh
@@ -41,9 +41,11 @@ case "$*" in
     echo "{\"gitVersion\": \"v$KUBERNETES\"}" ;;
   "get --raw /api/v1/namespaces/istio-system/services/prometheus"*) echo "$PROMETHEUS" ;;
   "get --raw /apis/serving.knative.dev"*) case $KINDS in *knative*) ;; *) false ;; esac ;;
+  "get --raw /apis/eventing.knative.dev"*) case $KINDS in *eventing*) ;; *) false ;; esac ;;
   "get --raw /apis/gateway.networking.k8s.io"*) case $KINDS in *gateway-api*) ;; *) false ;; esac ;;
   "get --raw /apis/"*) case $KINDS in *istio*) ;; *) false ;; esac ;;
   "get services.serving.knative.dev,"*) echo "$KNATIVE_SERVICES" | tr ' ' '\n' ;;
+  "get brokers.eventing.knative.dev,"*) echo "$BROKERS" | tr ' ' '\n' ;;
   "get pods "*ambient*) echo "$IN_AMBIENT" | tr ' ' '\n' ;;
   "get pods "*) echo "$SIDECARS" | tr ' ' '\n' ;;
   "get daemonsets "*ztunnel*) echo "$ZTUNNEL" ;;
@@ -139,6 +141,7 @@ class Cluster:
             "CNI": "",
             "KINDS": INSTALLED,
             "KNATIVE_SERVICES": "",
+            "BROKERS": "",
             "SIDECARS": "",
             "IN_AMBIENT": "",
             "ZTUNNEL": "",

@@ -48,8 +48,9 @@ def test_the_activator_policy_follows_the_namespace(deploy_sh: Any) -> None:
         "labels": {"app.kubernetes.io/part-of": "todolist"},
     }
     text = json.dumps(policy["spec"])
-    assert '["other/todolist"]' in text
-    assert '["other"]' in text
+    for names in ('["other/todolist", "other/rule", ', '["other/rule", ', '["other"]'):
+        assert names in text
+    assert "todolist/" not in text.replace("other/todolist", "")
     assert '"todolist"' not in text
 
 
@@ -135,6 +136,7 @@ def test_the_first_deployment_to_knative_takes_two_steps(tmp_path: Path) -> None
     assert deploy_to_knative(tmp_path) == [
         "apply namespace",
         "apply activator",
+        "apply eventing",
         "apply first-step",
         "wait revision/user-v1 --for=condition=Ready",
         "apply knative",
@@ -148,6 +150,7 @@ def test_an_upgrade_on_knative_replaces_one_revision_while_the_other_takes_all(t
     assert calls == [
         "apply namespace",
         "apply activator",
+        "apply eventing",
         "patch user " + to % ("v2", "v2"),
         "wait ksvc/user --for=condition=RoutesReady",
         "delete revision/user-v1",

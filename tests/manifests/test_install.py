@@ -63,6 +63,7 @@ def test_add_ons_can_be_left_out(cluster: Cluster) -> None:
     ("part", "state", "named"),
     [
         ("knative", {"KNATIVE_SERVICES": "shop todolist todolist"}, "Knative Services in: shop todolist "),
+        ("knative", {"BROKERS": "shop shop"}, "Brokers or Triggers in: shop "),
         ("istio", {}, "`make uninstall-knative` first"),
         ("istio", {"KINDS": "istio", "SIDECARS": "todolist shop todolist"}, "in: shop todolist "),
         ("istio", {"KINDS": "istio", "IN_AMBIENT": "todolist istio-system"}, "ztunnel serves pods in: todolist "),
@@ -106,8 +107,27 @@ def test_knative_is_deleted_by_the_files_that_installed_it(cluster: Cluster) -> 
     said, removed = cluster.run("uninstall", "knative")
     assert said == ""
     assert files(installed, "curl") == files(removed, "kubectl delete") != set()
+    # Eventing can be left out.
+    said, installed = cluster.run("install", "knative", EVENTING="no")
+    assert (said, [call for call in installed if "eventing" in call]) == ("", [])
+    said, _ = cluster.run("install", "knative", EVENTING="yes")
+    assert said.strip() == "EVENTING is yes: it can be no or unset"
     # Where it is not, its kinds are unknown.
     assert cluster.run("uninstall", "knative", KINDS="istio") == ("", [])
+
+
+def test_eventing_fits_a_laptop_and_is_in_the_mesh(cluster: Cluster) -> None:
+    parts = "a:\n  cpu: 100m\nb:\n  cpu: 125m\nlimits:\n  cpu: 1000m\n  cpu: 200m"
+    said, did = cluster.run("install", "knative", CURL=parts)
+    assert said == ""
+    assert cluster.applied.count("cpu: 20m") == 2 * 3
+    assert cluster.applied.count("cpu: 1000m") == 3 + cluster.applied.count("cpu: 100m")
+    applied = [call for call in did if "eventing" in call]
+    label = next(
+        n for n, call in enumerate(applied) if "label namespace knative-eventing istio-injection=enabled" in call
+    )
+    assert label < next(n for n, call in enumerate(applied) if "eventing-core.yaml" in call)
+    assert any("scale deployment/job-sink statefulset/request-reply" in call for call in applied)
 
 
 def test_the_ingress_of_knative_comes_and_goes_with_it(cluster: Cluster) -> None:

@@ -1,6 +1,13 @@
 """What only Knative asks for."""
 
-from tests.manifests.conftest import Document, container, named, of_kind
+import re
+from typing import Any, get_args
+
+import yaml
+
+from services.rule.outbox import Happened
+from services.user import schemas
+from tests.manifests.conftest import DEPLOY, Document, container, named, of_kind
 
 CLUSTER_LOCAL = "networking.knative.dev/visibility"
 MIN_SCALE = "autoscaling.knative.dev/min-scale"
@@ -44,11 +51,56 @@ def test_the_activator_asks_who_calls(activator: list[Document], knative: list[D
     (policy,) = activator
     assert policy["metadata"]["namespace"] == "knative-serving"
     assert policy["spec"]["action"] == "DENY"
-    (rule,) = policy["spec"]["rules"]
-    # Without ports istiod would take it for all of TCP.
-    assert [entry["operation"]["ports"] for entry in rule["to"]] == [["8012", "8013"]]
+    callers, events = policy["spec"]["rules"]
+    brought_by = {"todolist/rule", "knative-eventing/mt-broker-filter"}
+    assert set(callers["from"][0]["source"]["notServiceAccounts"]) == {"todolist/todolist"} | brought_by
+    assert set(events["from"][0]["source"]["serviceAccounts"]) == brought_by
+    assert [rule["to"][0]["operation"]["notPaths"] for rule in (callers, events)] == [
+        ["/healthz"],
+        ["/healthz", "/events"],
+    ]
     (namespace,) = of_kind(knative, "Namespace")
-    headers = {condition["key"]: condition["values"] for condition in rule["when"]}
-    assert headers["request.headers[knative-serving-namespace]"] == [namespace["metadata"]["name"]]
     private = [s["metadata"]["name"] for s in of_kind(knative, "KService") if CLUSTER_LOCAL in s["metadata"]["labels"]]
-    assert sorted(headers["request.headers[knative-serving-revision]"]) == sorted(f"{name}-*" for name in private)
+    for rule in (callers, events):
+        # Without ports istiod would take it for all of TCP.
+        assert [entry["operation"]["ports"] for entry in rule["to"]] == [["8012", "8013"]]
+        headers = {condition["key"]: condition["values"] for condition in rule["when"]}
+        assert headers["request.headers[knative-serving-namespace]"] == [namespace["metadata"]["name"]]
+        assert sorted(headers["request.headers[knative-serving-revision]"]) == sorted(f"{name}-*" for name in private)
+
+
+def test_the_trigger_wants_what_user_knows_and_the_laptop_lets_through(knative: list[Document]) -> None:
+    (trigger,) = of_kind(knative, "Trigger")
+    assert trigger["spec"]["broker"] == named(knative, "Broker", "events")["metadata"]["name"]
+    subscriber = trigger["spec"]["subscriber"]
+    assert (subscriber["ref"]["name"], subscriber["uri"]) == ("user", "/events")
+    named(knative, "KService", subscriber["ref"]["name"])
+    (filters,) = trigger["spec"]["filters"]
+    types = [each["exact"]["type"] for each in filters["any"]]
+    assert types == list(Happened)
+    assert sorted(types) == sorted(get_args(schemas.Happened))
+    (file,) = yaml.safe_load((DEPLOY / "local/envoy/events-routes.yaml").read_text())["resources"]
+    match = file["virtual_hosts"][0]["routes"][0]["match"]["headers"][0]
+    assert match["name"] == "ce-type"
+    pattern = match["string_match"]["safe_regex"]["regex"]
+    assert all(re.fullmatch(pattern, each) for each in types)
+    assert not re.fullmatch(pattern, "todolist.item.archived")
+
+
+def test_nobody_else_puts_events_into_the_broker(deploy_sh: Any) -> None:
+    """Each of the three parts takes this namespace's events only from the one before it."""
+    policies = deploy_sh("render_eventing", NAMESPACE="shop")
+    found = {}
+    for policy in policies:
+        assert policy["metadata"]["namespace"] == "knative-eventing"
+        assert policy["metadata"]["labels"] == {"app.kubernetes.io/part-of": "todolist"}
+        (rule,) = policy["spec"]["rules"]
+        operation = rule["to"][0]["operation"]
+        assert (policy["spec"]["action"], operation.pop("ports")) == ("DENY", ["8080", "8443"])
+        found[policy["metadata"]["name"]] = (rule["from"][0]["source"]["notServiceAccounts"], operation)
+    ours = "knative-eventing"
+    assert found == {
+        "shop-broker": (["shop/rule", f"{ours}/mt-broker-filter"], {"paths": ["/shop/*"]}),
+        "shop-channel": ([f"{ours}/mt-broker-ingress"], {"hosts": ["*.shop.svc.cluster.local"]}),
+        "shop-trigger": ([f"{ours}/imc-dispatcher"], {"paths": ["/triggers/shop/*"]}),
+    }

@@ -18,9 +18,15 @@ from tests.manifests.conftest import (
 )
 
 PERCENT = 100
-ALLOWED = {"user": "todolist", "rule": "todolist", "user-database": "user", "rule-database": "rule"}
-# Accounts of others: Istio names those of Gateways, Knative uses Istio's own gateway, and Prometheus reads metrics.
-FOREIGN = {"ingress-istio", "waypoint", "istio-system/istio-ingressgateway-service-account", "istio-system/prometheus"}
+ALLOWED = {"user": ["todolist", "rule"], "rule": ["todolist"], "user-database": ["user"], "rule-database": ["rule"]}
+# Accounts of others: Istio names those of Gateways, Knative has Istio's own gateway and a broker, and Prometheus has one.
+FOREIGN = {
+    "ingress-istio",
+    "waypoint",
+    "istio-system/istio-ingressgateway-service-account",
+    "istio-system/prometheus",
+    "knative-eventing/mt-broker-filter",
+}
 
 
 def test_every_service_selects_pods(app: list[Document]) -> None:
@@ -75,7 +81,7 @@ def callers(policy: Document) -> list[tuple[str, bool]]:
 @pytest.mark.parametrize(
     ("called", "expected"),
     [
-        ("user", [("todolist", False)]),
+        ("user", [("todolist", False), ("rule", True)]),
         ("rule", [("todolist", False)]),
         ("user-database", [("user", True)]),
         ("rule-database", [("rule", True)]),
@@ -85,8 +91,41 @@ def test_only_the_right_caller_is_allowed(
     called: str, expected: list[tuple[str, bool]], istio: list[Document], knative: list[Document]
 ) -> None:
     platform = [] if called.endswith("-database") else [("knative-serving", False), ("istio-system", True)]
+    if called == "user":
+        platform.insert(0, ("knative-eventing/mt-broker-filter", True))
     assert callers(named(istio, "AuthorizationPolicy", called)) == expected
     assert callers(named(knative, "AuthorizationPolicy", called)) == expected + platform
+
+
+def test_events_are_all_that_rule_may_send_to_user(app: list[Document]) -> None:
+    rules = named(app, "AuthorizationPolicy", "user")["spec"]["rules"]
+    (rule,) = [rule for rule in rules if "rule" in rule["from"][0]["source"].get("serviceAccounts", [])]
+    assert rule["to"] == [{"operation": {"methods": ["POST"], "paths": ["/events"]}}]
+
+
+def test_rule_sends_events_where_they_are_taken(
+    istio: list[Document], ambient: list[Document], knative: list[Document], deploy_sh: Any
+) -> None:
+    def sink(documents: list[Document], kind: str = "KService") -> str:
+        (url,) = [
+            each["value"] for each in container(named(documents, kind, "rule"))["env"] if each["name"] == "K_SINK"
+        ]
+        return str(url)
+
+    direct = "http://user.todolist.svc.cluster.local/events"
+    assert sink(istio, "Deployment") == sink(ambient, "Deployment") == direct
+    broker = named(knative, "Broker", "events")["metadata"]
+    ingress = "http://broker-ingress.knative-eventing.svc.cluster.local"
+    assert sink(knative) == f"{ingress}/{broker['namespace']}/{broker['name']}"
+
+    # In another namespace, and on Knative without its Eventing.
+    direct = direct.replace("todolist", "shop")
+    for target in ("istio", "ambient"):
+        assert sink(deploy_sh("render", target, NAMESPACE="shop"), "Deployment") == direct
+    assert sink(deploy_sh("render", "knative", NAMESPACE="shop")) == f"{ingress}/shop/events"
+    documents = deploy_sh("render", "knative", NAMESPACE="shop", EVENTING="no")
+    assert sink(documents) == direct
+    assert not of_kind(documents, "Broker", "Trigger")
 
 
 def test_the_ingress_is_the_only_way_in(istio: list[Document], knative: list[Document]) -> None:
@@ -195,7 +234,7 @@ def test_network_policies_allow_what_the_authorization_policies_allow(target: st
     policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(documents, "NetworkPolicy")}
     assert policies["deny-by-default"]["podSelector"] == {}
     assert "ingress" not in policies["deny-by-default"]
-    for called, caller in ALLOWED.items():
+    for called, names in ALLOWED.items():
         assert policies[called]["podSelector"]["matchLabels"] == {"app": called}
         (rule,) = policies[called]["ingress"]
-        assert rule["from"] == [{"podSelector": {"matchLabels": {"app": caller}}}]
+        assert rule["from"] == [{"podSelector": {"matchLabels": {"app": caller}}} for caller in names]

@@ -1,7 +1,7 @@
 """Every document is what an API server accepts: current versions, known fields, right types.
 
-The definitions of Istio's and the Gateway API's kinds are no part of this repository: a server has them, and kubectl
-asks it to refuse unknown fields.
+The definitions of the kinds of Istio, the Gateway API and Knative Eventing are no part of this repository: a server has
+them, and kubectl asks it to refuse unknown fields.
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from tests.manifests.test_versions import VERSIONS
 from tests.support import ROOT
 
 CUSTOM = {
+    "eventing.knative.dev/v1",
     "gateway.networking.k8s.io/v1",
     "networking.istio.io/v1",
     "security.istio.io/v1",

@@ -122,6 +122,28 @@ def test_the_administrator_can_log_in(mesh: Mesh) -> None:
         assert client.get("/api/users").status_code == 200
 
 
+def test_a_change_is_an_event_and_becomes_a_notice(mesh: Mesh) -> None:
+    with httpx.Client(base_url=mesh.url, trust_env=False) as client:
+        client.post("/user/register", json={"userName": "noticed", "password": "a good password"}).raise_for_status()
+        for number in range(20):
+            client.post("/api/rule", json={"name": f"item {number}"}).raise_for_status()
+        notices = wait_until(
+            lambda: (found := client.get("/api/notices").json()) and len(found) == 20 and found, "all are there"
+        )
+    assert {notice["title"] for notice in notices} == {f"item {number}" for number in range(20)}
+    # Events are split as calls are.
+    assert {notice["event"]["takenBy"].partition("@")[0] for notice in notices} == {"user/v1", "user/v2"}
+
+
+def test_the_trigger_lets_through_what_user_wants(mesh: Mesh) -> None:
+    with httpx.Client(base_url=f"http://127.0.0.1:{mesh.ports['EVENTS_PORT']}", trust_env=False) as broker:
+        assert broker.post("/", headers={"ce-type": "com.example.other"}).status_code == 202
+        assert broker.post("/", headers={"ce-type": "todolist.item.archived"}).status_code == 202
+        # It arrives at user, which misses the rest.
+        assert broker.post("/", headers={"ce-type": "todolist.item.done"}).status_code == 400
+        assert broker.post("/").status_code == 404
+
+
 def test_it_listens_on_this_machine_only(mesh: Mesh) -> None:
     listening = {
         connection.laddr.ip

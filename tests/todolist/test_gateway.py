@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from jwt.algorithms import OKPAlgorithm
 
 from tests.forking import Forked
-from tests.support import GUEST_NAMES, Service, as_caller, running
+from tests.support import GUEST_NAMES, Service, as_caller, running, wait_until
 
 PASSWORD = "a good password"
 
@@ -84,6 +84,7 @@ ALLOWED = {
     "/healthz": "GET, HEAD, OPTIONS",
     "/api/currentUser": "GET, HEAD, OPTIONS",
     "/api/users": "GET, HEAD, OPTIONS",
+    "/api/notices": "GET, HEAD, OPTIONS, PUT",
     "/api/rule": "DELETE, GET, HEAD, OPTIONS, POST, PUT",
     "/api/login/account": "OPTIONS, POST",
     "/user/register": "OPTIONS, POST",
@@ -165,6 +166,21 @@ def test_accounts_for_the_administrator_only(visitor: httpx.Client, unique: Call
     visitor.post("/api/login/account", json={"userName": "admin", "password": "adminadmin"})
     accounts = visitor.get("/api/users").json()
     assert {"key", "name", "authority"} == set(accounts[0])
+
+
+def test_notices_of_the_caller(member: httpx.Client, users: dict[str, Service]) -> None:
+    profile = member.get("/api/currentUser").json()
+    event = {"specversion": "1.0", "type": "todolist.item.done", "source": "/test", "id": profile["userid"]}
+    headers = {f"ce-{name}": value for name, value in {**event, "subject": profile["userid"]}.items()}
+    body = {"key": "7", "name": "milk"}
+    # Only through the mesh: what comes in from outside is no event.
+    assert member.post("/events", headers=headers, json=body).status_code == 405
+    assert users["v1"].client.post("/events", headers=headers, json=body).status_code == 204
+    assert [notice["title"] for notice in member.get("/api/notices").json()] == ["milk"]
+    assert member.put("/api/notices", json={"read": True}).status_code == 204
+    assert member.get("/api/notices").json()[0]["read"] is True
+    names = ("notifyCount", "unreadCount")
+    wait_until(lambda: [member.get("/api/currentUser").json()[name] for name in names] == [1, 0], "it is counted", 3)
 
 
 def test_a_call_that_is_meant_for_another_caller_is_refused(
@@ -405,7 +421,7 @@ def test_the_openapi_document_is_complete(visitor: httpx.Client) -> None:
     document = visitor.get("/openapi.json").json()
     assert set(document["paths"]) == {
         "/healthz", "/readyz", "/metrics", "/api/currentUser", "/api/login/account", "/api/login/outLogin",
-        "/user/register", "/api/users", "/api/rule",
+        "/user/register", "/api/users", "/api/notices", "/api/rule",
     }  # fmt: skip
     assert set(document["paths"]["/api/rule"]) == {"get", "post", "put", "delete"}
     names = {parameter["name"] for parameter in document["paths"]["/api/rule"]["get"]["parameters"]}

@@ -3,6 +3,7 @@ import { translatePage } from './modules/i18n.js';
 import { reloadForNewOwner, setUpItems } from './modules/items.js';
 import { setUpMesh } from './modules/mesh.js';
 import { setUpMessages } from './modules/messages.js';
+import { setUpNotices } from './modules/notices.js';
 import { setUpPreferences } from './modules/preferences.js';
 import { setUpSession } from './modules/session.js';
 import { setUpTraffic } from './modules/traffic.js';
@@ -22,6 +23,7 @@ setUpMessages();
 setUpDialogs();
 // Before anything is fetched, so that the first calls show up too.
 setUpMesh();
+setUpNotices();
 setUpSession({ onOwnerChange: reloadForNewOwner });
 setUpItems();
 setUpTraffic();

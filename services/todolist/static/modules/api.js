@@ -15,7 +15,8 @@ const TIMEOUT_MS = 65_000;
  * @property {string} updatedAt
  *
  * @typedef {{data: Item[], total: number, totalIsExact: boolean, pageSize: number, current: number}} ItemPage
- * @typedef {{name: string, avatar: string, userid: string, access: string, version: string}} Profile
+ * @typedef {{name: string, avatar: string, userid: string, access: string, version: string, unreadCount: number}} Profile
+ * @typedef {{id: string, datetime: string, read: boolean, event: {type: string, source: string, takenBy: string, seconds: number, name: string}}} Notice
  * @typedef {{key: string, name: string, authority: string}} Account
  *
  * @typedef {object} Call what one request of this page shows about its path
@@ -171,6 +172,15 @@ export async function logOut() { await send('POST', '/api/login/outLogin', { jso
 
 /** @returns {Promise<Account[]>} */
 export const listAccounts = async () => (await send('GET', '/api/users')).body;
+
+/** The newest 20 notices. @param {string | null} owner @returns {Promise<Notice[]>} */
+export const listNotices = async (owner) => (await send('GET', '/api/notices', { expected: owner })).body;
+
+/** @param {string | null} owner whose notices are all read */
+export async function markNoticesRead(owner) { await send('PUT', '/api/notices', { json: { read: true }, expected: owner }); }
+
+/** @returns {number} what time it is for the services, about to the second */
+export const serviceTime = () => Date.now() + aheadMs;
 
 /** Sends a GET request whose response body is of no interest. @param {string} path @param {AbortSignal} signal */
 export async function probe(path, signal) { await send('GET', path, { signal }); }

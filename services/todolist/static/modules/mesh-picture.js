@@ -48,6 +48,7 @@ export class MeshPicture {
       parts.push(...leafNode(leaf, end));
       labels.push(edgeLabel(end.x, LEAF_Y - LEAF_HEIGHT / 2 - 19, leaf, end.width), coldMark(end, leaf));
     }
+    this.#drawEvents(stats);
     mark(this.browserEdge, stats.gateway);
     for (const [service, { x, trunk }] of this.trunks) {
       const lost = stats.lost.get(service) ?? 0;
@@ -89,7 +90,30 @@ export class MeshPicture {
     }
   }
 
+  /** Animates one event. @param {{id: string} | null} leaf the version of user that took it */
+  pulseEvent(leaf) {
+    const path = this.eventEdges.get(leaf?.id);
+    if (path) this.pulses.send([path], 'kind-rule', false);
+  }
+
+  /** Events go from rule to user below the services: no call waits for them. */
+  #drawEvents(stats) {
+    const [from] = stats.of('rule');
+    for (const id of stats.events.keys()) {
+      const to = this.ends.get(id);
+      if (!from || !to || this.eventEdges.has(id)) continue;
+      const [start, y] = [this.ends.get(from.id).x, LEAF_Y + LEAF_HEIGHT / 2];
+      const path = edge(`mesh-event-${id}`, 'event kind-rule', `M${start} ${y}C${start - 12} ${y + 30} ${to.x + 12} ${y + 30} ${to.x} ${y}`);
+      this.eventEdges.set(id, path);
+      this.edges.append(path);
+    }
+    for (const [id, path] of this.eventEdges) {
+      mark(path, { count: stats.events.get(id)?.count ?? 0, failed: 0 });
+    }
+  }
+
   #layOut(stats) {
+    this.eventEdges = new Map();
     const { leaves } = stats;
     const width = (WIDTH - GAP * (leaves.length - 1)) / leaves.length;
     const startY = GATEWAY.y + GATEWAY.height / 2;

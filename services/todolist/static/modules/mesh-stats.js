@@ -23,6 +23,11 @@ const INSTANCES_KEPT = 100;
  * @property {{count: number, ms: number}} cold
  */
 
+/**
+ * An event: who sent it, which process took it, and after how long.
+ * @typedef {{type: string, source: string, takenBy: {service: string, version: string, instance: string}, ms: number}} Event
+ */
+
 /** Counts calls by the path they took. */
 export class MeshStats {
   /** Instances that this page has ever seen: resetting the counts does not make them cold again. */
@@ -37,7 +42,9 @@ export class MeshStats {
     this.leaves = [makeLeaf('user', 'v1', 'user-v1'), makeLeaf('user', 'v2', 'user-v2'), makeLeaf('rule', null, 'rule')];
     /** Calls that got no answer, to services of which several versions are known. @type {Map<string, number>} */
     this.lost = new Map();
-    /** @type {(import('./api.js').Call & {cold: boolean[]})[]} newest first */
+    /** Events by the version of user that took them. @type {Map<string, {count: number, ms: number}>} */
+    this.events = new Map();
+    /** @type {(import('./api.js').Call & {cold: boolean[]} | Event)[]} newest first */
     this.calls = [];
   }
 
@@ -54,6 +61,17 @@ export class MeshStats {
     return hops;
   }
 
+  /**
+   * Counts one event.
+   * @param {Event} event
+   */
+  addEvent(event) {
+    const leaf = this.#leafOf(event.takenBy.service, event.takenBy.version);
+    if (leaf) this.events.set(leaf.id, { count: (this.events.get(leaf.id)?.count ?? 0) + 1, ms: event.ms });
+    this.calls = [event, ...this.calls].slice(0, CALLS_KEPT);
+    return leaf;
+  }
+
   /** @returns {object} what `restore` takes, of a limited size: of many pods only the newest */
   toJSON() {
     const plain = (leaf) => ({ ...leaf, instances: newest(leaf.instances) });
@@ -61,6 +79,7 @@ export class MeshStats {
       gateway: plain(this.gateway),
       leaves: this.leaves.map(plain),
       lost: [...this.lost],
+      events: [...this.events],
       calls: this.calls,
       seen: newest(this.#seen),
     };
@@ -75,6 +94,7 @@ export class MeshStats {
     this.gateway = readLeaf(stored.gateway);
     this.leaves = stored.leaves.map(readLeaf);
     this.lost = new Map(stored.lost.map(([service, count]) => [String(service), toNumber(count)]));
+    this.events = new Map(stored.events?.map(([id, { count, ms }]) => [String(id), { count: toNumber(count), ms: toNumber(ms) }]));
     this.calls = stored.calls.slice(0, CALLS_KEPT);
     this.#seen = new Set(stored.seen);
   }

@@ -37,6 +37,14 @@ export function setUpMesh() {
   drawStored();
 }
 
+/** Shows an event's way. @param {import('./mesh-stats.js').Event} event */
+export function showEvent(event) {
+  if (!event.takenBy) return;
+  const leaf = stats.addEvent(event);
+  drawSoon();
+  requestAnimationFrame(() => picture.pulseEvent(leaf));
+}
+
 /** Keeps the counts for a reload of this tab. */
 function store() {
   try { sessionStorage.setItem(STORED, JSON.stringify(stats)); } catch { /* storage is blocked or full: the counts last for this page */ }
@@ -87,7 +95,8 @@ function drawLesson() {
 function drawText() {
   const gateway = { ...stats.gateway, service: `${t('mesh.gateway')} todolist` };
   byId('mesh-text').replaceChildren(...[gateway, ...stats.leaves].map((leaf) => el('li', {}, textOf(leaf))),
-    ...[...stats.lost].map(([service, count]) => el('li', {}, `${service}: ${t('mesh.failed', { count })}`)));
+    ...[...stats.lost].map(([service, count]) => el('li', {}, `${service}: ${t('mesh.failed', { count })}`)),
+    ...[...stats.events].map(([id, { count, ms }]) => el('li', {}, t('mesh.events', { node: id.replace('-', ' '), count, ms: formatMs(ms) }))));
 }
 
 function textOf(leaf) {
@@ -136,6 +145,7 @@ function drawLog() {
 }
 
 function logLine(call) {
+  if (call.takenBy) return eventLine(call);
   const path = decodeURI(call.path);
   let served = t(call.status ? 'log.byProxy' : 'log.noAnswer');
   if (call.servedBy) served = `${call.servedBy.service}/${call.servedBy.version}@${call.servedBy.instance}`;
@@ -150,3 +160,10 @@ function logLine(call) {
     }, ...(call.cold[index] ? [icon('snow'), el('span', { class: 'visually-hidden' }, t('log.cold'))] : []),
     `${upstream.service} ${upstream.version ?? '✕'} ${formatMs(upstream.ms)}`))));
 }
+
+const eventLine = ({ type, source, takenBy, ms }) => el('li', { 'data-testid': 'event' },
+  el('span', { class: 'log-method' }, t('log.event')),
+  el('span', { class: 'log-path', title: type }, type),
+  el('span', { class: 'log-ms' }, formatMs(ms)),
+  el('span', { class: 'log-way' }, el('span', { class: 'log-via' }, t('log.eventWay')), el('span', { class: `hop kind-${source}` }, source),
+    el('span', { class: `hop ${kindOf(takenBy, takenBy.service)}`, title: `${takenBy.service}/${takenBy.version}@${takenBy.instance}` }, `${takenBy.service} ${takenBy.version}`)));

@@ -3,6 +3,7 @@ import { clearErrors, handleForm, lengthOf, openDialog } from './dialogs.js';
 import { byId, el, icon, prefersStill } from './dom.js';
 import { onLanguageChange, phrase, t } from './i18n.js';
 import { announce, errorText, toast } from './messages.js';
+import { countNotices } from './notices.js';
 import { isCertain } from './outcome.js';
 import { currentOwner, GUEST, onOtherTab, onOwner, switchOwner } from './owner.js';
 
@@ -84,6 +85,7 @@ async function loadProfile({ byHand = false } = {}) {
     const before = known;
     known = await fetchProfile(mine.signal);
     away = null;
+    countNotices(known.profile);
     draw();
     if (known.profile.userid !== GUEST) lastName = known.profile.name;
     if (before) animate(before);
@@ -264,6 +266,7 @@ async function switchUser() {
 /** If the new profile fails to load, the page must not show the old one. */
 function forgetUser() {
   known = null;
+  countNotices(null);
   byId('users-dialog').close();
   draw();
   drawNotice();

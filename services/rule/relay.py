@@ -1,0 +1,170 @@
+"""The relay: sends what is in the outbox to K_SINK, each event at least once, beside the requests.
+
+`K_SINK` is Knative's name for the address to which a service sends its events: a Broker, or the consumer itself.
+Without it there is no relay, and the outbox stays empty.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from typing import Annotated, Any
+
+from prometheus_client import Gauge
+
+from services.chassis.application import from_state
+from services.chassis.database import Database, Row
+from services.chassis.problems import Problem
+from services.chassis.tracing import request_headers
+from services.rule import outbox
+from services.rule.outbox import Cause
+
+# How many events one replica sends at the same time. One that is stuck leaves the other places to the others.
+AT_ONCE = 16
+# Seconds for an event, a cold start of the consumer included.
+SEND_TIMEOUT = 10
+# Longer than that: meanwhile no other replica sends the same event.
+LEASE = timedelta(seconds=20)
+# Seconds in which answers are gathered: one commit for all of them leaves the disk, and the processor, to people.
+GATHER = 0.05
+# Seconds. A change wakes the relay up; this finds what is due after a backoff, or was left by a replica that died.
+POLL = 1
+# Seconds between two rounds while the sink takes nothing at all: the first, doubled each time up to the longest.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5
+# After so many failures one is worth a warning.
+WORRYING = 5
+# Seconds for what is left when the service stops.
+LAST_ROUNDS = 5
+
+# https://www.w3.org/TR/trace-context/#traceparent-header
+TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+# All replicas see the same outbox, and so have the same figures.
+waiting_events = Gauge("outbox_events", "Events that wait in the outbox.")
+oldest_event = Gauge("outbox_oldest_event_seconds", "How long the oldest of them has waited.")
+
+log = logging.getLogger("relay")
+
+
+class Relay:
+    """Sends events, in the background."""
+
+    def __init__(self, url: str | None, database: Database) -> None:
+        """url: K_SINK, or None."""
+        self._url, self._database = url, database
+        self._sink: Any = None
+        # Set by a change, and by the end of an attempt to send.
+        self._news = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._sending: set[asyncio.Task[None]] = set()
+        # What the outbox does not know yet.
+        self._delivered: list[Row] = []
+        self._failed: list[Row] = []
+
+    def cause(self) -> Cause | None:
+        """Return what the events of the current request carry; None where there is no sink, and so no events."""
+        if not self._url:
+            return None
+        traceparent = dict(request_headers.get()).get(b"traceparent", b"")
+        return Cause(traceparent.decode() if TRACEPARENT.fullmatch(traceparent) else None)
+
+    def wake(self) -> None:
+        """Look into the outbox now. Returns at once."""
+        self._news.set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Relay events; at the end send what is left, if the sink takes it in time."""
+        if not self._url:
+            yield
+            return
+        tasks = [asyncio.create_task(self._keep_alive(function)) for function in (self._relay, self._measure)]
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            self._news.set()
+            await asyncio.wait(tasks, timeout=LAST_ROUNDS)
+            tasks.extend(self._sending)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if self._sink:
+                await self._sink.close()
+
+    async def _keep_alive(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run this once the database can be used, and again after each failure: without it the service looks well."""
+        while not self._stopping.is_set():
+            try:
+                await self._database.check()
+                await function()
+            except Problem:
+                # The database is away. What is claimed is due again when its lease ends.
+                await _wait(self._stopping, POLL)
+            except Exception:
+                log.exception("The relay failed, and starts again")
+                await _wait(self._stopping, POLL)
+
+    async def _relay(self) -> None:
+        pause: float = 0
+        while True:
+            self._news.clear()
+            delivered, failed = list(self._delivered), list(self._failed)
+            if delivered:
+                pause = 0
+            elif failed:
+                if 2 * pause > LONGEST_PAUSE > pause:
+                    log.warning("%s takes no events; %d are tried again every %d s", self._url, AT_ONCE, LONGEST_PAUSE)
+                pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
+                await _wait(self._stopping, pause)
+            room = AT_ONCE - len(self._sending)
+            if pause and self._stopping.is_set():
+                room = 0
+            claimed = await self._database.write(outbox.settle_and_claim, delivered, failed, room, LEASE)
+            del self._delivered[: len(delivered)], self._failed[: len(failed)]
+            for event in claimed:
+                task = asyncio.create_task(self._send(event))
+                self._sending.add(task)
+                task.add_done_callback(self._sending.discard)
+            if self._stopping.is_set() and not (self._sending or self._delivered or self._failed):
+                return
+            await _wait(self._news, POLL)
+            if self._sending:
+                await asyncio.sleep(GATHER)
+
+    async def _send(self, event: Row) -> None:
+        try:
+            if not self._sink:
+                # In a thread: it takes a tenth of a second, and requests go on.
+                module = await asyncio.to_thread(import_module, "services.rule.sink")
+                self._sink = self._sink or module.Sink(self._url, SEND_TIMEOUT)
+            await self._sink.send(event)
+            self._delivered.append(event)
+        except Exception as error:
+            # Whatever is wrong with this event, the others go on.
+            level = logging.WARNING if event["attempts"] == WORRYING else logging.INFO
+            log.log(level, "Event %s was not taken, attempt %d: %r", event["id"], event["attempts"] + 1, error)
+            self._failed.append(event)
+        self._news.set()
+
+    async def _measure(self) -> None:
+        """Keep the metrics true."""
+        while not self._stopping.is_set():
+            found = await self._database.search(outbox.waiting)
+            waiting_events.set(found.events)
+            oldest_event.set((datetime.now(UTC) - found.since).total_seconds() if found.since else 0)
+            await _wait(self._stopping, POLL)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event (of asyncio), but no longer than so many seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+# What a route asks for to announce a change.
+RelayDep = Annotated[Relay, from_state("relay")]

@@ -1,0 +1,124 @@
+import { listNotices, markNoticesRead, onCall, serviceTime } from './api.js';
+import { openDialog } from './dialogs.js';
+import { byId, el } from './dom.js';
+import { formatAgo, formatMs, formatNumber, formatTime, onLanguageChange, phrase, t } from './i18n.js';
+import { showEvent } from './mesh.js';
+import { errorText } from './messages.js';
+import { currentOwner } from './owner.js';
+import { parseServedBy } from './timing.js';
+
+// After a change its notice is on its way. Where user sleeps, it takes as long as a cold start.
+const LOOKS_MS = [1000, 2000, 4000, 8000];
+const MOST_SHOWN = 99;
+const LISTED = 20;
+
+/** @type {import('./api.js').Notice[] | null} the newest, once they have been looked at */
+let notices = null;
+let unread = 0;
+let error = null;
+/** The ids of those whose way the panel has shown. */
+const shown = new Set();
+let timer = 0;
+// What happened before is not news.
+let since = Infinity;
+
+/** Sets up the bell: it says how many notices are not read, and opens their list. */
+export function setUpNotices() {
+  byId('bell').addEventListener('click', open);
+  byId('notices-read').addEventListener('click', markRead);
+  onLanguageChange(draw);
+  onCall(({ method, path, failed, status }) => {
+    if (method !== 'GET' && path === '/api/rule' && !failed && status < 300) lookSoon();
+  });
+  draw();
+}
+
+/**
+ * Takes over what a new profile says.
+ * @param {import('./api.js').Profile | null} profile null when it is another person's, not known yet
+ */
+export function countNotices(profile) {
+  if (!profile) {
+    clearTimeout(timer);
+    notices = null;
+    byId('notices-dialog').close();
+  }
+  unread = profile?.unreadCount ?? 0;
+  draw();
+}
+
+/** Looks for the notice of a change, until it is there. */
+function lookSoon() {
+  since = Math.min(since, serviceTime() - 2000);
+  const looks = [...LOOKS_MS];
+  const look = async () => {
+    const before = shown.size;
+    await load();
+    // None comes where the services send no events.
+    if (shown.size === before && looks.length) timer = setTimeout(look, looks.shift());
+  };
+  clearTimeout(timer);
+  timer = setTimeout(look, looks.shift());
+}
+
+async function load() {
+  const owner = currentOwner();
+  try {
+    const found = await listNotices(owner);
+    if (owner !== currentOwner()) return;
+    const fresh = found.filter(({ id }) => !shown.has(id)).filter(({ datetime }) => Date.parse(datetime) >= since);
+    const listed = found.filter(({ read }) => !read).length;
+    unread = listed < LISTED ? listed : Math.max(listed, unread + fresh.length);
+    [notices, error] = [found, null];
+    for (const { id, event } of fresh.reverse()) {
+      shown.add(id);
+      showEvent({ type: event.type, source: event.source.replace('/', ''), takenBy: parseServedBy(event.takenBy), ms: event.seconds * 1000 });
+    }
+  } catch (reason) {
+    error = reason;
+  }
+  draw();
+}
+
+async function open() {
+  openDialog(byId('notices-dialog'));
+  await load();
+}
+
+async function markRead() {
+  try {
+    await markNoticesRead(currentOwner());
+    // The button is about to go.
+    byId('notices-dialog').querySelector('[data-close]').focus();
+    await load();
+  } catch (reason) {
+    error = reason;
+    draw();
+  }
+}
+
+function draw() {
+  const bell = byId('bell');
+  const label = unread ? t('notices.unread', { count: unread }) : t('notices.allRead');
+  bell.setAttribute('aria-label', label);
+  bell.title = label;
+  byId('bell-count').hidden = !unread;
+  byId('bell-count').textContent = unread > MOST_SHOWN ? `${formatNumber(MOST_SHOWN)}+` : formatNumber(unread);
+  byId('notices-read').hidden = !unread;
+  byId('notices-body').replaceChildren(...body());
+}
+
+function body() {
+  if (error) return [el('p', { class: 'form-error', role: 'alert' }, errorText(error))];
+  if (!notices?.length) return [el('p', { class: 'muted', role: 'status' }, t(notices ? 'notices.none' : 'notices.loading'))];
+  return [el('ol', { class: 'scroll', tabindex: 0, 'aria-labelledby': 'notices-title', 'data-testid': 'notices' }, ...notices.map(line))];
+}
+
+function line({ datetime, read, event }) {
+  const { service, version } = parseServedBy(event.takenBy) ?? {};
+  return el('li', { class: read ? null : 'unread' },
+    el('span', {}, ...phrase(`notices.${event.type.split('.').at(-1)}`, { name: event.name })),
+    read ? null : el('span', { class: 'visually-hidden' }, t('notices.new')),
+    el('small', {}, el('time', { datetime, title: formatTime(datetime) }, formatAgo(datetime)),
+      ` · ${t('notices.way', { from: event.source.replace('/', ''), to: `${service} ${version}`, ms: formatMs(event.seconds * 1000) })}`));
+}

@@ -1,0 +1,34 @@
+"""CloudEvents as they come in. Imported with the first one: a cold start for a page needs none of the SDK."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from cloudevents.core.bindings.http import HTTPMessage, from_http
+from cloudevents.core.exceptions import BaseCloudEventException
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import REQUIRED_ATTRIBUTES, CloudEvent
+
+from services.chassis.problems import Problem
+from services.user.schemas import Happened, ItemEvent
+
+
+def parse(headers: Mapping[str, str], body: bytes) -> ItemEvent | None:
+    """Return the event of a request in binary or structured mode, or None if its type is not known here.
+
+    Raises a Problem for what is no CloudEvent, or does not carry what its type promises.
+    """
+    try:
+        event = from_http(HTTPMessage(dict(headers), body), JSONFormat(), _complete)
+        if event.get_type() not in get_args(Happened):
+            return None
+        return ItemEvent.model_validate({**event.get_attributes(), "data": event.get_data()})
+    # What the SDK raises for a body that is no JSON object, and so on, differs.
+    except (BaseCloudEventException, AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+        raise Problem(400, f"This is no CloudEvent 1.0 that can be used: {error}") from None
+
+
+def _complete(attributes: dict[str, Any], data: Any) -> CloudEvent:
+    # Where the id is missing the SDK makes one up, and another one when the event comes again.
+    if missing := [name for name in REQUIRED_ATTRIBUTES if name not in attributes]:
+        raise ValueError(f"{missing[0]} is missing.")
+    return CloudEvent(attributes, data)

@@ -1,0 +1,72 @@
+"""Notices: recorded from events, each once, counted, and forgotten after some time.
+
+The sender repeats an event until it knows that it was taken, so this is an *idempotent consumer*: it remembers what it
+took, by source and id, as long as the notice lives. It does not record what is older: that may have been here already.
+"""
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from cachetools import LRUCache, TTLCache
+
+from services.chassis.application import from_state
+from services.chassis.database import Database
+from services.chassis.problems import Problem
+from services.user import store
+from services.user.schemas import ItemEvent
+from services.user.store import Counts
+
+# Seconds that a count may be old: it costs one query in this time, however many profiles are read.
+COUNTED_FOR = 1
+# Seconds that a profile waits for it.
+PATIENCE = 0.5
+# Seconds between two looks for notices that have lived long enough.
+FORGET_AFTER = 10
+
+
+class Notices:
+    """The notices of all owners."""
+
+    def __init__(self, database: Database, lifetime: float, served_by: str) -> None:
+        """lifetime: of a notice, in seconds; served_by: this process."""
+        self._database, self._lifetime, self._served_by = database, timedelta(seconds=lifetime), served_by
+        # By owner. Requests at the same time wait for the same query.
+        self._counts: TTLCache[str, asyncio.Task[Counts]] = TTLCache(maxsize=10_000, ttl=COUNTED_FOR)
+        self._known: LRUCache[str, Counts] = LRUCache(maxsize=10_000)
+        self._forgets_at = 0.0
+
+    async def record(self, event: ItemEvent) -> None:
+        """Record an event, unless it was recorded before. Raises a Problem where the sender has to repeat it."""
+        now = datetime.now(UTC)
+        happened_at = min(event.time, now)
+        if happened_at > now - self._lifetime:
+            notice = {"happened_at": happened_at, "taken_at": now, "taken_by": self._served_by}
+            await self._database.insert(store.add_notices, (event, notice))
+            self._counts.pop(event.subject, None)
+        if (loop_time := asyncio.get_running_loop().time()) > self._forgets_at:
+            self._forgets_at = loop_time + min(FORGET_AFTER, self._lifetime.total_seconds())
+            await self._database.write(store.forget_notices, now - self._lifetime)
+
+    async def counts(self, owner: str) -> Counts:
+        """Return how many notices an owner has; while the database is away, how many they were."""
+        if (task := self._counts.get(owner)) is None:
+            self._counts[owner] = task = asyncio.create_task(self._count(owner))
+        # A request that is cancelled does not end it for the others.
+        return await asyncio.shield(task)
+
+    async def mark_read(self, owner: str) -> None:
+        """All notices of an owner are read."""
+        await self._database.write(store.mark_notices_read, owner)
+        self._counts.pop(owner, None)
+
+    async def _count(self, owner: str) -> Counts:
+        with suppress(Problem, TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                self._known[owner] = await self._database.read(store.count_notices, owner)
+        return self._known.get(owner, Counts())
+
+
+# What a route asks for to use the notices.
+NoticesDep = Annotated[Notices, from_state("notices")]

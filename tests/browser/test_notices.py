@@ -1,0 +1,149 @@
+"""The bell: how many notices are not read, their list, and the way of each event."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Faults, System, Visit
+from tests.browser.screen import add_items, open_list, sign_up
+from tests.support import wait_until
+
+
+@pytest.fixture
+def member(visit: Visit, unique: Callable[[str], str]) -> Page:
+    """A page of somebody with a new account, on the list."""
+    page = visit()
+    sign_up(page, unique("bell"))
+    return open_list(page)
+
+
+def wait_for_notices(page: Page, count: int) -> None:
+    """Wait until both variants of user count so many; each may be a second late."""
+
+    def unread() -> set[int]:
+        return {page.request.get("/api/currentUser").json()["unreadCount"] for _ in range(8)}
+
+    wait_until(lambda: unread() == {count}, "the notices are counted")
+
+
+def test_a_change_rings_the_bell_and_the_panel_shows_the_way_of_its_event(member: Page) -> None:
+    bell = member.get_by_test_id("bell")
+    expect(bell).to_have_accessible_name("Notices, all read")
+    member.get_by_test_id("new-item").click()
+    member.get_by_role("dialog").get_by_label("Name").fill("milk")
+    member.get_by_role("button", name="Create").click()
+    expect(bell).to_have_accessible_name("Notices, 1 not read")
+    expect(bell).to_have_text("1")
+
+    line = member.get_by_test_id("event")
+    expect(line).to_contain_text("todolist.item.created")
+    expect(line.locator(".hop").first).to_have_text("rule")
+    expect(line.locator(".hop").last).to_have_text(re.compile("^user v[12]$"))
+    expect(line.locator(".log-ms")).to_have_text(re.compile("ms$"))
+    version = line.locator(".hop").last.inner_text().split()[1]
+    expect(member.get_by_test_id(f"mesh-event-user-{version}")).to_have_attribute("data-count", "1")
+    expect(member.locator("#mesh-text")).to_contain_text(
+        re.compile(f"1 event from rule to user {version}, after .* ms")
+    )
+
+    # It stays over a reload, and is not shown twice.
+    wait_for_notices(member, 1)
+    open_list(member)
+    expect(bell).to_have_accessible_name("Notices, 1 not read")
+    expect(line).to_have_count(1)
+
+
+def test_the_list_is_read_with_the_keyboard_alone(member: Page) -> None:
+    milk = add_items(member, {"name": "milk", "status": 2})[0]
+    wait_for_notices(member, 2)
+    member.request.put("/api/rule", data={"key": milk["key"], "status": 1})
+    member.request.delete("/api/rule", data={"key": milk["key"]})
+    wait_for_notices(member, 4)
+    open_list(member)
+    bell = member.get_by_test_id("bell")
+    expect(bell).to_have_accessible_name("Notices, 4 not read")
+    bell.focus()
+    member.keyboard.press("Enter")
+    dialog = member.get_by_role("dialog", name="Notices")
+    lines = dialog.get_by_role("listitem")
+    expect(lines).to_have_text(
+        [re.compile(rf"^{what}: milk \(not read\)now · rule → user v[12] after .*ms$") for what in
+         ("Deleted", "Reopened", "Done", "Created")]
+    )  # fmt: skip
+    dialog.get_by_role("button", name="Mark all as read").focus()
+    member.keyboard.press("Enter")
+    expect(bell).to_have_accessible_name("Notices, all read")
+    expect(lines.first).not_to_contain_text("not read")
+    expect(dialog.get_by_role("button", name="Mark all as read")).to_be_hidden()
+    expect(dialog.get_by_role("button", name="Close")).to_be_focused()
+    member.keyboard.press("Escape")
+    expect(bell).to_be_focused()
+    wait_for_notices(member, 0)
+    open_list(member)
+    expect(bell).to_have_accessible_name("Notices, all read")
+
+
+def test_more_than_the_list_has_are_counted(member: Page) -> None:
+    add_items(member, *(f"item {number}" for number in range(25)))
+    wait_for_notices(member, 25)
+    open_list(member)
+    bell = member.get_by_test_id("bell")
+    expect(bell).to_have_accessible_name("Notices, 25 not read")
+    bell.click()
+    expect(member.get_by_role("dialog").get_by_role("listitem")).to_have_count(20)
+    expect(bell).to_have_text("25")
+
+
+def test_each_owner_has_notices_of_their_own(member: Page) -> None:
+    add_items(member, "mine")
+    wait_for_notices(member, 1)
+    open_list(member)
+    member.get_by_test_id("bell").click()
+    expect(member.get_by_role("dialog").get_by_role("listitem")).to_have_count(1)
+    member.keyboard.press("Escape")
+    member.get_by_test_id("logout").click()
+    expect(member.get_by_test_id("login")).to_be_visible()
+    member.get_by_test_id("bell").click()
+    expect(member.get_by_role("dialog").get_by_text("mine")).to_have_count(0)
+
+
+def test_a_name_stays_a_name(member: Page) -> None:
+    add_items(member, "<b>bold</b> & \u202ereversed")
+    wait_for_notices(member, 1)
+    member.get_by_test_id("bell").click()
+    line = member.get_by_role("dialog").get_by_role("listitem")
+    expect(line.locator("bdi")).to_have_text("<b>bold</b> & \u202ereversed")
+
+
+def test_without_user_the_list_says_so(visit: Visit, breakable: System, faults: Faults) -> None:
+    page = open_list(visit(base_url=breakable.url))
+    breakable.users[0].kill()
+    faults.expect(503)
+    page.get_by_test_id("bell").click()
+    dialog = page.get_by_role("dialog", name="Notices")
+    expect(dialog.get_by_role("alert")).to_have_text(
+        "A service behind the gateway is unavailable. Try again in 1 second."
+    )
+    breakable.users[0].restart()
+    page.keyboard.press("Escape")
+    page.get_by_test_id("bell").click()
+    expect(dialog.get_by_text("No notices yet")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_it_speaks_chinese(visit: Visit, unique: Callable[[str], str], width: int) -> None:
+    page = visit(locale="zh-CN", viewport={"width": width, "height": 800})
+    sign_up(page, unique("bell"))
+    add_items(page, {"name": "牛奶", "status": 2})
+    wait_for_notices(page, 2)
+    open_list(page)
+    expect(page.get_by_test_id("bell")).to_have_accessible_name("通知，2 条未读")
+    page.get_by_test_id("bell").click()
+    dialog = page.get_by_role("dialog", name="通知")
+    expect(dialog.get_by_role("listitem").first).to_have_text(
+        re.compile(r"^完成：牛奶（未读）.* · rule → user v[12]，.* 后送达$")
+    )
+    page.get_by_role("button", name="全部标为已读").click()
+    expect(page.get_by_test_id("bell")).to_have_accessible_name("通知，全部已读")
