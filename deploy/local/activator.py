@@ -105,10 +105,11 @@ def main(name: str) -> int:
     """Run until SIGTERM (0), or until the first process ends by itself: then as it ended."""
     host, port = os.environ["HOST"], int(os.environ["PORT"])
     try:
-        code = Activator(name, host, port).run()
+        activator = Activator(name, host, port)
     except OSError as error:
         print(f"{name} cannot listen on {host}:{port}: {error.strerror}", file=sys.stderr)
         return 1
+    code = activator.run()
     if code < 0:
         os.kill(os.getpid(), -code)
     return code

@@ -203,7 +203,7 @@ def test_the_picture_can_be_read_as_text(guest: Page) -> None:
     open_list(guest)
     lines = guest.get_by_role("list", name="Calls so far").get_by_role("listitem")
     expect(
-        lines.filter(has_text=re.compile(r"^gateway todolist v1: 2 calls, median .+ ms, last .+ ms, 1 pod$"))
+        lines.filter(has_text=re.compile(r"^gateway todolist v1: 2 calls, median .+ ms, last .+ ms, 1 instance$"))
     ).to_have_count(1)
     expect(lines.filter(has_text=re.compile(r"^user v[12]: 1 call, ")).first).to_be_attached()
     expect(lines.filter(has_text="not seen yet")).to_have_count(1)
