@@ -23,7 +23,7 @@ from services.rule import outbox
 from services.rule.outbox import Cause
 
 # How many events one replica sends at the same time. One that is stuck leaves the other places to the others.
-AT_ONCE = 16
+AT_ONCE = 32
 # Seconds for an event, a cold start of the consumer included.
 SEND_TIMEOUT = 10
 # Longer than that: meanwhile no other replica sends the same event.

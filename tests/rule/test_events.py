@@ -101,7 +101,7 @@ def test_a_wrong_traceparent_is_left_out(rule: Service, sink: Sink) -> None:
 
 def test_what_the_sink_does_not_take_is_sent_again(rule: Service, sink: Sink) -> None:
     statuses = iter([503, 500, 204])
-    sink.status = lambda _: next(statuses)
+    sink.status = lambda *_: next(statuses)
     change(rule, "POST", {"name": "milk"})
     wait_until(lambda: len(sink.got) == 3, "it was sent three times")
     assert len({headers["ce-id"] for headers, _ in sink.got}) == 1
@@ -112,14 +112,14 @@ def test_an_event_that_is_never_taken_holds_up_no_other(rule: Service, sink: Sin
     """Those for one owner are refused, those for another one hang."""
     hanging = threading.Event()
     statuses = {"bad": lambda: 400, "ugly": lambda: hanging.wait(30) and 500}
-    sink.status = lambda headers: statuses.get(headers["ce-subject"], lambda: 204)()
+    sink.status = lambda headers, _: statuses.get(headers["ce-subject"], lambda: 204)()
     for owner in ("bad", "ugly", "bad", "ugly", "bad"):
         change(rule, "POST", {"name": "poison"}, owner)
     for number in range(50):
         change(rule, "POST", {"name": f"item {number}"})
     wait_until(lambda: len(sink.types("ann")) == 50, "all others have arrived", 10)
     wait_until(lambda: waiting(rule) == 5, "these still wait")
-    sink.status = lambda _: 204
+    sink.status = lambda *_: 204
     hanging.set()
     wait_until(lambda: waiting(rule) == 0, "all are taken in the end")
 
@@ -192,7 +192,7 @@ def test_a_sink_that_is_no_address_is_said_at_the_start(new_database: NewDatabas
 
 @ON_SQLITE
 def test_the_service_answers_while_the_sink_hangs(rule: Service, sink: Sink) -> None:
-    sink.status = lambda _: threading.Event().wait(60) or 204
+    sink.status = lambda *_: threading.Event().wait(60) or 204
     for number in range(40):
         change(rule, "POST", {"name": f"item {number}"})
     with httpx.Client(timeout=2) as client:
