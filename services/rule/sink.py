@@ -20,7 +20,9 @@ class Sink:
     def __init__(self, url: str, timeout: float) -> None:
         """timeout: seconds for an event."""
         self._url, self._timeout = url, timeout
-        self._client = httpx.AsyncClient(timeout=timeout, trust_env=False)
+        # All connections stay open while there is something to send.
+        limits = httpx.Limits(max_keepalive_connections=None)
+        self._client = httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False)
 
     async def send(self, event: Row) -> None:
         """Send a row of the outbox once, in binary mode: attributes as headers. Raises if it was not taken."""
