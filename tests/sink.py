@@ -15,7 +15,7 @@ class Sink(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 200
 
-    def __init__(self, port: int, status: Callable[[dict[str, str]], int]) -> None:
+    def __init__(self, port: int, status: Callable[[dict[str, str], bytes], int]) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{port}/events"
         # Of each request, in order: its headers, in lower case, and its body.
@@ -35,8 +35,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(headers["content-length"]))
+        if len(body) < int(headers["content-length"]):
+            # The sender has died.
+            self.close_connection = True
+            return
         self.server.got.append((headers, body))
-        self.send_response(self.server.status(headers))
+        self.send_response(self.server.status(headers, body))
         self.send_header("content-length", "0")
         self.end_headers()
 
@@ -45,8 +49,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running_sink(status: Callable[[dict[str, str]], int] = lambda _: 204, port: int = 0) -> Iterator[Sink]:
-    """Start a sink. status: what it answers to a request with these headers."""
+def running_sink(status: Callable[[dict[str, str], bytes], int] = lambda *_: 204, port: int = 0) -> Iterator[Sink]:
+    """Start a sink. status: what it answers to a request with these headers and this body."""
     with Sink(port or free_port(), status) as sink:
         threading.Thread(target=sink.serve_forever, args=[0.05], daemon=True).start()
         try:

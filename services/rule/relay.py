@@ -23,7 +23,7 @@ from services.rule import outbox
 from services.rule.outbox import Cause
 
 # How many events one replica sends at the same time. One that is stuck leaves the other places to the others.
-AT_ONCE = 16
+AT_ONCE = 32
 # Seconds for an event, a cold start of the consumer included.
 SEND_TIMEOUT = 10
 # Longer than that: meanwhile no other replica sends the same event.
@@ -125,6 +125,9 @@ class Relay:
                 room = 0
             claimed = await self._database.write(outbox.settle_and_claim, delivered, failed, room, LEASE)
             del self._delivered[: len(delivered)], self._failed[: len(failed)]
+            if claimed and not self._sink:
+                # In a thread: it takes a tenth of a second, and requests go on.
+                self._sink = await asyncio.to_thread(_open_sink, self._url)
             for event in claimed:
                 task = asyncio.create_task(self._send(event))
                 self._sending.add(task)
@@ -137,10 +140,6 @@ class Relay:
 
     async def _send(self, event: Row) -> None:
         try:
-            if not self._sink:
-                # In a thread: it takes a tenth of a second, and requests go on.
-                module = await asyncio.to_thread(import_module, "services.rule.sink")
-                self._sink = self._sink or module.Sink(self._url, SEND_TIMEOUT)
             await self._sink.send(event)
             self._delivered.append(event)
         except Exception as error:
@@ -157,6 +156,10 @@ class Relay:
             waiting_events.set(found.events)
             oldest_event.set((datetime.now(UTC) - found.since).total_seconds() if found.since else 0)
             await _wait(self._stopping, POLL)
+
+
+def _open_sink(url: str | None) -> Any:
+    return import_module("services.rule.sink").Sink(url, SEND_TIMEOUT)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -19,7 +19,7 @@ from tests.manifests.conftest import (
 
 PERCENT = 100
 ALLOWED = {"user": ["todolist", "rule"], "rule": ["todolist"], "user-database": ["user"], "rule-database": ["rule"]}
-# Accounts of others: Istio names those of Gateways; Knative has Istio's own gateway and a broker; Prometheus has one.
+# Accounts of others: Istio's Gateways, Knative's own gateway and its broker, Prometheus.
 FOREIGN = {
     "ingress-istio",
     "waypoint",

@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ import pytest
 from tests.conftest import ON_SQLITE, NewDatabase
 from tests.forking import Forked
 from tests.sink import Sink, running_sink
-from tests.support import Service, as_caller, free_port, running, wait_until
+from tests.support import ROOT, Service, as_caller, free_port, running, wait_until
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 CREATED, DONE, REOPENED, DELETED = (f"todolist.item.{what}" for what in ("created", "done", "reopened", "deleted"))
@@ -59,10 +61,12 @@ def test_each_kind_of_change_is_an_event(rule: Service, sink: Sink) -> None:
     ):
         change(rule, "PUT", {"key": key, **body})
     change(rule, "DELETE", {"key": [key, "999999"]})
-    wait_until(lambda: DELETED in sink.types("ann"), "the last event has arrived")
+    change(rule, "POST", {"name": "the last"}, "bob")
+    wait_until(lambda: len(sink.got) > 5 and waiting(rule) == 0, "all events have arrived")
+    # Events of the same time may arrive in any order.
     assert sink.types("ann") == [CREATED, DONE, REOPENED, DONE, DELETED]
 
-    headers, body = sink.got[0]
+    headers, body = next(got for got in sink.got if got[0]["ce-type"] == CREATED and got[0]["ce-subject"] == "ann")
     assert {name: headers[name] for name in ("ce-specversion", "ce-type", "ce-source", "content-type")} == {
         "ce-specversion": "1.0",
         "ce-type": CREATED,
@@ -72,8 +76,7 @@ def test_each_kind_of_change_is_an_event(rule: Service, sink: Sink) -> None:
     assert headers["ce-traceparent"] == headers["traceparent"] == TRACEPARENT
     assert datetime.now(UTC) - datetime.fromisoformat(headers["ce-time"]) < timedelta(minutes=1)
     assert json.loads(body) == {"key": key, "name": "牛奶"}
-    assert len({headers["ce-id"] for headers, _ in sink.got}) == len(sink.got) == 5
-    wait_until(lambda: waiting(rule) == 0, "the outbox is empty")
+    assert len({headers["ce-id"] for headers, _ in sink.got}) == len(sink.got) == 6
 
 
 def test_creations_that_share_a_transaction_have_an_event_each(rule: Service, sink: Sink) -> None:
@@ -101,7 +104,7 @@ def test_a_wrong_traceparent_is_left_out(rule: Service, sink: Sink) -> None:
 
 def test_what_the_sink_does_not_take_is_sent_again(rule: Service, sink: Sink) -> None:
     statuses = iter([503, 500, 204])
-    sink.status = lambda _: next(statuses)
+    sink.status = lambda *_: next(statuses)
     change(rule, "POST", {"name": "milk"})
     wait_until(lambda: len(sink.got) == 3, "it was sent three times")
     assert len({headers["ce-id"] for headers, _ in sink.got}) == 1
@@ -112,14 +115,14 @@ def test_an_event_that_is_never_taken_holds_up_no_other(rule: Service, sink: Sin
     """Those for one owner are refused, those for another one hang."""
     hanging = threading.Event()
     statuses = {"bad": lambda: 400, "ugly": lambda: hanging.wait(30) and 500}
-    sink.status = lambda headers: statuses.get(headers["ce-subject"], lambda: 204)()
+    sink.status = lambda headers, _: statuses.get(headers["ce-subject"], lambda: 204)()
     for owner in ("bad", "ugly", "bad", "ugly", "bad"):
         change(rule, "POST", {"name": "poison"}, owner)
     for number in range(50):
         change(rule, "POST", {"name": f"item {number}"})
     wait_until(lambda: len(sink.types("ann")) == 50, "all others have arrived", 10)
     wait_until(lambda: waiting(rule) == 5, "these still wait")
-    sink.status = lambda _: 204
+    sink.status = lambda *_: 204
     hanging.set()
     wait_until(lambda: waiting(rule) == 0, "all are taken in the end")
 
@@ -182,6 +185,13 @@ def test_without_a_sink_there_are_no_events(new_database: NewDatabase, tmp_path:
         assert len(sink.got) == 1
 
 
+def test_a_start_imports_nothing_of_it() -> None:
+    """A cold start for a page must stay quick."""
+    program = "import sys, services.rule.app, services.user.app; print({'httpx', 'cloudevents'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 @ON_SQLITE
 @pytest.mark.parametrize("url", ["broker", "ftp://broker/"])
 def test_a_sink_that_is_no_address_is_said_at_the_start(new_database: NewDatabase, tmp_path: Path, url: str) -> None:
@@ -192,7 +202,7 @@ def test_a_sink_that_is_no_address_is_said_at_the_start(new_database: NewDatabas
 
 @ON_SQLITE
 def test_the_service_answers_while_the_sink_hangs(rule: Service, sink: Sink) -> None:
-    sink.status = lambda _: threading.Event().wait(60) or 204
+    sink.status = lambda *_: threading.Event().wait(60) or 204
     for number in range(40):
         change(rule, "POST", {"name": f"item {number}"})
     with httpx.Client(timeout=2) as client:
