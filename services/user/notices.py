@@ -53,8 +53,8 @@ class Notices:
         """Return how many notices an owner has; while the database is away, how many they were."""
         if (task := self._counts.get(owner)) is None:
             self._counts[owner] = task = asyncio.create_task(self._count(owner))
-        # A request that is cancelled does not end it for the others.
-        return await asyncio.shield(task)
+        # A request that is cancelled does not end the query for the others.
+        return task.result() if task.done() else await asyncio.shield(task)
 
     async def mark_read(self, owner: str) -> None:
         """All notices of an owner are read."""
