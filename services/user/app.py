@@ -18,6 +18,7 @@ from services.user.notices import Notices, NoticesDep
 from services.user.passwords import Passwords
 from services.user.profiles import notice, profile
 from services.user.schemas import (
+    EVENT,
     Account,
     AccountLogin,
     Authority,
@@ -83,7 +84,11 @@ async def mark_notices_read(_: NoticesRead, caller: CallerDep, notices: NoticesD
     await notices.mark_read(caller.id)
 
 
-@router.post("/events", status_code=204)
+@router.post(
+    "/events",
+    status_code=204,
+    openapi_extra={"requestBody": {"required": True, "content": {"application/cloudevents+json": {"schema": EVENT}}}},
+)
 async def take_event(request: Request, notices: NoticesDep) -> None:
     """Take a CloudEvent, in binary or in structured mode: an item was created, done, reopened or deleted.
 

@@ -145,6 +145,28 @@ class ItemEvent(BaseModel):
     data: ItemData
 
 
+# For the OpenAPI document: in binary mode the attributes are headers, such as ce-type, and the body is `data` alone.
+EVENT: JsonDict = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type"],
+    "properties": {
+        "specversion": {"const": "1.0"},
+        **{name: {"type": "string", "minLength": 1} for name in ("id", "source", "type", "subject")},
+        "time": {"type": "string", "format": "date-time"},
+        "data": {"type": "object"},
+    },
+    "example": {
+        "specversion": "1.0",
+        "type": "todolist.item.done",
+        "source": "/rule",
+        "id": "6f0c0d5e-8a56-4c1f-9f3b-0f6a4f2f9c55",
+        "subject": "guest",
+        "time": "2026-11-28T02:10:05.123456Z",
+        "data": {"key": "7", "name": "Buy milk"},
+    },
+}
+
+
 class NoticeEvent(Wire):
     """The way of the event that made a notice."""
 

@@ -35,6 +35,14 @@ def test_page_and_api_answer_through_the_ingress(guest: httpx.Client, person: ht
     assert deleted.json()["pagination"]["total"] == 0
 
 
+def test_a_change_becomes_a_notice(person: httpx.Client, note: Note) -> None:
+    name = uuid.uuid4().hex
+    assert person.post("/api/rule", json={"name": name}).status_code == 201
+    notice = eventually(lambda: next(iter(person.get("/api/notices").json()), None))
+    assert (notice["title"], notice["event"]["source"]) == (name, "/rule")
+    note(f"after {notice['event']['seconds']:.1f} s, by {notice['event']['takenBy']}")
+
+
 def test_every_pod_has_app_and_version() -> None:
     for pod in get("pods")["items"]:
         missing = {"app", "version"} - set(pod["metadata"]["labels"])
