@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from threading import Lock
@@ -23,6 +24,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 
 from services.chassis.database import Row, rows_of
 from services.rule.models import items
@@ -80,11 +82,22 @@ def read_page(connection: Connection, owner: str, query: PageQuery) -> Found:
     return Found(rows, WINDOW, total_is_exact=False)
 
 
-def create(connection: Connection, new: Sequence[tuple[str, ItemCreate]]) -> list[Row]:
+def create(
+    connection: Connection, new: Sequence[tuple[str, ItemCreate]], idempotency_key: str | None = None
+) -> list[Row]:
     """Add items, each to the list of its owner, and return them in the same order."""
     now = datetime.now(UTC)
     values = {"status": Status.IN_PROGRESS, "changes": 0, "created_at": now, "updated_at": now}
+    values |= {"idempotency_key": idempotency_key}
     return rows_of(connection.execute(INSERT, [{"owner": owner, **item.model_dump(), **values} for owner, item in new]))
+
+
+def create_once(connection: Connection, owner: str, item: ItemCreate, idempotency_key: str) -> Row:
+    """Add an item, unless the owner has one of this idempotency key; return the one of the key, as it now is."""
+    with suppress(IntegrityError), connection.begin_nested():
+        return create(connection, [(owner, item)], idempotency_key)[0]
+    mine = (items.c.owner == owner, items.c.idempotency_key == idempotency_key)
+    return rows_of(connection.execute(select(items).where(*mine)))[0]
 
 
 def change(connection: Connection, owner: str, item: ItemUpdate) -> Row | None:
