@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, FastAPI, Header, Query, Request
 from pydantic import TypeAdapter
 
 from services.chassis.application import create_app as create_chassis_app
@@ -53,9 +53,18 @@ async def list_items(
 
 
 @router.post("/api/rule", status_code=201)
-async def create_item(item: ItemCreate, caller: CallerDep, database: DatabaseDep, relay: RelayDep) -> Item:
-    """Add an item to the caller's list."""
-    row = await database.insert(store.create, (caller.id, item, relay.cause()))
+async def create_item(
+    item: ItemCreate,
+    caller: CallerDep,
+    database: DatabaseDep,
+    relay: RelayDep,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=100)] = None,
+) -> Item:
+    """Add an item to the caller's list. Sent again with the same Idempotency-Key, it is not a second one."""
+    if idempotency_key:
+        row = await database.write(store.create_once, caller.id, item, relay.cause(), idempotency_key)
+    else:
+        row = await database.insert(store.create, (caller.id, item, relay.cause()))
     relay.wake()
     return _items([row], caller)[0]
 

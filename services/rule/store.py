@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from threading import Lock
@@ -23,6 +24,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 
 from services.chassis.database import Row, rows_of
 from services.rule import outbox
@@ -82,15 +84,26 @@ def read_page(connection: Connection, owner: str, query: PageQuery) -> Found:
     return Found(rows, WINDOW, total_is_exact=False)
 
 
-def create(connection: Connection, new: Sequence[tuple[str, ItemCreate, Cause | None]]) -> list[Row]:
+def create(
+    connection: Connection, new: Sequence[tuple[str, ItemCreate, Cause | None]], idempotency_key: str | None = None
+) -> list[Row]:
     """Add items, each to the list of its owner, and return them in the same order."""
     now = datetime.now(UTC)
     values = {"status": Status.IN_PROGRESS, "changes": 0, "created_at": now, "updated_at": now}
+    values |= {"idempotency_key": idempotency_key}
     added = connection.execute(INSERT, [{"owner": owner, **item.model_dump(), **values} for owner, item, _ in new])
     rows = rows_of(added)
     causes = [cause for _, _, cause in new]
     outbox.add(connection, [(Happened.CREATED, row, why) for row, why in zip(rows, causes, strict=True) if why])
     return rows
+
+
+def create_once(connection: Connection, owner: str, item: ItemCreate, cause: Cause | None, idempotency_key: str) -> Row:
+    """Add an item, unless the owner has one of this idempotency key; return the one of the key, as it now is."""
+    with suppress(IntegrityError), connection.begin_nested():
+        return create(connection, [(owner, item, cause)], idempotency_key)[0]
+    mine = (items.c.owner == owner, items.c.idempotency_key == idempotency_key)
+    return rows_of(connection.execute(select(items).where(*mine)))[0]
 
 
 def change(connection: Connection, owner: str, item: ItemUpdate, cause: Cause | None) -> Row | None:

@@ -21,8 +21,12 @@ def completed(own: Document, upstreams: Iterable[Document], paths: Iterable[str]
     for path in paths:
         operations = document["paths"].setdefault(path, {})
         for method, operation in theirs[UPSTREAM_PATHS.get(path, path)].items():
-            parameters = [each for each in operation.get("parameters", ()) if each["in"] == "query"]
+            parameters = [each for each in operation.get("parameters", ()) if _is_public(each)]
             operations.setdefault(method, {}).update({**operation, "tags": ["todolist"], "parameters": parameters})
     schemas = {name: schema for each in upstreams for name, schema in each["components"]["schemas"].items()}
     document["components"]["schemas"] = {**schemas, **document["components"]["schemas"]}
     return document
+
+
+def _is_public(parameter: Document) -> bool:
+    return bool(parameter["in"] == "query" or parameter["name"] == "idempotency-key")

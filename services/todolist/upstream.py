@@ -15,11 +15,11 @@ from yarl import URL
 from services.chassis.caller import CALLER, GUEST, USER_ID, USER_NAME, Caller
 from services.chassis.problems import MEDIA_TYPE, Problem
 
-# The headers that go on from a request to the requests it causes: W3C Trace Context and Baggage, Zipkin B3, and
-# Envoy's request id.
+# The headers that go on from a request to the requests it causes: W3C Trace Context and Baggage, Zipkin B3, Envoy's
+# request id, and what makes a POST idempotent.
 PASSED_ON = frozenset(
     b"traceparent tracestate baggage b3 x-b3-traceid x-b3-spanid x-b3-parentspanid x-b3-sampled x-b3-flags "
-    b"x-ot-span-context x-request-id".split()
+    b"x-ot-span-context x-request-id idempotency-key".split()
 )
 PASSED_BACK = ("allow", "retry-after")
 JSON_TYPES = ("application/json", MEDIA_TYPE)

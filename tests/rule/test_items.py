@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -158,6 +159,26 @@ def test_search_takes_every_character_as_it_is(rule: Service, owner: dict[str, s
         if text.lower() in name.lower()
     ]
     assert names(rule, owner, name=text) == expected
+
+
+def test_a_new_item_that_is_sent_twice_is_one_item(rule: Service, owner: dict[str, str]) -> None:
+    def send(key: str, name: str = "Once", **headers: str) -> httpx.Response:
+        headers = {**owner, "idempotency-key": key, **headers}
+        return rule.client.post("/api/rule", json={"name": name}, headers=headers)
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(send, ['"first"'] * 8))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["key"] for answer in answers}) == 1
+    rule.client.put("/api/rule", json={"key": answers[0].json()["key"], "status": 2}, headers=owner)
+    again = send('"first"', "Twice").json()
+    assert (again["name"], again["status"]) == ("Once", 2)
+    assert send('"second"').json()["key"] != again["key"]
+    # Another owner's key is another one.
+    assert send('"first"', **as_caller("somebody-else")).json()["key"] != again["key"]
+    assert names(rule, owner) == ["Once", "Once"]
+    refused = send("x" * 101)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "idempotency-key")
 
 
 INVALID_BODIES = [

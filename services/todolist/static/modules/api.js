@@ -111,10 +111,11 @@ function see(page) {
 /**
  * @param {{name: string, desc: string}} item
  * @param {string | null} owner for whom it is meant
+ * @param {string} idempotencyKey the same for each try: the service creates one item, and returns it as it now is
  * @returns {Promise<Item>}
  */
-export async function createItem(item, owner) {
-  const created = await write('POST', item, owner);
+export async function createItem(item, owner, idempotencyKey) {
+  const created = await write('POST', item, owner, { 'Idempotency-Key': idempotencyKey });
   seen.add(created.key);
   return created;
 }
@@ -134,7 +135,8 @@ export const changeItem = (changes, owner) => write('PUT', changes, owner);
 export const deleteItems = async (keys, owner) => (await write('DELETE', { key: keys }, owner)).deleted ?? keys;
 
 /** Sends a write with the word for whom it is meant, so that the gateway refuses it when another caller's session is on. */
-const write = async (method, json, owner) => (await send(method, '/api/rule', { json, expected: owner ?? await knownOwner() })).body;
+const write = async (method, json, owner, headers) =>
+  (await send(method, '/api/rule', { json, headers, expected: owner ?? await knownOwner() })).body;
 
 async function knownOwner() {
   if (currentOwner() === null) {
@@ -185,7 +187,7 @@ export const serviceTime = () => Date.now() + aheadMs;
 /** Sends a GET request whose response body is of no interest. @param {string} path @param {AbortSignal} signal */
 export async function probe(path, signal) { await send('GET', path, { signal }); }
 
-async function send(method, path, { json, signal, expected } = {}) {
+async function send(method, path, { json, signal, expected, headers } = {}) {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const started = performance.now();
   const since = currentEra();
@@ -199,6 +201,7 @@ async function send(method, path, { json, signal, expected } = {}) {
         Accept: 'application/json',
         ...(json && { 'Content-Type': 'application/json' }),
         ...(expected && { 'X-Expected-Caller': expected }),
+        ...headers,
       },
       body: json && JSON.stringify(json),
     });

@@ -29,11 +29,8 @@ export function setUpItemDialogs({ created, changed, deleted, failed }) {
   let deleting = [];
   /** @type {string | null} */
   let meantFor = null;
-  /**
-   * What belongs to one opening of the dialog.
-   * @type {{findEarlier?: () => Promise<import('./api.js').Item | undefined>}} looks for the item that an earlier try may have created
-   */
-  let opening = {};
+  // The tries to send one new item: they have one key, and those of unknown outcome look for what they may have created.
+  let tries = newTries();
 
   const button = (text, onclick) => el('button', { type: 'button', class: 'button quiet', onclick }, t(text));
   const isForAnother = (error) => ['caller', 'unknown'].includes(error.kind) && meantFor !== currentOwner();
@@ -43,7 +40,7 @@ export function setUpItemDialogs({ created, changed, deleted, failed }) {
     if (!isForAnother(error) || editing || currentOwner() === GUEST) return [];
     return [button('item.createHere', () => {
       meantFor = currentOwner();
-      opening = {};
+      tries = newTries();
       form.requestSubmit();
     })];
   };
@@ -62,22 +59,21 @@ export function setUpItemDialogs({ created, changed, deleted, failed }) {
     async submit(values, onUnknown) {
       const wanted = { name: values.name.trim(), desc: values.desc.trim() };
       const owner = meantFor;
-      if (editing) return void await change(editing, { ...wanted, status: Number(values.status) }, owner, onUnknown);
-      const here = opening;
-      // What an earlier try has created after all is not created twice, but changed to what is in the form now.
-      const earlier = await here.findEarlier?.();
-      if (earlier) return void await change(earlier, wanted, owner, onUnknown);
+      if (editing) return void await change(editing, { ...wanted, status: Number(values.status) }, owner, onUnknown, () => toast(t('items.unchanged')));
+      const { key, finders } = tries;
       const find = newItemFinder(wanted, owner);
-      created(await carryOut({ send: () => createItem(wanted, owner), find, onUnknown: (error) => {
-        here.findEarlier = find;
+      const item = await carryOut({ send: () => createItem(wanted, owner, key), find: () => firstFound(finders), onUnknown: (error) => {
+        finders.push(find);
         onUnknown(error);
-      } }));
+      } });
+      // What an earlier try has created after all becomes what is in the form now.
+      await change(item, wanted, owner, onUnknown, created);
     },
   });
 
-  async function change(item, wanted, owner, onUnknown) {
+  async function change(item, wanted, owner, onUnknown, unchanged) {
     const changes = Object.fromEntries(Object.entries(wanted).filter(([field, value]) => item[field] !== value));
-    if (!Object.keys(changes).length) return editing ? toast(t('items.unchanged')) : created(item);
+    if (!Object.keys(changes).length) return void unchanged(item);
     try {
       changed(await carryOut({
         send: () => changeItem({ key: item.key, ...changes }, owner),
@@ -113,14 +109,14 @@ export function setUpItemDialogs({ created, changed, deleted, failed }) {
       // What is being sent or looked up gets an answer of its own.
       if (!dialog.open || dialog.querySelector('form').getAttribute('aria-busy') !== 'false') continue;
       if (meantFor === currentOwner()) clearErrors(dialog);
-      else show(new ApiError(dialog.id === 'item-dialog' && opening.findEarlier ? 'unknown' : 'caller'));
+      else show(new ApiError(dialog.id === 'item-dialog' && tries.finders.length ? 'unknown' : 'caller'));
     }
   });
 
   function openItem(item) {
     editing = item;
     meantFor = currentOwner();
-    opening = {};
+    tries = newTries();
     byId('item-dialog-title').textContent = t(item ? 'item.editTitle' : 'item.newTitle');
     byId('item-submit').textContent = t(item ? 'item.save' : 'item.create');
     byId('item-status').hidden = !item;
@@ -146,6 +142,17 @@ export function setUpItemDialogs({ created, changed, deleted, failed }) {
       openDialog(byId('confirm-dialog'), rowButton(items[0].key, 'delete'));
     },
   };
+}
+
+// Not crypto.randomUUID, which only pages of https or localhost have. The quotes are the header's.
+const newTries = () => ({ key: `"${crypto.getRandomValues(new Uint32Array(4)).join('-')}"`, finders: [] });
+
+/** @param {(() => Promise<import('./api.js').Item | undefined>)[]} finders */
+async function firstFound(finders) {
+  for (const find of finders) {
+    const item = await find();
+    if (item) return item;
+  }
 }
 
 const statusRadios = (current) => STATUSES.map(({ status, icon: name }) => {
