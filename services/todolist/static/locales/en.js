@@ -161,7 +161,7 @@ export default {
   'pager.window': 'Only the first 10,000 items have pages. Search or filter to find the others.',
 
   'mesh.title': 'Request path',
-  'mesh.line': 'Read from response headers; events from their notices',
+  'mesh.line': 'From response headers; events from notices',
   'mesh.reset': 'Reset the counts',
   'mesh.wasReset': 'Counts reset',
   'mesh.summary': 'Calls so far',
