@@ -62,14 +62,11 @@ async def register(
 async def read_profile(id: str, request: Request, database: DatabaseDep, notices: NoticesDep) -> Profile:
     """Return the profile of an account, or of the guest, as the variant of this process shows it."""
     if id == GUEST:
-        found = profile(request.app.version)
-    else:
-        account = await database.read(store.find_by_id, id)
-        if account is None:
-            raise Problem(404, "There is no such account.")
-        found = profile(request.app.version, account["id"], account["name"], account["authority"])
-    counts = await notices.counts(id)
-    return found.model_copy(update=counts._asdict())
+        return profile(request.app.version, await notices.counts(GUEST))
+    account = await database.read(store.find_by_id, id)
+    if account is None:
+        raise Problem(404, "There is no such account.")
+    return profile(request.app.version, await notices.counts(id), account["id"], account["name"], account["authority"])
 
 
 @router.get("/api/notices")

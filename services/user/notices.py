@@ -53,6 +53,8 @@ class Notices:
         """Return how many notices an owner has; while the database is away, how many they were."""
         if (task := self._counts.get(owner)) is None:
             self._counts[owner] = task = asyncio.create_task(self._count(owner))
+        if task.done():
+            return task.result()
         # A request that is cancelled does not end it for the others.
         return await asyncio.shield(task)
 

@@ -7,6 +7,7 @@ from typing import Literal
 from services.chassis.caller import GUEST
 from services.chassis.database import Row
 from services.user.schemas import Geographic, Happened, Label, Notice, NoticeEvent, Profile
+from services.user.store import Counts
 
 Variant = Literal["v1", "v2"]
 
@@ -25,7 +26,11 @@ HANGZHOU = Geographic(province=Label(key="330000", label="浙江省"), city=Labe
 
 @lru_cache
 def profile(
-    variant: Variant, user_id: str = GUEST, name: str = "", access: Literal["guest", "user", "admin"] = "guest"
+    variant: Variant,
+    counts: Counts,
+    user_id: str = GUEST,
+    name: str = "",
+    access: Literal["guest", "user", "admin"] = "guest",
 ) -> Profile:
     """Return the profile of an account, or of the guest, as this variant shows it."""
     is_guest = access == GUEST
@@ -37,6 +42,8 @@ def profile(
         title=TITLES[access],
         tags=[Label(key=variant, label=f"user {variant}")],
         geographic=HANGZHOU,
+        notify_count=counts.notify_count,
+        unread_count=counts.unread_count,
         access=access,
         version=variant,
     )
