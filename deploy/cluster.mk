@@ -23,6 +23,8 @@ export NETWORK_POLICIES
 export REQUEST_AUTHENTICATION
 # deploy: 1 deploys into a namespace that an administrator made, and leaves it as it is. Unset: the namespace is ours.
 export KEEP_NAMESPACE
+# deploy: the type of the ingress's Service: ClusterIP, NodePort or LoadBalancer. Unset: LoadBalancer.
+export INGRESS_SERVICE
 # deploy, install-knative: a revision of Istio. Unset: the default one, or the only one.
 export ISTIO_REVISION
 # deploy, traffic: the Secret of the namespace with which images are pulled from a private registry. Unset: none.

@@ -1,6 +1,7 @@
 """Checks of kubectl: its version, and whether it may talk to the cluster that it points at.
 
 `python3 -m deploy.doctor.access` prints what is in the way, and ends with 1, or prints nothing.
+`python3 -m deploy.doctor.access serves GROUP` prints `yes` if the cluster has this group of kinds.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy.doctor.finding import IN_CLUSTER, MISSING, OK, Finding, minor, said
+from deploy.doctor.finding import IN_CLUSTER, MISSING, OK, Finding, minor, reply, said
 
 INSTALL = "https://kubernetes.io/docs/tasks/tools/ tells how to install it"
 # What kubectl says when there is a cluster, but the way to it, or the right to use it, is missing.
@@ -92,15 +93,17 @@ def pin() -> None:
     os.environ["KUBECONFIG"] = f"{pinned.name}{os.pathsep}{others}"
 
 
-def main() -> int:
-    """Print the first check that fails."""
-    for check in (kubectl_version, answer):
-        finding = check()
-        if finding.state == MISSING:
-            print(finding, file=sys.stderr)
-            return 1
-    return 0
+def serves(group: str) -> bool:
+    """Say whether the API server knows a group of kinds: definitions themselves only an administrator may read."""
+    return said("kubectl", "get", "--raw", f"/apis/{group}")[0]
+
+
+def main(question: str = "", group: str = "") -> int:
+    """Answer a question of a script."""
+    if question == "serves":
+        return reply([], "yes" if serves(group) else "")
+    return reply(check() for check in (kubectl_version, answer))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

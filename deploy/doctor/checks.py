@@ -28,6 +28,9 @@ MACHINE: dict[str, Check] = {
     "buildx": machine.buildx,
     "image-store": machine.image_store,
     "tools": machine.tools,
+    "curl": machine.curl,
+    "kind": machine.kind,
+    "kind-version": machine.kind_version,
 }
 # Only where kubectl is there; all after `cluster` only where one answers.
 CLUSTER: dict[str, Check] = {

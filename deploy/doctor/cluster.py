@@ -7,6 +7,7 @@ the rest of the table, and what asks them for it.
 from __future__ import annotations
 
 import os
+import platform
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.doctor import access, mesh, namespace
-from deploy.doctor.access import context, get
+from deploy.doctor.access import context, get, serves
 from deploy.doctor.finding import (
     AMBIENT,
     IN_CLUSTER,
@@ -57,9 +58,15 @@ def settings() -> dict[str, str]:
 
 
 @cache
+def readable(*what: str) -> Any:
+    """Return a list of objects, or None where it may not be read."""
+    return get(*what)
+
+
+@cache
 def items(*what: str) -> list[Any]:
     """Return the objects of a kind; none where they may not be read."""
-    found: list[Any] = (get(*what) or {}).get("items", [])
+    found: list[Any] = (readable(*what) or {}).get("items", [])
     return found
 
 
@@ -114,9 +121,13 @@ def kubernetes() -> Finding:
 
 def nodes() -> list[Finding]:
     """How many there are, on which machines, and which kind of addresses their pods get."""
-    found = items("nodes")
-    if not found:
+    if readable("nodes") is None:
         return [Finding("nodes", NOTE, "this user may not list them", IN_CLUSTER)]
+    found = [node for node in items("nodes") if not is_windows(node)]
+    if not found:
+        what = "there is no node of Linux yet: some clusters, such as GKE Autopilot, add them when there are pods"
+        return [Finding("nodes", NOTE, what, IN_CLUSTER)]
+    broken = [node["metadata"]["name"] for node in found if not is_ready(node)]
     kinds = Counter(node["status"]["nodeInfo"]["architecture"] for node in found)
     runtimes = {node["status"]["nodeInfo"]["containerRuntimeVersion"].partition(":")[0] for node in found}
     rows = []
@@ -128,8 +139,15 @@ def nodes() -> list[Finding]:
     elif others:
         mend = "add a node of amd64 or arm64"
         rows.append(Finding("nodes", MISSING, f"{what}: Istio has no images for {listed(others)}", IN_CLUSTER, mend))
+    elif not set(kinds) & here():
+        mend = f"make build push PLATFORMS=linux/{next(iter(kinds))} REGISTRY=…"
+        what += f": an image that is built here is for {listed(sorted(here()))}, and does not start there"
+        rows.append(Finding("nodes", NOTE, what, IN_CLUSTER, mend))
     else:
         rows.append(Finding("nodes", OK, what, IN_CLUSTER))
+    if broken:
+        what = f"not ready: {listed(broken)}"
+        rows.append(Finding("nodes", NOTE, what, IN_CLUSTER, f"kubectl describe node {broken[0]}"))
     ranges = [each for node in found for each in node["spec"].get("podCIDRs", [])]
     addresses = ranges or [a["address"] for node in found for a in node["status"]["addresses"] if "IP" in a["type"]]
     families = {"IPv6" if ":" in each else "IPv4" for each in addresses}
@@ -141,16 +159,47 @@ def nodes() -> list[Finding]:
     return rows
 
 
+def here() -> set[str]:
+    """Return the architecture of this machine, as images call it."""
+    names = {"x86_64": "amd64", "aarch64": "arm64"}
+    return {names.get(platform.machine().lower(), platform.machine().lower())}
+
+
+def is_windows(node: Any) -> bool:
+    """Say whether a node runs Windows, and so none of our pods."""
+    return bool(node["status"]["nodeInfo"].get("operatingSystem") == "windows")
+
+
+def is_ready(node: Any) -> bool:
+    """Say whether a node works, as far as it says so."""
+    conditions = node["status"].get("conditions", [])
+    return not any(each["type"] == "Ready" and each["status"] != "True" for each in conditions)
+
+
+def usable(node: Any) -> bool:
+    """Say whether a node takes pods such as ours, which tolerate nothing."""
+    taints = node["spec"].get("taints") or []
+    kept_out = node["spec"].get("unschedulable") or any(t.get("effect") in ("NoSchedule", "NoExecute") for t in taints)
+    return not kept_out and not is_windows(node) and is_ready(node)
+
+
 def room() -> Finding:
     """Free CPU and memory, by what pods request, against what the largest set requests."""
-    allocatable = [node["status"]["allocatable"] for node in items("nodes") if not node["spec"].get("unschedulable")]
-    if not allocatable:
-        return Finding("room", NOTE, "unknown: this user may not list nodes", SETS)
+    for kind in (("nodes",), ("pods", "--all-namespaces")):
+        if readable(*kind) is None:
+            return Finding("room", NOTE, f"unknown: this user may not list {kind[0]}", SETS)
+    there = {node["metadata"]["name"]: node for node in items("nodes")}
+    allocatable = [node["status"]["allocatable"] for node in there.values() if usable(node)]
+    if not there:
+        return Finding("room", NOTE, "unknown: there is no node yet", SETS)
     cpu = sum(quantity(each.get("cpu", "0")) for each in allocatable) * 1000
     memory = sum(quantity(each.get("memory", "0")) for each in allocatable) / 2**20
     for pod in items("pods", "--all-namespaces"):
         # Our own are replaced, not added.
         if pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or pod["metadata"]["namespace"] == ours():
+            continue
+        # What runs on a node that does not count, such as the control plane, takes nothing of the others.
+        if (on := there.get(pod["spec"].get("nodeName", ""))) and not usable(on):
             continue
         for requests in _requests(pod["spec"]):
             cpu -= quantity(requests.get("cpu", "0")) * 1000
@@ -219,11 +268,6 @@ def load_balancer() -> Finding:
     return Finding("load balancer", OK, "nothing uses one yet; without one `make url` forwards a port", SETS)
 
 
-def serves(group: str) -> bool:
-    """Say whether the API server knows a group of kinds: definitions themselves only an administrator may read."""
-    return said("kubectl", "get", "--raw", f"/apis/{group}")[0]
-
-
 def istio() -> list[Finding]:
     """Istio: its version and revision, who installed it, and whether pods get sidecars from it."""
     found = [mesh.istio(istios(), settings())]
@@ -236,20 +280,16 @@ def istio() -> list[Finding]:
 
 def ambient() -> Finding:
     """Ambient mode: ztunnel, on every node."""
-    selector, status = (
-        "--selector=app.kubernetes.io/name=ztunnel",
-        "{.status.numberReady}/{.status.desiredNumberScheduled}",
-    )
-    output = f"--output=jsonpath={{range .items[*]}}{{.metadata.namespace}} {status} {{end}}"
-    there, words = said("kubectl", "get", "daemonsets", "--all-namespaces", selector, output)
-    if not there:
-        return Finding("ambient mode", NOTE, f"this user may not look for it ({words})", (AMBIENT,))
-    if not words:
+    found = mesh.daemonsets("ambient")
+    if found is None:
+        return Finding("ambient mode", NOTE, "this user may not look for it", (AMBIENT,))
+    if not found:
         mend = "`make install-istio MODE=ambient` installs it"
         return Finding("ambient mode", MISSING, "ambient mode is missing in this cluster", (AMBIENT,), mend)
-    for namespace_, ready, wanted in re.findall(r"(\S+) (\d+)/(\d+)", words):
-        if int(ready) < int(wanted):
-            mend = f"kubectl describe daemonset/ztunnel --namespace={namespace_}"
+    for each in found:
+        ready, wanted = (each.get("status", {}).get(name, 0) for name in ("numberReady", "desiredNumberScheduled"))
+        if ready < wanted:
+            mend = f"kubectl describe daemonset/{each['metadata']['name']} --namespace={each['metadata']['namespace']}"
             return Finding("ambient mode", NOTE, f"ztunnel is ready on {ready} of {wanted} nodes", (AMBIENT,), mend)
     return Finding("ambient mode", OK, "ztunnel is there", (AMBIENT,))
 
@@ -302,6 +342,7 @@ def rules() -> list[Finding]:
         what = f"{ours()} is being deleted: `make deploy` waits until it is gone"
         rows.append(Finding("namespace", NOTE, what, SETS))
     rows.append(namespace.pod_security(ours(), found, "istio")._replace(good_for=(ISTIO, KNATIVE)))
+    rows.append(namespace.way_in(ours(), "istio", settings()))
     rows += map(_quota, items("resourcequotas", f"--namespace={ours()}"))
     for limit in items("limitranges", f"--namespace={ours()}"):
         what = f"LimitRange {limit['metadata']['name']}: it may refuse pods, or give their containers other limits"
@@ -316,8 +357,13 @@ def _quota(quota: Any) -> Finding:
     cpu = left.get("requests.cpu", left.get("cpu", float("inf"))) * 1000
     memory = left.get("requests.memory", left.get("memory", float("inf"))) / 2**20
     small = tuple(purpose for purpose, (needed, mib) in REQUESTS.items() if cpu < needed or memory < mib)
-    what = f"quota {name} leaves " + listed(f"{value:g} {key}" for key, value in sorted(left.items()))
+    what = f"quota {name} leaves " + listed(f"{amount(key, value)} {key}" for key, value in sorted(left.items()))
     # What is deployed already counts as used.
     if small and not get("deployment/todolist", f"--namespace={ours()}"):
         return Finding("quota", MISSING, what, small, "an administrator raises it, or choose another NAMESPACE=")
     return Finding("quota", NOTE, what, SETS)
+
+
+def amount(key: str, value: float) -> str:
+    """Return an amount of what a quota counts, in a unit that people read."""
+    return f"{value / 2**20:,.0f} MiB" if key.endswith(("memory", "storage")) else f"{value:g}"

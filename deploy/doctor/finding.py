@@ -7,6 +7,7 @@ newer than Python 3.8.
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -77,3 +78,14 @@ def listed(words: Iterable[object]) -> str:
     """Return words as English lists them: a, b and c."""
     *others, last = [str(word) for word in words]
     return f"{', '.join(others)} and {last}" if others else last
+
+
+def reply(findings: Iterable[Finding], answer: str = "") -> int:
+    """Answer a question of a script: print what is missing and return 1, or print the answer and return 0."""
+    for finding in findings:
+        if finding.state == MISSING:
+            print(finding, file=sys.stderr)
+            return 1
+    if answer:
+        print(answer)
+    return 0

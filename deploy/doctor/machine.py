@@ -18,7 +18,22 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from deploy.doctor.finding import AMBIENT, IMAGES, ISTIO, KNATIVE, MISSING, NOTE, OK, RUN, TEST, Finding, listed, said
+from deploy.doctor.access import kubectl_version
+from deploy.doctor.finding import (
+    AMBIENT,
+    IMAGES,
+    ISTIO,
+    KNATIVE,
+    MISSING,
+    NOTE,
+    OK,
+    RUN,
+    TEST,
+    Finding,
+    listed,
+    minor,
+    said,
+)
 from deploy.local import here, ports
 
 # As all commands: relative to the folder in which make runs.
@@ -46,6 +61,18 @@ BROWSER_COMMANDS = {
     "arch": "sudo pacman -S chromium",
     "suse": "sudo zypper install chromium",
 }
+
+
+# How a kind of Linux installs a package.
+PACKAGES = {
+    "ubuntu": "sudo apt-get install",
+    "debian": "sudo apt-get install",
+    "fedora": "sudo dnf install",
+    "arch": "sudo pacman -S",
+    "suse": "sudo zypper install",
+}
+KIND_PAGE = "https://kind.sigs.k8s.io/docs/user/quick-start/#installation"
+MAKE_CLUSTER = ("make cluster",)
 
 
 def python() -> Finding:
@@ -90,6 +117,15 @@ def venv() -> Finding:
         what = "Python's module venv is missing"
         return Finding("venv", MISSING, what, EVERYTHING, f"apt install {package} (Debian, Ubuntu), or install uv")
     return Finding("venv", OK, "Python's venv makes .venv at the first start", EVERYTHING)
+
+
+def package_command(name: str, **names: str) -> str:
+    """Return the command that installs a program's package here. names: where a kind of Linux calls it otherwise."""
+    if platform.system() == "Darwin":
+        return f"brew install {name}"
+    kind = distribution()
+    command = PACKAGES.get(kind)
+    return f"{command} {names.get(kind, name)}" if command else f"your system's package manager has {name}"
 
 
 def _is_empty(path: Path) -> bool:
@@ -319,7 +355,8 @@ def surroundings(environment: Mapping[str, str] = os.environ) -> list[Finding]:
             found.append(Finding("shell", NOTE, what, EVERYTHING, f"export {name} with another folder"))
     if not shutil.which("ps"):
         what = "ps is missing: `make run` does not notice when make alone is stopped"
-        found.append(Finding("shell", NOTE, what, (RUN,), "apt install procps"))
+        mend = package_command("procps", fedora="procps-ng", arch="procps-ng")
+        found.append(Finding("shell", NOTE, what, (RUN,), mend))
     return found
 
 
@@ -372,21 +409,46 @@ def docker() -> Finding:
         return Finding("Docker", MISSING, "docker is missing", (IMAGES,), mend)
     answers, words = docker_info()
     if not answers:
-        mend = "sudo systemctl start docker" if platform.system() == "Linux" else "start Docker Desktop (or colima)"
-        if "permission denied" in words:
-            mend = "sudo usermod -aG docker $(id -un), then log in again"
-        return Finding("Docker", MISSING, f"Docker does not answer ({words})", (IMAGES,), mend)
+        return Finding("Docker", MISSING, f"Docker does not answer ({words})", (IMAGES,), _start_docker(words))
     return Finding("Docker", OK, _of_docker(r"Server Version: (.*)") or "it answers", (IMAGES,))
+
+
+def _start_docker(words: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return what makes the daemon answer, by where the client looks for it: its own words name the place."""
+    named = re.search(r"(?:unix|tcp|ssh)://[^\s?,\"]+|(?<=dial unix )[^\s:]+", words)
+    where = (named.group() if named else environment.get("DOCKER_HOST", "")).rstrip(".")
+    linux, systemd = platform.system() == "Linux", Path("/run/systemd/system").is_dir()
+    mends = (
+        (
+            where.startswith(("tcp:", "ssh:")),
+            f"start it at {where}, or `unset DOCKER_HOST; docker context use default`",
+        ),
+        ("/.colima/" in where or (not linux and shutil.which("colima")), "colima start"),
+        (not linux or "/.docker/" in where, "start Docker Desktop"),
+        ("/run/user/" in where, "systemctl --user start docker"),
+        ("permission denied" in words, "sudo usermod -aG docker $(id -un), then log in again"),
+        (
+            "microsoft" in platform.release().lower() and not systemd,
+            "start Docker Desktop, with its WSL integration on",
+        ),
+        (
+            not shutil.which("dockerd"),
+            "only Docker's client is here: https://docs.docker.com/engine/install/ has the rest",
+        ),
+        (systemd, "sudo systemctl start docker"),
+    )
+    return next((mend for applies, mend in mends if applies), "sudo service docker start")
 
 
 def buildx() -> list[Finding]:
     """Docker's builder. Nothing where Docker itself does not answer."""
     if not shutil.which("docker") or not docker_info()[0]:
         return []
-    version = _of_docker(r"buildx: .*\n\s*Version: +(.*)")
+    # Docker 20 has it all in one line.
+    version = _of_docker(r"buildx: .*\n\s*Version: +(.*)") or _of_docker(r"buildx: .*, (v[^)\s]+)\)")
     # Podman, which some systems have under this name, builds by itself.
     if not version and "Client:" in docker_info()[1]:
-        mend = "apt install docker-buildx-plugin, or https://docs.docker.com/build/install-buildx/"
+        mend = "install docker-buildx-plugin (of Docker's own packages) or docker-buildx (of your system's)"
         return [Finding("buildx", MISSING, "Docker's buildx is missing, which builds the images", (IMAGES,), mend)]
     return [Finding("buildx", OK, version, (IMAGES,))] if version else []
 
@@ -407,13 +469,32 @@ def _of_docker(pattern: str) -> str:
 
 
 def tools() -> list[Finding]:
-    """kubectl, and what else the targets for a cluster run."""
-    found = []
-    if not shutil.which("kubectl"):
-        mend = "https://kubernetes.io/docs/tasks/tools/ tells how to install it"
-        found.append(Finding("kubectl", MISSING, "kubectl is missing", SETS, mend))
-    if not shutil.which("curl"):
-        found.append(
-            Finding("curl", MISSING, "curl is missing, which `make install-istio` needs", SETS, "apt install curl")
-        )
-    return found
+    """kubectl; where it is there, another row has its version."""
+    return [] if shutil.which("kubectl") else [kubectl_version()]
+
+
+def curl() -> list[Finding]:
+    """curl, with which the targets for a cluster download. Nothing where it is there."""
+    if shutil.which("curl"):
+        return []
+    what = "curl is missing, which `make install-istio` needs"
+    return [Finding("curl", MISSING, what, SETS, package_command("curl"))]
+
+
+def kind() -> list[Finding]:
+    """kind, where it is missing: only `make cluster` needs it."""
+    if shutil.which("kind"):
+        return []
+    return [Finding("kind", MISSING, "kind is missing", MAKE_CLUSTER, f"{KIND_PAGE} tells how to install it")]
+
+
+def kind_version(environment: Mapping[str, str] = os.environ) -> list[Finding]:
+    """Whether kind makes clusters that are new enough. Nothing where it is not there."""
+    if not shutil.which("kind"):
+        return []
+    match = re.match(r"kind v?([0-9.]+)", said("kind", "version")[1])
+    version, oldest = match.group(1) if match else "", environment.get("KIND_OLDEST", "")
+    if version and oldest and minor(version) < minor(oldest):
+        what = f"kind is {version}, and makes clusters older than Kubernetes {environment.get('KUBERNETES_OLDEST', '')}"
+        return [Finding("kind", MISSING, what, MAKE_CLUSTER, f"update it to {oldest} or newer ({KIND_PAGE})")]
+    return [Finding("kind", OK, version or "it does not say its version", MAKE_CLUSTER)]

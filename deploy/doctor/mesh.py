@@ -8,6 +8,7 @@ and one line that says what is in the way.
     removal                    nothing, if `make uninstall-istio` may remove the Istio that is there
     gateway-api                `install`, or what is there and stays
     gateway-api-fields         nothing, if it has what the sets say in it
+    parts                      which of ambient and cni this cluster's Istio has
 """
 
 from __future__ import annotations
@@ -18,26 +19,36 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from deploy.doctor.access import get
-from deploy.doctor.finding import IN_CLUSTER, MISSING, NOTE, OK, Finding, listed, minor, said
+from deploy.doctor.access import get, serves
+from deploy.doctor.finding import IN_CLUSTER, MISSING, NOTE, OK, Finding, listed, minor, reply
 
 DEFAULT = {"istio-injection": "enabled"}
 USUAL = "istio-injection=enabled"
 # A pod of ours, as far as an injector looks at it.
 POD = {"app": "todolist"}
 REVISION, TAG = "istio.io/rev", "istio.io/tag"
-OURS, HELM = "istioctl", "Helm"
+ISTIOCTL, HELM = "istioctl", "Helm"
 # What `kubectl apply --server-side` writes down as the owner of what `make install-istio` applies.
 MANAGER = "todolist"
 
 
+# What only the settings of `make install-istio` (deploy/install/istio.yaml) make of istiod's Deployment.
+OUR_LABEL, OUR_VALUE = "installed-by", "todolist"
+# The DaemonSets of Istio, by what they bring.
+PARTS = {"ambient": "app.kubernetes.io/name=ztunnel", "cni": "k8s-app=istio-cni-node"}
+
+
 class ControlPlane(NamedTuple):
-    """An Istio. namespace: empty where it runs outside of the cluster; version, owner: empty where they are unknown."""
+    """An Istio. namespace: empty where it runs outside of the cluster; version, owner: empty where they are unknown.
+
+    marked: whether it has the label that only `make install-istio` sets.
+    """
 
     revision: str
     namespace: str
     version: str = ""
     owner: str = ""
+    marked: bool = False
 
     def __str__(self) -> str:
         """Return it as a phrase: Istio 1.2.3, revision canary in istio-system, installed by Helm."""
@@ -46,8 +57,8 @@ class ControlPlane(NamedTuple):
         return f"{version}, revision {self.revision}{where}{f', installed by {self.owner}' if self.owner else ''}"
 
     def is_ours(self) -> bool:
-        """Say whether `make install-istio` could have made it, and so may update it."""
-        return self.revision == "default" and self.namespace == "istio-system" and self.owner == OURS
+        """Say whether `make install-istio` made it, and so may update it."""
+        return self.revision == "default" and self.namespace == "istio-system" and self.marked
 
 
 class Mesh(NamedTuple):
@@ -68,14 +79,18 @@ def mesh() -> Mesh:
         services = [hook["clientConfig"].get("service", {}) for hook in injector.get("webhooks", [])]
         namespace = next((service.get("namespace", "") for service in services), "")
         if TAG not in labels(injector):
-            found[revision] = ControlPlane(
+            found[revision, namespace] = ControlPlane(
                 revision, namespace, owner=owner(injector) or ("" if namespace else "the cloud")
             )
     for deployment in deployments:
         revision = labels(deployment).get(REVISION, "default")
         namespace = deployment["metadata"]["namespace"]
-        found[revision] = ControlPlane(revision, namespace, version_of(deployment), owner(deployment))
-    return Mesh([found[revision] for revision in sorted(found)], injectors)
+        marked = labels(deployment).get(OUR_LABEL) == OUR_VALUE
+        who = owner(deployment)
+        if marked and who in ("", ISTIOCTL):
+            who = "`make install-istio`"
+        found[revision, namespace] = ControlPlane(revision, namespace, version_of(deployment), who, marked)
+    return Mesh([found[key] for key in sorted(found)], injectors)
 
 
 def labels(thing: Any) -> dict[str, str]:
@@ -95,7 +110,7 @@ def owner(thing: Any) -> str:
         return "k3s"
     if any(entry.get("manager") == MANAGER for entry in thing["metadata"].get("managedFields", [])):
         return MANAGER
-    return OURS if "operator.istio.io/managed" in labels(thing) else ""
+    return ISTIOCTL if "operator.istio.io/managed" in labels(thing) else ""
 
 
 def version_of(deployment: Any) -> str:
@@ -179,7 +194,7 @@ def label(
 
 def istio(found: Mesh, environment: Mapping[str, str] = os.environ) -> Finding:
     """Whether there is an Istio that the sets work with."""
-    if not said("kubectl", "get", "--raw", "/apis/networking.istio.io")[0]:
+    if not serves("networking.istio.io"):
         mend = "`make install-istio` installs it"
         return Finding("Istio", MISSING, "Istio is missing in this cluster", IN_CLUSTER, mend)
     wanted, oldest = environment["ISTIO_VERSION"], environment["ISTIO_OLDEST"]
@@ -209,9 +224,8 @@ def installation(found: Mesh, environment: Mapping[str, str] = os.environ) -> Fi
         if checked.state == MISSING:
             return checked
         stays = "they stay" if others[1:] else "it stays"
-        return Finding(
-            "Istio", OK, f"this cluster has {listed(others)}: {stays}, and no second one comes beside", IN_CLUSTER
-        )
+        what = f"this cluster has {listed(others)}: {stays}, and no second one comes beside{unmarked(others)}"
+        return Finding("Istio", OK, what, IN_CLUSTER)
     (own,) = found.planes
     if own.version and minor(wanted) < minor(own.version):
         what = f"this cluster has Istio {own.version}, which is newer than {wanted}"
@@ -219,12 +233,21 @@ def installation(found: Mesh, environment: Mapping[str, str] = os.environ) -> Fi
     return Finding("Istio", NOTE, "install", IN_CLUSTER)
 
 
+def unmarked(planes: list[ControlPlane]) -> str:
+    """Return how one that an earlier `make install-istio` made gets its label; nothing where there is no such one."""
+    for plane in planes:
+        if (plane.revision, plane.namespace, plane.owner) == ("default", "istio-system", ISTIOCTL):
+            command = f"kubectl label deployment/istiod --namespace=istio-system {OUR_LABEL}={OUR_VALUE}"
+            return f" (if an earlier `make install-istio` made it: {command})"
+    return ""
+
+
 def removal(found: Mesh) -> Finding:
     """Whether `make uninstall-istio` may remove the Istio that is there."""
     others = [plane for plane in found.planes if not plane.is_ours()]
     if others:
         what = f"Istio stays, because `make install-istio` did not install {listed(others)}"
-        return Finding("Istio", MISSING, what, IN_CLUSTER, "whoever installed it can remove it")
+        return Finding("Istio", MISSING, what, IN_CLUSTER, f"whoever installed it can remove it{unmarked(others)}")
     return Finding("Istio", OK, listed(found.planes) if found.planes else "no Istio", IN_CLUSTER)
 
 
@@ -245,8 +268,7 @@ def gateway_api(environment: Mapping[str, str] = os.environ) -> Finding:
     crds = get("customresourcedefinitions", *[f"{kind}.{GROUP}" for kind in NEEDED], "--show-managed-fields")
     if crds is None:
         # Only an administrator may read definitions. What the API server serves, everybody may.
-        served, _ = said("kubectl", "get", "--raw", f"/apis/{GROUP}/v1")
-        return Finding("Gateway API", OK, "the Gateway API", IN_CLUSTER) if served else absent
+        return Finding("Gateway API", OK, "the Gateway API", IN_CLUSTER) if serves(f"{GROUP}/v1") else absent
     # One object alone comes without a list around it.
     there = {crd["spec"]["names"]["plural"]: crd for crd in crds.get("items", [crds] if crds.get("spec") else [])}
     if not there:
@@ -283,6 +305,18 @@ def lacks(there: Mapping[str, Any]) -> Iterator[str]:
             if schema is None:
                 yield f"{kind} with {'.'.join(path)}"
                 break
+
+
+def daemonsets(part: str) -> Any:
+    """Return the DaemonSets of a part of Istio; None where they may not be read."""
+    found = get("daemonsets", "--all-namespaces", f"--selector={PARTS[part]}")
+    return None if found is None else found.get("items", [])
+
+
+def ask_parts() -> tuple[str, Finding]:
+    """Answer `parts`."""
+    there = [part for part in PARTS if daemonsets(part)]
+    return " ".join(there), Finding("Istio", OK, "Istio", IN_CLUSTER)
 
 
 def ask_label(target: str, *namespace: str) -> tuple[str, Finding]:
@@ -325,18 +359,14 @@ QUESTIONS: dict[str, Callable[..., tuple[str, Finding]]] = {
     "removal": lambda: ("", removal(mesh())),
     "gateway-api": ask_gateway_api,
     "gateway-api-fields": ask_gateway_api_fields,
+    "parts": ask_parts,
 }
 
 
 def main(question: str, *arguments: str) -> int:
-    """Print the answer to one question of a script."""
+    """Answer one question of a script."""
     answer, finding = QUESTIONS[question](*arguments)
-    if finding.state == MISSING:
-        print(finding, file=sys.stderr)
-        return 1
-    if answer:
-        print(answer)
-    return 0
+    return reply([finding], answer)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from deploy.doctor.access import get
-from deploy.doctor.finding import IN_CLUSTER, MISSING, OK, Finding
-from deploy.doctor.mesh import Mesh, injects, label, labels, mesh
+from deploy.doctor.finding import AMBIENT, IN_CLUSTER, ISTIO, MISSING, OK, Finding, reply
+from deploy.doctor.mesh import Mesh, daemonsets, injects, label, labels, mesh
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
+SETS = (ISTIO, AMBIENT)
 PART_OF = "app.kubernetes.io/part-of"
 
 
@@ -53,25 +54,49 @@ def pod_security(namespace: str, found: Any, target: str) -> Finding:
     level = labels(found).get(ENFORCE, "privileged") if found else "privileged"
     if target == "ambient" or level == "privileged":
         return Finding("Pod Security", OK, level, IN_CLUSTER)
-    plugins = get("daemonsets", "--all-namespaces", "--selector=k8s-app=istio-cni-node")
-    if plugins is None or plugins.get("items"):
+    plugins = daemonsets("cni")
+    if plugins is None or plugins:
         return Finding("Pod Security", OK, level, IN_CLUSTER)
     what = f"namespace {namespace} enforces Pod Security {level}, which refuses istio-init, a part of each sidecar"
     mend = "`make install-istio MODE=cni` adds the plugin that takes its place"
     return Finding("Pod Security", MISSING, what, IN_CLUSTER, mend)
 
 
+# What the ingress's Service counts in a quota: itself, and a port of the nodes for each of its two ports.
+COUNTED = {"services.loadbalancers": 1, "services.nodeports": 2}
+
+
+def way_in(namespace: str, target: str, environment: Mapping[str, str] = os.environ) -> Finding:
+    """Whether a quota refuses the ingress its Service, without which nothing in it becomes ready."""
+    fine = Finding("way in", OK, "no quota is in the way of the ingress", SETS)
+    # On Knative the ingress is in istio-system.
+    if target == "knative" or environment.get("INGRESS_SERVICE") == "ClusterIP":
+        return fine
+    quotas = (get("resourcequotas", f"--namespace={namespace}") or {}).get("items", [])
+    for quota in quotas:
+        hard, used = quota.get("status", {}).get("hard", {}), quota.get("status", {}).get("used", {})
+        for counted, needed in COUNTED.items():
+            if counted not in hard or int(hard[counted]) - int(used.get(counted, "0")) >= needed:
+                continue
+            # The one that is there counts as used.
+            if get("service/ingress-istio", f"--namespace={namespace}"):
+                return fine
+            name = quota["metadata"]["name"]
+            what = f"quota {name} allows {hard[counted]} {counted}, and the ingress would wait for ever"
+            mend = (
+                "INGRESS_SERVICE=ClusterIP does without, and `make url` forwards a port; or an administrator raises it"
+            )
+            return Finding("way in", MISSING, what, SETS, mend)
+    return fine
+
+
 def main(namespace: str, target: str) -> int:
-    """Print the first check that fails."""
+    """Say what is in the way."""
     found = get("namespace", namespace)
-    checks = [whose(namespace, found), pod_security(namespace, found, target)]
+    checks = [whose(namespace, found), pod_security(namespace, found, target), way_in(namespace, target)]
     if found and os.environ.get("KEEP_NAMESPACE"):
         checks.append(in_mesh(namespace, found, target, mesh()))
-    for finding in checks:
-        if finding.state == MISSING:
-            print(finding, file=sys.stderr)
-            return 1
-    return 0
+    return reply(checks)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from typing import Any
 
 from deploy.doctor.access import context, get
-from deploy.doctor.finding import IMAGES, MISSING, OK, Finding
+from deploy.doctor.finding import IMAGES, MISSING, OK, Finding, reply
 
 MINIKUBE = "minikube.k8s.io/name"
 # Contexts of programs that give Docker and Kubernetes one store of images, if Docker runs the pods.
@@ -44,14 +45,15 @@ def images(there: list[Any], name: str) -> tuple[str, Finding]:
     ways = {"kind-": "kind", "k3d-": "k3d"}
     for prefix, program in ways.items():
         if name.startswith(prefix):
-            return f"{program} {name[len(prefix) :]}", Finding("images", OK, f"{program} loads them", (IMAGES,))
+            return loaded_by(
+                f"{program} {name[len(prefix) :]}", Finding("images", OK, f"{program} loads them", (IMAGES,))
+            )
     for node in there:
         # Whatever its profile and context are called.
         profile = node["metadata"].get("labels", {}).get(MINIKUBE)
         if profile:
-            return f"minikube {profile}", Finding(
-                "images", OK, f"minikube loads them into profile {profile}", (IMAGES,)
-            )
+            what = f"minikube loads them into profile {profile}"
+            return loaded_by(f"minikube {profile}", Finding("images", OK, what, (IMAGES,)))
     runtimes = {node["status"]["nodeInfo"]["containerRuntimeVersion"].partition(":")[0] for node in there}
     shares = name.startswith(SHARING)
     if name == "docker-desktop" or runtimes == {"docker"} or (shares and not runtimes):
@@ -66,18 +68,21 @@ def images(there: list[Any], name: str) -> tuple[str, Finding]:
     return "", Finding("images", MISSING, what, (IMAGES,), mend)
 
 
+def loaded_by(way: str, finding: Finding) -> tuple[str, Finding]:
+    """Return the way in which a program loads images, if that program is here."""
+    program = way.partition(" ")[0]
+    if shutil.which(program):
+        return way, finding
+    what = f"{program} is missing, which made this cluster and loads images into it"
+    return "", Finding("images", MISSING, what, (IMAGES,), f"put it into PATH, or {OWN_REGISTRY}")
+
+
 def main(question: str) -> int:
-    """Print the answer to a question of a script."""
+    """Answer a question of a script."""
     if question == "cni":
-        answer, finding = cni(nodes()), None
-    else:
-        answer, finding = images(nodes(), os.environ.get("CONTEXT") or context())
-    if finding and finding.state == MISSING:
-        print(finding, file=sys.stderr)
-        return 1
-    if answer:
-        print(answer)
-    return 0
+        return reply([], cni(nodes()))
+    answer, finding = images(nodes(), os.environ.get("CONTEXT") or context())
+    return reply([finding], answer)
 
 
 if __name__ == "__main__":

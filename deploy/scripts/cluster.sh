@@ -8,13 +8,7 @@ registry=todolist-registry
 port=5001
 
 create() {
-  need_command kubectl "https://kubernetes.io/docs/tasks/tools/ tells how to install it"
-  local kind_version
-  kind_version=$(kind version 2>/dev/null | sed -n 's/^kind v*\([0-9][0-9.]*\).*/\1/p')
-  if [ -n "$kind_version" ] && older "$kind_version" "$KIND_OLDEST"; then
-    die "kind is $kind_version, and makes clusters older than Kubernetes $KUBERNETES_OLDEST: update it to $KIND_OLDEST or newer" \
-      "(https://kind.sigs.k8s.io/docs/user/quick-start/#installation)"
-  fi
+  doctor kubectl kind-version
   if ! docker inspect "$registry" >/dev/null 2>&1; then
     say "starting the registry localhost:$port"
     docker run --detach --restart=always --publish="127.0.0.1:$port:5000" --name="$registry" \
@@ -60,6 +54,5 @@ exists_here() {
   kind get clusters 2>/dev/null | grep -qx "$name"
 }
 
-doctor docker
-need_command kind "https://kind.sigs.k8s.io/docs/user/quick-start/#installation tells how to install it"
+doctor docker kind
 "$1"

@@ -136,7 +136,7 @@ apply() {
 
 # wait_for KIND/NAME...: one after the other. It ends the deployment when one cannot become ready, and says why.
 wait_for() {
-  NAMESPACE=$namespace python3 "$root/deploy/scripts/wait.py" "$@"
+  NAMESPACE=$namespace "${PYTHON:-python3}" "$root/deploy/scripts/wait.py" "$@"
 }
 
 # revision NAME FIELD: what the cluster knows of a revision; nothing where there is none.

@@ -57,7 +57,6 @@ into_nodes() {
     echo "$1 stays with Docker, whose images this cluster shares"
     return
   fi
-  need_command "$2" "the cluster of this context was made with it, and it loads images"
   # Docker's containerd image store keeps an index of an image for several platforms, with what was built for this one
   # alone; handed over as a whole, the node misses the rest ("content digest ... not found").
   if docker info --format='{{.DriverStatus}}' | grep io.containerd.snapshotter >/dev/null; then

@@ -11,8 +11,8 @@ istio() {
   install_gateway_api
   if [ "$answer" != install ]; then
     # Not ours: neither replaced, nor joined by a second one that would fight with it about the same pods.
-    [ "${MODE:-}" != ambient ] || has_ambient || die "$answer; it has no ambient mode, which whoever installed it can add"
-    [ "${MODE:-}" != cni ] || has_cni || die "$answer; it has no CNI plugin, which whoever installed it can add"
+    [ "${MODE:-}" != ambient ] || has_part ambient || die "$answer; it has no ambient mode, which whoever installed it can add"
+    [ "${MODE:-}" != cni ] || has_part cni || die "$answer; it has no CNI plugin, which whoever installed it can add"
     say "$answer"
     return
   fi
@@ -39,9 +39,9 @@ install_gateway_api() {
 # are there, stay.
 install_istio() {
   local options=(--filename="$root/deploy/install/istio.yaml") platform
-  if [ "${MODE:-}" = ambient ] || has_ambient; then
+  if [ "${MODE:-}" = ambient ] || has_part ambient; then
     options+=(--filename="$root/deploy/install/ambient.yaml")
-  elif [ "${MODE:-}" = cni ] || has_cni; then
+  elif [ "${MODE:-}" = cni ] || has_part cni; then
     options+=(--filename="$root/deploy/install/cni.yaml")
   fi
   if [[ " ${options[*]}" == *ambient.yaml* || " ${options[*]}" == *cni.yaml* ]]; then
@@ -61,10 +61,6 @@ install_istio() {
     options+=(--set=hub="${MIRROR%/}/${hub:-docker.io/istio}")
   fi
   "$istioctl" install --skip-confirmation "${options[@]}"
-}
-
-has_cni() {
-  [ -n "$(kubectl get daemonsets --all-namespaces --selector=k8s-app=istio-cni-node --output=name 2>/dev/null)" ]
 }
 
 knative() {

@@ -35,10 +35,6 @@ confirm() {
   [[ $answer == [yY]* || $answer == delete ]]
 }
 
-need_command() {
-  command -v "$1" >/dev/null || die "$1 is missing: $2"
-}
-
 # check MODULE ARGUMENT...: one of the checks in deploy/doctor/, which `make doctor` makes, too. It prints its answer, or
 # ends the script with a line that says what is in the way.
 check() {
@@ -67,8 +63,8 @@ only_a_cluster() {
 }
 
 need_cluster() {
-  need_command kubectl "https://kubernetes.io/docs/tasks/tools/ tells how to install it"
-  need_command "${PYTHON:-python3}" "https://www.python.org/downloads/ has it"
+  [ -n "${PYTHON:-}" ] || PYTHON=$(sh "$root/deploy/scripts/python.sh" 9)
+  export PYTHON
   pin_context
   check access
 }
@@ -85,22 +81,19 @@ pin_context() {
   export KUBECONFIG=$pinned:${KUBECONFIG:-$HOME/.kube/config}
 }
 
-# older A B: whether version A, such as v1.34.2, is of an earlier minor version than B.
-older() {
-  local a b
-  IFS=. read -ra a <<<"${1#v}"
-  IFS=. read -ra b <<<"${2#v}"
-  ((a[0] * 1000 + ${a[1]%%[!0-9]*} < b[0] * 1000 + ${b[1]%%[!0-9]*}))
-}
-
 # Stops at a cluster that is too old for what versions.mk names.
 need_kubernetes() {
   doctor kubernetes
 }
 
-# Whether the API server knows a kind, by its group: definitions themselves only an administrator may read.
+# Whether the API server knows a kind, by its group.
 has_kind() {
-  kubectl get --raw "/apis/${1#*.}" >/dev/null 2>&1
+  [ "$(check access serves "${1#*.}")" ]
+}
+
+# Whether this cluster's Istio has a part: ambient or cni.
+has_part() {
+  [[ " $(check mesh parts) " == *" $1 "* ]]
 }
 
 need_istio() {
@@ -110,10 +103,6 @@ need_istio() {
 
 need_ambient() {
   doctor ambient
-}
-
-has_ambient() {
-  [ -n "$(kubectl get daemonsets --all-namespaces --selector=app.kubernetes.io/name=ztunnel --output=name 2>/dev/null)" ]
 }
 
 need_knative() {

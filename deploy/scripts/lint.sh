@@ -3,7 +3,7 @@
 # shellcheck source=deploy/scripts/render.sh
 . "$(dirname "$0")/render.sh"
 
-need_command kubectl "https://kubernetes.io/docs/tasks/tools/ tells how to install it"
+doctor kubectl
 checkov=$root/.venv/bin/checkov
 [ -x "$checkov" ] || checkov=$(command -v checkov) || die "checkov is missing: \`pip install checkov\` installs it"
 

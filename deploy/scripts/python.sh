@@ -13,6 +13,8 @@ for newest in 14 99; do
   done
 done
 mend="install it (Debian: apt install python3 python3-venv; macOS: brew install python)"
+# A system that is older than 3.11 has no newer package under that name.
+old=$(python3 --version 2>/dev/null) && mend="this system's is $old; https://docs.astral.sh/uv/ brings one beside it: uv python install --default"
 ! command -v uv >/dev/null || mend="uv python install --default brings one"
 echo "Python 3.11 or newer is missing: $mend" >&2
 exit 1

@@ -40,7 +40,7 @@ helm_release() {
 # The official archive holds istioctl and the add-ons' manifests.
 download_istio() {
   [ -x "$istioctl" ] && return
-  need_command curl "your system's package manager has it"
+  doctor curl
   local os arch archive url
   case $(uname -s) in
     Darwin) os=osx ;;

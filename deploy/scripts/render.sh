@@ -5,6 +5,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 [[ ${EVENTING:-} =~ ^(no)?$ ]] || die "EVENTING is $EVENTING: it can be no or unset"
+[[ ${INGRESS_SERVICE:-} =~ ^(ClusterIP|NodePort|LoadBalancer)?$ ]] ||
+  die "INGRESS_SERVICE is $INGRESS_SERVICE: it can be ClusterIP, NodePort, LoadBalancer or unset"
 for option in NETWORK_POLICIES REQUEST_AUTHENTICATION KEEP_NAMESPACE; do
   [[ ${!option:-} =~ ^1?$ ]] || die "$option is ${!option}: it can be 1 or unset"
 done
@@ -66,6 +68,18 @@ EOF
     patch: |-
       - {op: test, path: /spec/template/spec/containers/0/env/4/name, value: K_SINK}
       - {op: replace, path: /spec/template/spec/containers/0/env/4/value, value: "http://user.todolist.svc.cluster.local/events"}
+EOF
+  fi
+  if [ -n "${INGRESS_SERVICE:-}" ]; then
+    # Istio reads it when it makes the Service of the Gateway.
+    cat <<EOF
+  - target: {kind: Gateway, name: ingress}
+    patch: |-
+      apiVersion: gateway.networking.k8s.io/v1
+      kind: Gateway
+      metadata:
+        name: ingress
+        annotations: {networking.istio.io/service-type: $INGRESS_SERVICE}
 EOF
   fi
   if [ -n "${IMAGE_PULL_SECRET:-}" ]; then

@@ -44,8 +44,6 @@ def profile(
         notify_count=counts.notify_count,
         unread_count=counts.unread_count,
         geographic=HANGZHOU,
-        notify_count=counts.notify_count,
-        unread_count=counts.unread_count,
         access=access,
         version=variant,
     )

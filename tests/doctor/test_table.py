@@ -112,12 +112,19 @@ def kind() -> dict[str, Any]:
             "get --raw /version": json.dumps({"gitVersion": f"v{OLDEST}.0"}),
             "auth can-i create deployments.apps --namespace=todolist": "yes",
             "get --raw /apis/networking.istio.io": "{}",
-            "get daemonsets --all-namespaces --selector=app.kubernetes.io/name=ztunnel": "istio-system 1/1",
             "get --raw /apis/serving.knative.dev": "{}",
             "get --raw /apis/gateway.networking.k8s.io/v1": "{}",
         },
         "objects": {
             "nodes": [node("todolist-control-plane")],
+            "daemonsets": [
+                thing(
+                    "ztunnel",
+                    "istio-system",
+                    labels={"app.kubernetes.io/name": "ztunnel"},
+                    status={"numberReady": 1, "desiredNumberScheduled": 1},
+                )
+            ],
             "deployments": [
                 istiod(),
                 thing("kiali", labels={"app.kubernetes.io/name": "kiali"}),
@@ -228,6 +235,14 @@ def test_nodes_of_other_machines_and_addresses(doctor: Doctor) -> None:
     assert "1 amd64 and 1 arm64, containerd: an image must be for all of them" in table
     assert "make build push PLATFORMS=linux/amd64,linux/arm64" in table
     assert "IPv6 alone" in table
+    # What `make build` makes here does not start there.
+    there = "arm64" if cluster.here() == {"amd64"} else "amd64"
+    state["objects"]["nodes"] = [node("a", there)]
+    assert f"does not start there [Istio, ambient, Knative, Kiali] -> make build push PLATFORMS=linux/{there}" in (
+        doctor.table(state)
+    )
+    state["objects"]["nodes"] = []
+    assert "there is no node of Linux yet" in doctor.table(state)
     state["objects"]["nodes"] = [node("a", "s390x")]
     assert "Istio has no images for s390x" in doctor.rows(state, "nodes")
 
@@ -243,6 +258,18 @@ def test_a_cluster_that_is_full_says_what_is_free_and_what_is_needed(doctor: Doc
     assert said.startswith("0.3 CPUs and 6,917 MiB are not requested by others; ")
     state["objects"]["pods"] = [finished, own]
     assert doctor.rows(state, "room") == ""
+    # Two that take no pods of ours: a control plane, and one that is gone; with what runs there.
+    kept_out, gone = node("control-plane"), node("gone")
+    kept_out["spec"]["taints"] = [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]
+    gone["status"]["conditions"] = [{"type": "Ready", "status": "Unknown"}]
+    state["objects"]["nodes"] += [kept_out, gone]
+    pod["spec"]["nodeName"] = "control-plane"
+    state["objects"]["pods"] = [pod]
+    table = doctor.table(state)
+    assert "4.0 CPUs and 7,941 MiB are not requested by others" in table
+    assert "not ready: gone" in table
+    state["said"]["get pods --all-namespaces"] = "error: pods is forbidden"
+    assert "unknown: this user may not list pods" in doctor.table(state)
 
 
 def test_what_the_sets_request_is_what_is_asked_for() -> None:
@@ -302,7 +329,8 @@ def test_a_gateway_api_of_k3s_is_named_with_its_channel(doctor: Doctor) -> None:
 def test_the_rules_of_the_namespace(doctor: Doctor) -> None:
     state = kind()
     labels = {"pod-security.kubernetes.io/enforce": "restricted", "app.kubernetes.io/part-of": "todolist"}
-    quota = {"hard": {"requests.cpu": "400m", "pods": "20"}, "used": {"requests.cpu": "100m", "pods": "3"}}
+    hard = {"requests.cpu": "400m", "requests.memory": "1Gi", "pods": "20", "services.loadbalancers": "0"}
+    quota = {"hard": hard, "used": {"requests.cpu": "100m", "pods": "3"}}
     state["objects"] |= {
         "namespace": [thing("todolist", labels=labels)],
         "resourcequotas": [thing("small", status=quota)],
@@ -310,7 +338,10 @@ def test_the_rules_of_the_namespace(doctor: Doctor) -> None:
     }
     said = doctor.rows(state, "rules")
     assert "namespace todolist enforces Pod Security restricted, which refuses istio-init" in said
-    assert "quota small leaves 17 pods and 0.3 requests.cpu" in said
+    assert (
+        "quota small leaves 17 pods, 0.3 requests.cpu, 1,024 MiB requests.memory and 0 services.loadbalancers" in said
+    )
+    assert "quota small allows 0 services.loadbalancers, and the ingress would wait for ever" in said
     assert "LimitRange defaults" in doctor.table(state)
     assert doctor.rows(state, "rules", NAMESPACE="free") == ""
 
@@ -336,6 +367,15 @@ def test_what_waits_for_an_address_and_for_figures(doctor: Doctor) -> None:
         ("echo 'permission denied while trying to connect to the Docker API' >&2; exit 1", "usermod -aG docker"),
         ("echo 'Cannot connect to the Docker daemon' >&2; exit 1", "Docker does not answer (Cannot connect"),
         ("printf 'Client:\\nServer:\\n Server Version: 28.2.2\\n'", "Docker's buildx is missing"),
+        (
+            "echo 'Cannot connect to the Docker daemon at unix:///run/user/1000/docker.sock. x' >&2; exit 1",
+            "systemctl --user start docker",
+        ),
+        ("echo 'Cannot connect to the Docker daemon at tcp://10.0.0.9:2375. Is it?' >&2; exit 1", "unset DOCKER_HOST"),
+        (
+            "echo 'Cannot connect to the Docker daemon at unix:///home/a/.docker/desktop/docker.sock. x' >&2; exit 1",
+            "start Docker Desktop",
+        ),
     ],
 )
 def test_what_is_in_the_way_of_images(script: str, said: str, doctor: Doctor) -> None:
@@ -349,6 +389,13 @@ def test_what_is_in_the_way_of_images(script: str, said: str, doctor: Doctor) ->
         ["deploy/scripts/images.sh", "build"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stderr) == (1, doctor.rows({}, "docker", "buildx"))
+
+
+def test_the_buildx_of_an_old_docker_is_found(doctor: Doctor) -> None:
+    docker = doctor.directory / "bin/docker"
+    docker.write_text("#!/bin/sh\nprintf 'Client:\\n  buildx: Docker Buildx (Docker Inc., v0.10.4)\\nServer:\\n'\n")
+    docker.chmod(0o755)
+    assert doctor.rows({}, "buildx") == ""
 
 
 def test_the_image_store_of_containerd_is_noted(doctor: Doctor) -> None:
@@ -382,8 +429,7 @@ def test_an_old_python_is_told_so_by_the_whole_table(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert "Python 3.11 or newer is missing" in ended.stdout
-    assert "install it (Debian: apt install python3 python3-venv; macOS: brew install python)" in " ".join(
-        ended.stdout.split()
-    )
+    # Where the system has an old one, its package brings no newer one.
+    assert "https://docs.astral.sh/uv/ brings one beside it" in " ".join(ended.stdout.split())
     assert ended.returncode != 0
     assert "Traceback" not in ended.stderr

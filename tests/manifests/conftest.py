@@ -148,7 +148,13 @@ def injector(revision: str = "default", namespace: str = "istio-system", tag: st
 def istiod(version: str, revision: str = "default", namespace: str = "istio-system", owner: str = "") -> Document:
     """Return istiod's Deployment; version: the tag of its image; owner: its Helm release."""
     annotations = {"meta.helm.sh/release-name": owner} if owner else {}
-    marks = {"app": "istiod", "istio.io/rev": revision, **({} if owner else {"operator.istio.io/managed": "Reconcile"})}
+    marks = {
+        "app": "istiod",
+        "istio.io/rev": revision,
+        **({} if owner else {"operator.istio.io/managed": "Reconcile"}),
+        # As `make install-istio` makes it.
+        **({"installed-by": "todolist"} if (revision, namespace, owner) == ("default", "istio-system", "") else {}),
+    }
     pod = {"spec": {"containers": [{"name": "discovery", "image": f"docker.io/istio/pilot:{version}"}]}}
     return {
         "metadata": {"name": "istiod", "namespace": namespace, "labels": marks, "annotations": annotations},

@@ -25,6 +25,7 @@ case "$*" in
   "get customresourcedefinitions "*) echo "$DEFINITIONS" ;;
   "get crd gateways.gateway.networking.k8s.io"*) echo "$GATEWAY_API_OF" ;;
   "get namespace todolist --output=json"*) echo "$NAMESPACE_THERE" ;;
+  "get resourcequotas "*) echo "$QUOTAS" ;;
   "get nodes --output=json"*) echo "$NODES" ;;
   "get service "*) if [ "$LATE" ] && grep -q "wait service" "$CALLS"; then echo "$LATE"; else echo "$SERVICE"; fi ;;
   "get services --all-namespaces"*prometheus*) echo "$OTHER_PROMETHEUS" ;;
@@ -48,9 +49,8 @@ case "$*" in
   "get brokers.eventing.knative.dev,"*) echo "$BROKERS" | tr ' ' '\n' ;;
   "get pods "*ambient*) echo "$IN_AMBIENT" | tr ' ' '\n' ;;
   "get pods "*) echo "$SIDECARS" | tr ' ' '\n' ;;
-  "get daemonsets "*ztunnel*) echo "$ZTUNNEL" ;;
-  "get daemonsets "*istio-cni-node*json*) [ -z "$CNI" ] && echo '{"items": []}' || echo '{"items": [{}]}' ;;
-  "get daemonsets "*istio-cni-node*) echo "$CNI" ;;
+  "get daemonsets "*ztunnel*) [ -z "$ZTUNNEL" ] && echo '{"items": []}' || echo '{"items": [{}]}' ;;
+  "get daemonsets "*istio-cni-node*) [ -z "$CNI" ] && echo '{"items": []}' || echo '{"items": [{}]}' ;;
   "get gateways.networking.istio.io"*) echo "$ISTIO_GATEWAYS" ;;
   "get gateways"*) echo "$GATEWAYS" ;;
   "get deployments,"*) echo "$MORE" ;;
@@ -139,6 +139,7 @@ class Cluster:
             "CURL": "",
             "NO_SECRET": "none",
             "CNI": "",
+            "QUOTAS": "",
             "KINDS": INSTALLED,
             "KNATIVE_SERVICES": "",
             "BROKERS": "",

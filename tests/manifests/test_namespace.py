@@ -84,6 +84,25 @@ RESTRICTED_PROXY = {
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 
 
+@pytest.mark.parametrize("counted", ["services.loadbalancers", "services.nodeports"])
+def test_a_quota_without_load_balancers_is_said_at_once_with_what_to_set(counted: str, cluster: Cluster) -> None:
+    quotas = json.dumps({"items": [{"metadata": {"name": "tight"}, "status": {"hard": {counted: "0"}}}]})
+    there = namespace(**OURS)
+    said, did = cluster.run("deploy", "", NAMESPACE_THERE=there, QUOTAS=quotas)
+    assert f"quota tight allows 0 {counted}" in said
+    assert "INGRESS_SERVICE=ClusterIP" in said
+    assert (len(said.splitlines()), did) == (1, [])
+    assert cluster.run("deploy", "", NAMESPACE_THERE=there, QUOTAS=quotas, INGRESS_SERVICE="ClusterIP")[0] == ""
+
+
+@pytest.mark.parametrize("target", ["istio", "ambient"])
+def test_the_type_of_the_ingress_can_be_chosen(target: str, deploy_sh: Any) -> None:
+    """Istio makes the Service, of the type that the Gateway's annotation names."""
+    documents = deploy_sh("render", target, INGRESS_SERVICE="ClusterIP")
+    (gateway,) = [each for each in documents if (each["kind"], each["metadata"]["name"]) == ("Gateway", "ingress")]
+    assert gateway["metadata"]["annotations"]["networking.istio.io/service-type"] == "ClusterIP"
+
+
 def offences(pod: Any) -> list[str]:
     """Return what Pod Security `restricted` says of a pod (Kubernetes, "Pod Security Standards")."""
     found = []
