@@ -117,6 +117,11 @@ class Laptop:
         points = re.findall(r'^start_reached_timestamp_seconds{point="(\w+)"} (\S+)$', metrics, re.MULTILINE)
         return {"process": sleepers.read()[name].began, **{point: float(at) for point, at in points}}
 
+    def outbox(self) -> int:
+        """Return how many events wait in the outbox of rule, as it counts them once a second."""
+        metrics = self._get(f"{self._url('rule', 'v1')}/metrics")
+        return int(float(re.findall(r"^outbox_events (\S+)$", metrics, re.MULTILINE)[0]))
+
     def _url(self, service: str, version: str) -> str:
         """Return the address of a process itself."""
         return f"http://127.0.0.1:{self._run.ports[f'{service}_{version}_PORT'.upper()]}"
