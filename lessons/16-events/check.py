@@ -13,8 +13,8 @@ from deploy.lessons.lesson import About
 ABOUT = About(
     title="Events",
     learn="let a service know of a change without waiting for it, so that nothing is lost and nothing counts twice",
-    look="Leave the page alone for ten seconds, so that user sleeps, and mark an item as done: it is done at once, and a "
-    "moment later the bell counts it. The panel Request path says which service sent the event, which took it, and "
+    look="Leave the page alone for ten seconds, so that user sleeps, and mark an item as done: it is done at once, and "
+    "a moment later the bell counts it. The panel Request path says which service sent the event, which took it, and "
     "after how long. As lesson-alice (password: learn-the-mesh) you find the notices of this lesson.",
     think="user recorded the event, but was killed before its answer reached rule. What does rule do, and what does "
     "user do then?",
@@ -96,7 +96,8 @@ def changed_while_killed(check: Check, alice: Person, keys: list[str]) -> None:
             enough.set()
         answers = changing.result()
     good, wanted = len(answers.with_status(200)), len(answers)
-    check.that(good == wanted, f"{killed} processes of user were killed, and {good} of {wanted} changes succeeded", "all")
+    said = f"{killed} processes of user were killed, and {good} of {wanted} changes succeeded"
+    check.that(good == wanted, said, "all")
     # What user took and could not acknowledge comes once more: until the outbox is empty, and nothing is under way.
     check.eventually(lambda: bell(alice) >= good, 60)
     check.eventually(lambda: not check.laptop.outbox() and not under_way(check), 60)

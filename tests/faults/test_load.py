@@ -106,9 +106,9 @@ def test_ten_times_too_many_are_refused_and_the_others_served(system: System, fi
     url = f"{system.envoy.url}/api/rule"
     # So many connections, each of which asks again after so long, are ten times what can be served.
     connections, seconds = 1500, 8
-    share, slowest, attempts = 0.0, 0.0, 0
-    # Again if need be: somebody else's work on this machine is no fault of ours.
-    while (share < 0.8 or slowest > SLOWEST) and attempts < 3:
+    share, slowest, is_overload, attempts = 0.0, 0.0, False, 0
+    # Again if need be: somebody else's work on this machine is no fault of ours, and may keep wrk from sending as much.
+    while (share < 0.8 or slowest > SLOWEST or not is_overload) and attempts < 3:
         attempts += 1
         before = wrk(url, connections=PEOPLE, seconds=5)
         result = wrk(url, connections=connections, seconds=seconds, pause=connections / (10 * before.rate), timeout=5)
@@ -116,9 +116,10 @@ def test_ten_times_too_many_are_refused_and_the_others_served(system: System, fi
         after = wrk(url, connections=PEOPLE, seconds=5)
         peak = (before.rate + after.rate) / 2
         share, slowest = result.good / result.seconds / peak, result.p99
+        is_overload = result.refused > result.good
     assert before.errors == after.errors == 0
     assert (result.failed, result.lost) == (result.refused, 0)
-    assert result.refused > result.good
+    assert is_overload
     assert share >= 0.8
     # A refusal takes no time; those who are served wait for a place.
     assert slowest < SLOWEST

@@ -212,6 +212,8 @@ export default {
   'lesson.14-scale.look': 'Send traffic: each service counts the pods that answered.',
   'lesson.15-roll-back': 'Roll back',
   'lesson.15-roll-back.look': 'Send traffic while the bad version comes and goes: no call fails.',
+  'lesson.16-events': 'Events',
+  'lesson.16-events.look': 'Leave the page alone for ten seconds, then mark an item as done: it is done at once, and a moment later the bell counts it.',
 
   'traffic.title': 'Gentle traffic',
   'traffic.rate': 'Requests per second',

@@ -212,6 +212,8 @@ export default {
   'lesson.14-scale.look': '开启流量：每个服务会显示响应过的 Pod 数。',
   'lesson.15-roll-back': '回滚',
   'lesson.15-roll-back.look': '在坏版本上线又撤下的过程中保持流量开启：没有一次调用失败。',
+  'lesson.16-events': '事件',
+  'lesson.16-events.look': '先不动这个页面十秒，再把一个事项标记为完成：它立即完成，片刻之后铃铛计入。',
 
   'traffic.title': '模拟流量',
   'traffic.rate': '每秒请求数',
