@@ -23,6 +23,7 @@ from tests.browser.screen import (
     row,
     sign_up,
 )
+from tests.support import wait_until
 
 PHRASE = "A name of two hundred characters is possible, and rows must bear it. "
 LONG = (PHRASE * 3)[:200]
@@ -301,7 +302,7 @@ def test_a_long_name_is_short_in_lists_and_messages_and_whole_when_wanted(member
     expect(button).to_have_accessible_name(name)
     member.get_by_label("Select “").press("Tab")
     expect(button).to_be_focused()
-    assert text.evaluate("node => node.scrollHeight <= node.clientHeight")
+    wait_until(lambda: text.evaluate("node => node.scrollHeight <= node.clientHeight"), "all of it is shown", 10)
     button.click()
     field = member.get_by_label("Name", exact=True)
     expect(field).to_have_value(name)

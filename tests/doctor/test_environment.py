@@ -182,7 +182,9 @@ def test_ctrl_c_while_the_environment_is_made_again_does_not_stop_the_next_start
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv/pyvenv.cfg").touch()
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys\nif 'venv' in sys.orig_argv[:3]:\n    import os, signal, time, venv\n"
+        # A run in the background has the signal ignored.
+        "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "if 'venv' in sys.orig_argv[:3]:\n    import os, time, venv\n"
         "    def interrupt(*_):\n        os.kill(os.getppid(), signal.SIGINT)\n        time.sleep(60)\n"
         "    venv.EnvBuilder.create_configuration = interrupt\n"
     )
