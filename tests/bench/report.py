@@ -33,6 +33,9 @@ The time of the CPU is the lowest of the rounds, the other figures are medians.
 """
 WAITS = f"""\
 {UTILISATION:.0%} of the highest rate that each reached above, and every answer timed from when its request was due.
+One process answers one request after the other. A pause of any kind, as when another process has its processor, leaves
+a queue, and at this rate a pause of 100 ms leaves one that takes {100 * UTILISATION / (1 - UTILISATION):.0f} ms more to go. The hello, which does
+nothing, is the measure of how much of that is not ours. With more connections more requests can wait at once.
 """
 COLD = f"""\
 `user` and `rule` asleep in `make run`, then a call through all proxies: milliseconds until its answer, and the parts of
