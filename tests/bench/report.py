@@ -31,11 +31,13 @@ Profile: the gateway asks one user process. List of 20, list of 1,000: the first
 comes when the item is on the disk. Page of the UI: the compressed HTML. The Envoy hop is one Envoy before the hello.
 The time of the CPU is the lowest of the rounds, the other figures are medians.
 """
+# Milliseconds that a queue takes to go after a pause of 100 ms.
+LEFT = 100 * UTILISATION / (1 - UTILISATION)
 WAITS = f"""\
 {UTILISATION:.0%} of the highest rate that each reached above, and every answer timed from when its request was due.
 One process answers one request after the other. A pause of any kind, as when another process has its processor, leaves
-a queue, and at this rate a pause of 100 ms leaves one that takes {100 * UTILISATION / (1 - UTILISATION):.0f} ms more to go. The hello, which does
-nothing, is the measure of how much of that is not ours. With more connections more requests can wait at once.
+a queue, and at this rate a pause of 100 ms leaves one that takes {LEFT:.0f} ms more to go. The hello does nothing, and
+shows how much of that is not ours. With more connections, more requests can wait at once.
 """
 COLD = f"""\
 `user` and `rule` asleep in `make run`, then a call through all proxies: milliseconds until its answer, and the parts of
