@@ -1,5 +1,6 @@
 """What people do with todo items."""
 
+import re
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
@@ -224,7 +225,7 @@ def test_the_address_of_an_item_opens_it(member: Page, visit: Visit) -> None:
     member.get_by_role("button", name="Save").click()
     expect(member.locator("#toast-status")).to_have_text("Saved “Far away”")
     expect(dialog(member)).to_have_count(0)
-    assert "key=" not in member.url
+    expect(member).not_to_have_url(re.compile("key="))
     member.go_back()
     member.go_forward()
     expect_settled(member)
