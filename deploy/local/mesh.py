@@ -10,7 +10,7 @@ EVENTS_PORT 3003: where rule posts its events;
 ENVOY_ADMIN_PORT 15000: Envoy's administration, with its counters (a sidecar has it there, too).
 TODOLIST_V1_PORT 3011, USER_V1_PORT 3012, USER_V2_PORT 3022, RULE_V1_PORT 3010: the services themselves.
 RULE_DATABASE_URL, USER_DATABASE_URL: another database than the SQLite files under `data/`.
-SLEEP 0: after so many seconds without a request user and rule have no process, until somebody calls; 0: never.
+SLEEP 0: after so many seconds without a request user and rule have no process until a request comes; 0: never.
 VERBOSE=1: show all logs.
 
 user and rule are started by activator.py, which holds their sockets; autoscaler.py decides when they sleep.

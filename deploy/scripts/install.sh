@@ -110,7 +110,7 @@ eventing() {
     # Its parts request 100m each, and use less than a fifth of it.
     fetch_yaml "$eventing/$part.yaml" | sed -E 's/^( *cpu: )"?1(00|25)m"?$/\120m/' | kubectl apply --filename=-
   done
-  # Nobody here uses these two. The autoscalers would count in those requests.
+  # todolist uses neither of the two. The autoscalers go, too: they compare the use with requests that are this small.
   kubectl scale deployment/job-sink statefulset/request-reply --namespace=knative-eventing --replicas=0
   kubectl delete horizontalpodautoscalers --all --namespace=knative-eventing
   kubectl wait --for=condition=Available --timeout=300s deployment --all --namespace=knative-eventing

@@ -13,7 +13,7 @@ from deploy.lessons.lesson import About
 
 ABOUT = About(
     title="Asleep and awake",
-    learn="let services have no process until somebody calls, and see how long the first call waits",
+    learn="let services have no process until a request comes, and see how long the first call waits",
     look="Leave the page alone, with Gentle traffic off: ten seconds on the laptop, three minutes on Knative. Then "
     "reload it: the panel Request path marks each call that woke a service up with a snowflake, and says how long it "
     "took.",
@@ -49,7 +49,7 @@ def run(check: Check) -> None:
 def on_the_laptop(check: Check) -> None:
     laptop = check.laptop
     awake = memory(laptop.processes().values())
-    print(f"  then   nobody calls for {ABOUT.sleep} seconds")
+    print(f"  then   no request for {ABOUT.sleep} seconds")
     fell_asleep(check)
     check.that(
         not laptop.processes(),
@@ -74,7 +74,7 @@ def on_the_laptop(check: Check) -> None:
     )
     show_parts(check, "user", profile, asked, profile_at)
     show_parts(check, "rule", items, asked, items_at)
-    print(f"  then   nobody calls for {ABOUT.sleep} seconds")
+    print(f"  then   no request for {ABOUT.sleep} seconds")
     fell_asleep(check)
 
 
@@ -121,7 +121,7 @@ def on_knative(check: Check) -> None:
 
 def sleep(check: Check) -> None:
     """Wait until user and rule have no pod: a little over two minutes after the last request."""
-    print("  then   nobody calls for some minutes")
+    print("  then   no request for some minutes")
     gone = check.eventually(
         lambda: not check.cluster.kubectl("get", "pods", f"--selector={ASLEEP}", "--output=name"), 400
     )

@@ -46,7 +46,7 @@ def run(check: Check) -> None:
     check.that(most > before, f"{PEOPLE} people at once: rule went from {before} to {most} pods", f"more than {before}")
     check.that(statuses == {200}, f"their requests were answered with {said(statuses)}", "200")
     check.eventually(lambda: pods() == least, PATIENCE)
-    check.that(pods() == least, f"nobody calls: rule has {pods()} pods", str(least))
+    check.that(pods() == least, f"no requests: rule has {pods()} pods", str(least))
 
 
 def said(statuses: set[int]) -> str:

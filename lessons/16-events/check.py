@@ -40,7 +40,7 @@ def run(check: Check) -> None:
     check.eventually(lambda: bell(alice) >= ITEMS)
     read_all(check, alice)
 
-    print(f"  then   nobody calls user for {ABOUT.sleep} seconds")
+    print(f"  then   no request to user for {ABOUT.sleep} seconds")
     # A guest reads the list, so that rule stays awake.
     with check.meanwhile(LIST, pause=1):
         asleep = check.eventually(lambda: not consumers(check), 60)

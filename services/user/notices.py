@@ -21,7 +21,7 @@ from services.user.store import Counts
 # Seconds that a count may be old: it costs one query in this time, however many profiles are read.
 COUNTED_FOR = 1
 # Seconds that a profile waits for it.
-PATIENCE = 0.5
+COUNT_TIMEOUT = 0.5
 # Seconds between two looks for notices that have lived long enough.
 FORGET_AFTER = 10
 
@@ -63,7 +63,7 @@ class Notices:
 
     async def _count(self, owner: str) -> Counts:
         with suppress(Problem, TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(COUNT_TIMEOUT):
                 self._known[owner] = await self._database.read(store.count_notices, owner)
         return self._known.get(owner, Counts())
 
