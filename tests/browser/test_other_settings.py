@@ -299,6 +299,8 @@ def test_a_long_name_is_short_in_lists_and_messages_and_whole_when_wanted(member
     member.locator("[data-action=delete]").click()
     assert dialog(member).locator("bdi").evaluate(lines) < 2.5
     member.keyboard.press("Escape")
+    # The focus goes back to the button that opened the dialog.
+    expect(member.locator("[data-action=delete]")).to_be_focused()
     button = member.locator(".name")
     expect(button).to_have_attribute("title", name)
     expect(button).to_have_accessible_name(name)
