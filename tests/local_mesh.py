@@ -1,5 +1,6 @@
 """A run of the local mesh for tests: `make run` in a folder of its own."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -72,6 +73,14 @@ class Mesh:
 
     def processes(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
+
+    def modules(self) -> Counter[str]:
+        """Return how many processes run each module; one that ends meanwhile does not count."""
+        names: Counter[str] = Counter()
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                names.update(process.cmdline()[-1:])
+        return names
 
     def interrupt(self) -> int:
         self.process.send_signal(signal.SIGINT)

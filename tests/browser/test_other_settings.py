@@ -208,7 +208,7 @@ def test_on_a_phone_the_first_item_comes_soon(visit: Visit, unique: Callable[[st
         open_list(visitor)
         first = visitor.get_by_test_id("item-row").first.bounding_box()
         assert first is not None
-        assert first["y"] < 350
+        assert first["y"] < 350, visitor.locator("#corner").inner_text()
     # What folds away says that it is in use, and is unfolded then.
     refine = page.locator("#refine")
     expect(page.locator("#status-filter")).to_be_hidden()

@@ -201,8 +201,8 @@ def test_the_parts_of_a_cold_start_add_up_and_a_reset_wakes_all_up(mesh: Mesh) -
         assert 0.1 < sum(parts) < page + 0.05
     assert "a service sleeps" in make(mesh.directory, "status").stdout
     make(mesh.directory, "lesson-reset")
-    names = [process.cmdline()[-1] for process in mesh.processes()]
-    assert (names.count("services.user"), names.count("services.rule")) == (2, 1)
+    modules = mesh.modules()
+    assert (modules["services.user"], modules["services.rule"]) == (2, 1)
     assert "asleep:\n  none" in make(mesh.directory, "status").stdout
 
 

@@ -54,12 +54,15 @@ export function openDialog(dialog, fallback = () => byId('items-heading')) {
   setBusy(dialog.querySelector('form'), false);
   for (const counter of dialog.querySelectorAll('[data-counter]')) updateCounter(counter, counter.closest('.field').querySelector('input, textarea'));
   dialog.addEventListener('close', () => {
-    const place = before?.isConnected && before !== document.body && before.checkVisibility() ? before : fallback();
-    place?.focus();
+    // The browser has given the focus back already, and this event comes later: a reader may have gone on.
+    if (canHoldFocus(document.activeElement)) return;
+    (canHoldFocus(before) ? before : fallback())?.focus();
   }, { once: true });
   opened.set(dialog, contentOf(dialog));
   dialog.showModal();
 }
+
+const canHoldFocus = (element) => Boolean(element?.isConnected) && element !== document.body && element.checkVisibility();
 
 // What a password manager filled in was not typed.
 const contentOf = (dialog) => JSON.stringify([...dialog.querySelectorAll('input, textarea')]
