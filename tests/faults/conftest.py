@@ -4,8 +4,10 @@
 """
 
 import fcntl
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +103,23 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         terminalreporter.write_line(f"{promise}: {measured}")
     left_out = config.option.keyword or config.option.markexpr or terminalreporter.stats.get("skipped")
     if exitstatus == 0 and config.args == ["tests/faults"] and not left_out:
-        rows = [("promise", "measured", "test in `tests/faults/`"), ("---", "---", "---")]
-        rows += [(promise, measured, f"`{test.rpartition('/')[2]}`") for promise, measured, test in figures]
+        rows = [("measured", "test in `tests/faults/`"), ("---", "---")]
+        rows += [(measured, f"`{test.rpartition('/')[2]}`") for _, measured, test in figures]
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        TABLE.write_text(f"{INTRODUCTION}\nMeasured on {machine()}, at commit {commit(TABLE)}.\n\n{table}\n")
+        TABLE.write_text(
+            f"{INTRODUCTION}\n{promises()}\n\n## The figures behind them\n\n"
+            f"Measured on {machine()}, at commit {commit(TABLE)}.\n\n{table}\n"
+        )
+
+
+def promises() -> str:
+    """Return a line for each promise; the cases of a test that promise the same share one."""
+    lines = []
+    for _, cases in groupby(figures, key=lambda row: row[2].partition("[")[0]):
+        texts = dict.fromkeys(re.sub(r", on (PostgreSQL|SQLite)$", "", promise) for promise, _, _ in cases)
+        by_result: dict[str, list[str]] = {}
+        for text in texts:
+            case, _, result = text.partition(": ")
+            by_result.setdefault(result, []).append(case)
+        lines += [f"- {'; '.join(cases)}{': ' if result else ''}{result}." for result, cases in by_result.items()]
+    return "\n".join(lines)
