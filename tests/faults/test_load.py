@@ -111,15 +111,15 @@ def test_ten_times_too_many_are_refused_and_the_others_served(system: System, fi
     while (share < 0.8 or slowest > SLOWEST or not is_overload) and attempts < 3:
         attempts += 1
         before = wrk(url, connections=PEOPLE, seconds=5)
-        # Who is refused comes back after 1 to 1.5 s: so many connections are refused more often than served, and each
-        # sends again after such a pause that all of them together ask for ten times what can be served.
-        connections = WAITING + int(3 * before.rate)
+        # A client that is refused comes back after 1 to 1.5 s, as Retry-After says. With so many of them a good part of the
+        # requests is refused, and after an answer each pauses so long that all together send ten times the peak.
+        connections = WAITING + int(before.rate)
         result = wrk(url, connections=connections, seconds=seconds, pause=connections / (10 * before.rate), timeout=5)
         normal = seconds_until_normal(url)
         after = wrk(url, connections=PEOPLE, seconds=5)
         peak = (before.rate + after.rate) / 2
         share, slowest = result.good / result.seconds / peak, result.p99
-        is_overload = result.refused > result.good
+        is_overload = result.refused > result.good / 2
     assert before.errors == after.errors == 0
     assert (result.failed, result.lost) == (result.refused, 0)
     assert is_overload
