@@ -41,7 +41,7 @@ run: .venv/local.done ## Start everything: the services, and an Envoy that plays
 .PHONY: traffic-local
 traffic-local: .venv/traffic.done
 	@echo "Sending $(or $(RATE),5) requests a second to \`make run\` at $(TRAFFIC_URL), for $(or $(DURATION),30s)"
-	@TRAFFIC_URL=$(TRAFFIC_URL) TRAFFIC_RATE=$$(awk 'BEGIN { print $(or $(RATE),5) / 4 }') $(HOLD_INTERRUPT) $(VENV)/python -m deploy.traffic \
+	@TRAFFIC_URL=$(TRAFFIC_URL) TRAFFIC_CA=$(if $(filter https:%,$(TRAFFIC_URL)),data/tls/ca.pem) TRAFFIC_RATE=$$(awk 'BEGIN { print $(or $(RATE),5) / 4 }') $(HOLD_INTERRUPT) $(VENV)/python -m deploy.traffic \
 		--locustfile deploy/traffic/locustfile.py --headless --only-summary --loglevel WARNING \
 		--users 4 --spawn-rate 4 --run-time $(or $(DURATION),30s)
 

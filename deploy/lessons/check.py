@@ -91,6 +91,10 @@ class Person:
         """Return the value of a cookie that this person got."""
         return self._client.cookies[name]
 
+    def cookie_is_secure(self, name: str) -> bool:
+        """Say whether a cookie that this person got goes only over HTTPS."""
+        return any(cookie.secure for cookie in self._client.cookies.jar if cookie.name == name)
+
     def get(self, path: str, times: int = 1, *, at_once: int = 1, headers: dict[str, str] | None = None) -> Answers:
         """Send so many GET requests, so many of them at a time."""
         return self.send("GET", path, times, at_once=at_once, headers=headers)

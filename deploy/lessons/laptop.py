@@ -18,15 +18,13 @@ from deploy.lessons.difference import is_comment, with_comments
 from deploy.lessons.lesson import Lesson, PlaceName
 from deploy.lessons.place import UnsuitableError, count_requests
 from deploy.lessons.waiting import wait_until
-from deploy.local import here, proxy, sleepers
+from deploy.local import certificates, here, proxy, sleepers
 
 FOLDER = Path("data/envoy")
 # How many seconds a run takes to end, at most.
 ENDING = 15
-# Where a resource begins, with the comment above it: after an empty line, or as the first.
-RESOURCE = re.compile(r'(?:(?<=\n\n)|(?<=^resources:\n))(?=(?:  #.*\n)*  - "@type": )', re.MULTILINE)
 # In this order no route ever leads to a cluster that is not there; to put things back, the other way round.
-ORDER = ("clusters.yaml", "listeners.yaml", "-filter.yaml", "-routes.yaml", "lesson-filter.yaml")
+ORDER = ("clusters.yaml", "-secret.yaml", "listeners.yaml", "-filter.yaml", "-routes.yaml", "lesson-filter.yaml")
 
 LESSON = """\
 # Each answer of the ingress names the lesson that is on. `make lesson-reset` puts the former file back.
@@ -78,6 +76,8 @@ class Laptop:
         raise UnsuitableError("`make run` has ended, and the lesson with it: start both again")
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
+        if lesson.about.certificates:
+            certificates.make()
         changed = {**self._changed(lesson, step), "lesson-filter.yaml": LESSON % lesson.name}
         # New files come first: a listener may name one only when it is there.
         for name in sorted(changed, key=lambda name: ((FOLDER / name).exists(), order(name))):
@@ -93,8 +93,12 @@ class Laptop:
 
     @contextmanager
     def client(self) -> Iterator[httpx.Client]:
-        with httpx.Client(base_url=self._run.url, timeout=30, trust_env=False) as client:
+        with certificates.client(self._run.url, timeout=30) as client:
             yield client
+
+    def address(self) -> str:
+        """Return the host and port of the ingress."""
+        return self._run.url.partition("://")[2]
 
     def requests_served(self, service: str, version: str, method: str = "GET") -> int:
         return count_requests(self._get(f"{self._url(service, version)}/metrics"), method)
@@ -152,14 +156,15 @@ class Laptop:
             changed = {
                 name: proxy.template(name, FOLDER, settings) for name in ("rule-routes.yaml", "user-routes.yaml")
             }
-        head, *resources = RESOURCE.split(self._text(lesson, step))
+        head, *resources = proxy.RESOURCE.split(self._text(lesson, step))
         for resource in resources:
-            kind, name = kind_of(resource), name_of(resource)
+            kind, name = kind_of(resource), proxy.name_of(resource)
             if kind in ("Cluster", "Listener"):
                 file = f"{kind.lower()}s.yaml"
-                changed[file] = with_resource(changed.get(file) or read(file), resource)
+                changed[file] = proxy.with_resource(changed.get(file) or read(file), resource)
             else:
-                file = f"{name}-{'routes' if kind == 'RouteConfiguration' else 'filter'}.yaml"
+                end = {"RouteConfiguration": "routes", "Secret": "secret"}.get(kind, "filter")
+                file = f"{name}-{end}.yaml"
                 changed[file] = head + resource
         return changed
 
@@ -168,8 +173,9 @@ class Laptop:
         path = FOLDER / name
         if path.exists() and path.read_text(encoding="utf-8") == text:
             return
-        # A new file is one that a listener of the lesson names; nobody watches it yet.
-        is_watched, updates = path.exists(), counter_of(name)
+        # A new file is one that a listener of the lesson names, and not watched yet. A certificate is watched only
+        # while HTTPS is on; the check waits until it is served.
+        is_watched, updates = path.exists() and not name.endswith("-secret.yaml"), counter_of(name)
         taken, refused = self._sum(updates + "success$"), self._sum(updates + "rejected$")
         proxy.replace(path, text)
         if is_watched:
@@ -218,26 +224,16 @@ def order(name: str) -> int:
 def counter_of(name: str) -> str:
     """Return a pattern for how the names of Envoy's counters of the reading of a file begin."""
     stem, _, kind = name.removesuffix(".yaml").rpartition("-")
-    counted = {"clusters": "cds", "listeners": "lds", "routes": f"rds.{stem}", "filter": f"http_filter.{stem}"}[kind]
+    counted = {
+        "clusters": "cds",
+        "listeners": "lds",
+        "routes": f"rds.{stem}",
+        "filter": f"http_filter.{stem}",
+        "secret": f"sds.{stem}",
+    }[kind]
     return rf"\.{re.escape(counted)}\.update_"
 
 
 def kind_of(resource: str) -> str:
     """Return the last part of a resource's type, such as Cluster."""
     return re.findall(r'"@type": \S+\.(\w+)$', resource, re.MULTILINE)[0]  # type: ignore[no-any-return]
-
-
-def name_of(resource: str) -> str:
-    """Return the name of a resource."""
-    return re.findall(r"^    name: (\S+)$", resource, re.MULTILINE)[0]  # type: ignore[no-any-return]
-
-
-def with_resource(text: str, resource: str) -> str:
-    """Return a file in which this resource takes the place of the one with its name, or stands at the end."""
-    head, *resources = RESOURCE.split(text)
-    names = [name_of(other) for other in resources]
-    if (name := name_of(resource)) in names:
-        resources[names.index(name)] = resource
-    else:
-        resources.append(resource)
-    return head + "\n\n".join(other.rstrip("\n") for other in resources) + "\n"

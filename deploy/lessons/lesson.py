@@ -21,6 +21,7 @@ class About:
     title, learn: a few words, and what a person learns; look: where to look while it is on; think: a question, which
     the README answers; places: where it can run; elsewhere: for each other place, why it cannot run there; failures:
     what todolist logs of calls that the lesson makes fail (a regular expression), which `make run` prints once;
+    certificates: on the laptop, whether the ingress needs a certificate;
     sleep: on the laptop, after how many seconds without a request user and rule sleep (0: never).
     """
 
@@ -31,6 +32,7 @@ class About:
     places: tuple[PlaceName, ...]
     elsewhere: Mapping[PlaceName, str] = field(default_factory=dict)
     failures: str = ""
+    certificates: bool = False
     sleep: int = 0
 
 

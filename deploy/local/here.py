@@ -16,26 +16,38 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
+from deploy.local import proxy
+
 FILE = Path("data/mesh.json")
+CONFIGURATION = Path("data/envoy")
 
 
 @dataclass(frozen=True)
 class Run:
     """A run of the local mesh.
 
-    url: where the ingress is; admin: where Envoy's administration is; ports: of all processes, by their settings;
-    sleep: after how many seconds services sleep, unless a lesson says otherwise.
+    ports: of all processes, by their settings; sleep: after how many seconds services sleep, unless a lesson says
+    otherwise; tls: whether the ingress serves HTTPS, unless a lesson does.
     """
 
-    url: str
-    admin: str
     ports: dict[str, int]
     sleep: int = 0
+    tls: bool = False
+
+    @property
+    def url(self) -> str:
+        """Where the ingress is."""
+        return f"{'https' if proxy.serves_https(CONFIGURATION) else 'http'}://127.0.0.1:{self.ports['PORT']}"
+
+    @property
+    def admin(self) -> str:
+        """Where Envoy's administration is."""
+        return f"http://127.0.0.1:{self.ports['ENVOY_ADMIN_PORT']}"
 
     @property
     def settings(self) -> dict[str, int]:
         """What Envoy's files are made with."""
-        return {**self.ports, "SLEEP": self.sleep}
+        return {**self.ports, "SLEEP": self.sleep, "TLS": self.tls}
 
 
 def claim(run: Run) -> TextIO | None:

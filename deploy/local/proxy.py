@@ -17,6 +17,10 @@ from pathlib import Path
 from string import Template
 
 TEMPLATES = Path(__file__).parent / "envoy"
+# The ingress as a TLS server, for lesson 19 and for `TLS=1 make run`.
+HTTPS = Path(__file__).parents[2] / "lessons/19-https/envoy.yaml"
+# Where a resource begins, with the comment above it: after an empty line, or as the first.
+RESOURCE = re.compile(r'(?:(?<=\n\n)|(?<=^resources:\n))(?=(?:  #.*\n)*  - "@type": )', re.MULTILINE)
 
 # Where Envoy listens: the ingress, what todolist calls for user and for rule, where rule posts its events, and Envoy's
 # administration.
@@ -28,11 +32,13 @@ DEFAULTS: dict[str, str | int] = {**ENVOY_PORTS, **SERVICE_PORTS, **dict.fromkey
 
 
 def template(name: str, folder: Path, settings: Mapping[str, str | int]) -> str:
-    """Return a template with its places filled in. settings: those that differ from DEFAULTS, and SLEEP."""
+    """Return a template with its places filled in. settings: those that differ from DEFAULTS, SLEEP and TLS."""
     text = (TEMPLATES / name).read_text(encoding="utf-8")
     if settings.get("SLEEP"):
         # A try may take as long as the call: a second one would only wait for the same cold start.
         text = text.replace("per_try_timeout: 2s", "per_try_timeout: 8s")
+    if settings.get("TLS") and name == "listeners.yaml":
+        text = with_resource(text, RESOURCE.split(HTTPS.read_text(encoding="utf-8"))[1])
     return Template(text).substitute({**DEFAULTS, **settings, "FOLDER": folder})
 
 
@@ -60,6 +66,28 @@ def replace(path: Path, text: str) -> None:
     finally:
         # It is still there if the disk is full.
         new.unlink(missing_ok=True)
+
+
+def name_of(resource: str) -> str:
+    """Return the name of a resource."""
+    return re.findall(r"^    name: (\S+)$", resource, re.MULTILINE)[0]  # type: ignore[no-any-return]
+
+
+def with_resource(text: str, resource: str) -> str:
+    """Return a file in which this resource takes the place of the one with its name, or stands at the end."""
+    head, *resources = RESOURCE.split(text)
+    names = [name_of(other) for other in resources]
+    if (name := name_of(resource)) in names:
+        resources[names.index(name)] = resource
+    else:
+        resources.append(resource)
+    return head + "\n\n".join(other.rstrip("\n") for other in resources) + "\n"
+
+
+def serves_https(folder: Path) -> bool:
+    """Say whether the ingress is a TLS server."""
+    path = folder / "listeners.yaml"
+    return path.exists() and "transport_protocol: tls" in path.read_text(encoding="utf-8")
 
 
 def lesson(folder: Path) -> str | None:

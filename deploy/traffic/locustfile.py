@@ -29,9 +29,11 @@ class Person(HttpUser):
     wait_time = constant_throughput(float(os.environ.get("TRAFFIC_RATE", "1")))
 
     def on_start(self) -> None:
-        """Give every request the host name that the ingress routes by, where it needs one."""
+        """Give every request the host name that the ingress routes by, and trust the local CA, where it needs that."""
         if name := os.environ.get("TRAFFIC_HOST"):
             self.client.headers["Host"] = name
+        if authority := os.environ.get("TRAFFIC_CA"):
+            self.client.verify = authority
 
     @task(3)
     def profile(self) -> None:

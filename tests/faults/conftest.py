@@ -119,7 +119,7 @@ def promises() -> str:
         texts = dict.fromkeys(re.sub(r", on (PostgreSQL|SQLite)$", "", promise) for promise, _, _ in cases)
         by_result: dict[str, list[str]] = {}
         for text in texts:
-            case, _, result = text.partition(": ")
-            by_result.setdefault(result, []).append(case)
-        lines += [f"- {'; '.join(cases)}{': ' if result else ''}{result}." for result, cases in by_result.items()]
+            when, _, result = text.partition(": ")
+            by_result.setdefault(result, []).append(when)
+        lines += [f"- {'; '.join(whens)}{': ' if result else ''}{result}." for result, whens in by_result.items()]
     return "\n".join(lines)

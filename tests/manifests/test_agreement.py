@@ -261,3 +261,20 @@ def test_each_secret_that_is_read_is_made(app: list[Document]) -> None:
         for secret in below(workload, "secret"):
             read.add((secret["secretName"], mounted["TOKEN_KEY_FILE"].rpartition("/")[2]))
     assert read == made
+
+
+def test_the_ingress_of_lesson_19_is_the_laptops_with_tls() -> None:
+    def ingress(file: Any) -> dict[str, Any]:
+        listeners = load(file)[0]["resources"]
+        return next(listener for listener in listeners if listener["name"] == "ingress")
+
+    plain, secured = ingress(DEPLOY / "local/envoy/listeners.yaml"), ingress(ROOT / "lessons/19-https/envoy.yaml")
+    del secured["listener_filters"]
+    chain = secured["filter_chains"].pop(0)
+    del chain["filter_chain_match"], chain["transport_socket"]
+    secured["filter_chains"] = [chain]
+    manager = chain["filters"][0]["typed_config"]
+    manager["codec_type"] = "HTTP1"
+    del manager["http2_protocol_options"]
+    assert manager["http_filters"].pop(0)["name"] == "hsts"
+    assert secured == plain
