@@ -1,4 +1,4 @@
-"""Creates `.venv` and installs the dependencies of a target, pinned and with hashes: `python -m deploy.environment local`.
+"""Creates `.venv` and installs the dependencies of a target, pinned and hashed: `python -m deploy.environment local`.
 
 Uses uv if available, else pip. Options for the source of packages (index, mirror, certificate, proxy) are read from
 pip's configuration, also for uv, which does not read it; options for their destination (`user`, `target`, `prefix`)
@@ -80,7 +80,9 @@ def make_environment() -> bool:
     """Create .venv, or create it again; on failure print the output of the tool."""
     was_there = os.path.lexists(VENV)
     if (VENV / "pyvenv.cfg").exists():
-        print("The environment in .venv belongs to another folder or has lost its Python: it is created again", flush=True)
+        print(
+            "The environment in .venv belongs to another folder or has lost its Python: it is created again", flush=True
+        )
     commands = []
     if shutil.which("uv"):
         clear = ("--clear",) if was_there else ()

@@ -1,7 +1,7 @@
 """Holds the listening socket of one service of `make run`, and starts the service when a connection waits there.
 
-`python -m deploy.local.activator user-v1`, with HOST, PORT and the settings of the service in its environment. It passes
-the socket as systemd does (services/chassis/activation.py), and keeps it open while processes start and stop.
+`python -m deploy.local.activator user-v1`, with HOST, PORT and the settings of the service in its environment. It
+passes the socket as systemd does (services/chassis/activation.py), and keeps it open while processes start and stop.
 
 The same on Knative, and the differences:
 - Here the kernel plays the *activator*: while no process accepts, a connection waits in the queue of the socket, with

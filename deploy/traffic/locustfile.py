@@ -2,8 +2,8 @@
 
 Guests and users with an account, so that both databases are read and both names of the guest occur. Items are deleted
 again; the accounts, named `traffic-…`, stay.
-Failed requests are counted and do not stop it, so it can start before the application. At the end it prints the split of
-the calls to user, then a summary of each kind of request.
+Failed requests are counted and do not stop it, so it can start before the application. At the end it prints the split
+of the calls to user, then a summary of each kind of request.
 """
 
 import logging
