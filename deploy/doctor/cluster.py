@@ -1,7 +1,7 @@
-"""Checks of the cluster that kubectl points at. All of them only read.
+"""Checks of the current cluster. All are read-only.
 
-What `make deploy` and `make install-*` look at first is in access.py, mesh.py, namespace.py and platform.py. Here is
-the rest of the table, and what asks them for it.
+The preconditions of `make deploy` and `make install-*` are in access.py, mesh.py, namespace.py and platform.py. Here
+are the other rows of the table, and the calls of those.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from deploy.doctor.finding import (
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETS = (ISTIO, AMBIENT, KNATIVE)
-# What each set requests, with its sidecars and what makes it: thousandths of a core, MiB. tests/doctor adds them up.
+# What each set requests, with its sidecars and control planes: millicores, MiB. Checked by tests/doctor.
 REQUESTS = {ISTIO: (560, 1728), AMBIENT: (470, 1152), KNATIVE: (410, 960)}
 ARCHITECTURES = ("amd64", "arm64")
 UNITS = {
@@ -52,27 +52,27 @@ UNITS = {
 
 @cache
 def settings() -> dict[str, str]:
-    """Return the variables that `make` sets: the versions of deploy/versions.mk, unless the environment has others."""
+    """Return the environment, with the defaults of deploy/versions.mk."""
     text = (ROOT / "deploy/versions.mk").read_text(encoding="utf-8")
     return {**dict(re.findall(r"^export (\w+) \?= (\S+)$", text, re.MULTILINE)), **os.environ}
 
 
 @cache
 def readable(*what: str) -> Any:
-    """Return a list of objects, or None where it may not be read."""
+    """Return a list of objects, or None if it is forbidden."""
     return get(*what)
 
 
 @cache
 def items(*what: str) -> list[Any]:
-    """Return the objects of a kind; none where they may not be read."""
+    """Return the objects of a kind; empty if it is forbidden."""
     found: list[Any] = (readable(*what) or {}).get("items", [])
     return found
 
 
 @cache
 def istios() -> mesh.Mesh:
-    """Return the control planes, looked up once."""
+    """Return the control planes (cached)."""
     return mesh.mesh()
 
 
@@ -120,7 +120,7 @@ def kubernetes() -> Finding:
 
 
 def nodes() -> list[Finding]:
-    """How many there are, on which machines, and which kind of addresses their pods get."""
+    """The nodes: number, architectures, and address families of their pods."""
     if readable("nodes") is None:
         return [Finding("nodes", NOTE, "this user may not list them", IN_CLUSTER)]
     found = [node for node in items("nodes") if not is_windows(node)]
@@ -160,31 +160,31 @@ def nodes() -> list[Finding]:
 
 
 def here() -> set[str]:
-    """Return the architecture of this machine, as images call it."""
+    """Return the architecture of this machine, as in image platforms."""
     names = {"x86_64": "amd64", "aarch64": "arm64"}
     return {names.get(platform.machine().lower(), platform.machine().lower())}
 
 
 def is_windows(node: Any) -> bool:
-    """Say whether a node runs Windows, and so none of our pods."""
+    """Return whether a node runs Windows, and so none of our pods."""
     return bool(node["status"]["nodeInfo"].get("operatingSystem") == "windows")
 
 
 def is_ready(node: Any) -> bool:
-    """Say whether a node works, as far as it says so."""
+    """Return whether a node is ready, or has no such condition."""
     conditions = node["status"].get("conditions", [])
     return not any(each["type"] == "Ready" and each["status"] != "True" for each in conditions)
 
 
 def usable(node: Any) -> bool:
-    """Say whether a node takes pods such as ours, which tolerate nothing."""
+    """Return whether our pods, which have no tolerations, can run on a node."""
     taints = node["spec"].get("taints") or []
     kept_out = node["spec"].get("unschedulable") or any(t.get("effect") in ("NoSchedule", "NoExecute") for t in taints)
     return not kept_out and not is_windows(node) and is_ready(node)
 
 
 def room() -> Finding:
-    """Free CPU and memory, by what pods request, against what the largest set requests."""
+    """Free CPU and memory, by the requests of pods, compared with the requests of each set."""
     for kind in (("nodes",), ("pods", "--all-namespaces")):
         if readable(*kind) is None:
             return Finding("room", NOTE, f"unknown: this user may not list {kind[0]}", SETS)
@@ -198,7 +198,7 @@ def room() -> Finding:
         # Our own are replaced, not added.
         if pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or pod["metadata"]["namespace"] == ours():
             continue
-        # What runs on a node that does not count, such as the control plane, takes nothing of the others.
+        # Pods on unusable nodes, such as the control plane, use nothing of the others.
         if (on := there.get(pod["spec"].get("nodeName", ""))) and not usable(on):
             continue
         for requests in _requests(pod["spec"]):
@@ -215,7 +215,7 @@ def room() -> Finding:
 
 
 def _requests(pod: Any) -> Iterator[dict[str, str]]:
-    """Yield what the containers of a pod request that run as long as it does."""
+    """Yield the requests of the containers of a pod, including sidecars but not other init containers."""
     for container in pod.get("containers", []):
         yield container.get("resources", {}).get("requests", {})
     for container in pod.get("initContainers", []):
@@ -233,7 +233,7 @@ def quantity(text: str) -> float:
 
 
 def metrics_server() -> Finding:
-    """What the autoscalers read. Without one there are always two pods."""
+    """The metrics server, which the autoscalers need."""
     service = get("apiservices.apiregistration.k8s.io/v1beta1.metrics.k8s.io")
     if condition(service, "Available"):
         return Finding("metrics server", OK, "it is there", (ISTIO, AMBIENT))
@@ -248,13 +248,13 @@ def metrics_server() -> Finding:
 
 
 def condition(thing: Any, name: str) -> bool:
-    """Say whether a condition of an object is true."""
+    """Return whether a condition of an object is true."""
     found = thing.get("status", {}).get("conditions", []) if thing else []
     return any(each["type"] == name and each["status"] == "True" for each in found)
 
 
 def load_balancer() -> Finding:
-    """Whether Services of type LoadBalancer get an address from outside."""
+    """Whether Services of type LoadBalancer get an external address."""
     services = [each for each in items("services", "--all-namespaces") if each["spec"].get("type") == "LoadBalancer"]
     given = [
         each for service in services for each in service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
@@ -269,7 +269,7 @@ def load_balancer() -> Finding:
 
 
 def istio() -> list[Finding]:
-    """Istio: its version and revision, who installed it, and whether pods get sidecars from it."""
+    """Istio: its version, revision and installer, and whether it injects sidecars."""
     found = [mesh.istio(istios(), settings())]
     if found[0].state != MISSING:
         _, sidecars = mesh.label(istios(), environment=settings())
@@ -295,9 +295,9 @@ def ambient() -> Finding:
 
 
 def gateway_api() -> Finding:
-    """The Gateway API: its version and channel, and who keeps it."""
+    """The Gateway API: its version, channel and installer."""
     found = mesh.gateway_api(settings())
-    # Whoever installs it need not stop for it; for whoever looks, something is missing.
+    # `make install-istio` installs it; in this table it is missing.
     return found._replace(state=MISSING) if found.state == NOTE and found.mend else found
 
 
@@ -321,7 +321,7 @@ def knative() -> Finding:
 
 
 def kiali() -> Finding:
-    """Kiali, and the Prometheus that its graph is made of."""
+    """Kiali, and the Prometheus that its graph needs."""
     lacking = [
         name
         for name in ("kiali", "prometheus")
@@ -333,7 +333,7 @@ def kiali() -> Finding:
 
 
 def rules() -> list[Finding]:
-    """The namespace: whose it is, and what its Pod Security, quotas and limits allow."""
+    """The namespace: its owner, and what its Pod Security, quotas and limits allow."""
     found = get("namespace", ours())
     rows = [namespace.whose(ours(), found, settings())]
     if not found:
@@ -351,19 +351,19 @@ def rules() -> list[Finding]:
 
 
 def _quota(quota: Any) -> Finding:
-    """Compare what a quota leaves with what a set requests."""
+    """Compare the rest of a quota with the requests of the sets."""
     name, hard, used = quota["metadata"]["name"], quota["status"].get("hard", {}), quota["status"].get("used", {})
     left = {key: quantity(value) - quantity(used.get(key, "0")) for key, value in hard.items()}
     cpu = left.get("requests.cpu", left.get("cpu", float("inf"))) * 1000
     memory = left.get("requests.memory", left.get("memory", float("inf"))) / 2**20
     small = tuple(purpose for purpose, (needed, mib) in REQUESTS.items() if cpu < needed or memory < mib)
     what = f"quota {name} leaves " + listed(f"{amount(key, value)} {key}" for key, value in sorted(left.items()))
-    # What is deployed already counts as used.
+    # If the application is deployed, it is already counted as used.
     if small and not get("deployment/todolist", f"--namespace={ours()}"):
         return Finding("quota", MISSING, what, small, "an administrator raises it, or choose another NAMESPACE=")
     return Finding("quota", NOTE, what, SETS)
 
 
 def amount(key: str, value: float) -> str:
-    """Return an amount of what a quota counts, in a unit that people read."""
+    """Return an amount of a quota in a readable unit."""
     return f"{value / 2**20:,.0f} MiB" if key.endswith(("memory", "storage")) else f"{value:g}"

@@ -1,4 +1,4 @@
-"""Checks of this machine, each a function that looks at one thing. Nothing of them needs `.venv`."""
+"""Checks of this machine, one function each. None needs `.venv`."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ from deploy.doctor.finding import (
 )
 from deploy.local import here, ports
 
-# As all commands: relative to the folder in which make runs.
+# Relative to the folder in which make runs.
 PYTHON_SH, VENV = "deploy/scripts/python.sh", Path(".venv")
 EVERYTHING = (RUN, TEST)
 SETS = (ISTIO, AMBIENT, KNATIVE)
-# `.venv` with all that `make test` needs, and what pip keeps of the downloads.
+# The size of `.venv` for `make test`, and of pip's cache.
 DISK = 2 * 1024**3
 NEWEST_PYTHON = (3, 14)
 GIB = 1024**3
-# What a shell or a service manager may limit, and what `make run` needs of it.
+# Resource limits that a shell or service manager may set, and the minimum for `make run`.
 LIMITS = (
     ("open files", "ulimit -n", resource.RLIMIT_NOFILE, 512, ""),
     ("the size of a file", "ulimit -f", resource.RLIMIT_FSIZE, GIB, "bytes"),
     ("address space", "ulimit -v", resource.RLIMIT_AS, 8 * GIB, "bytes"),
     ("CPU time", "ulimit -t", resource.RLIMIT_CPU, 24 * 3600, "seconds"),
 )
-# The first is the same engine without a desktop's parts, and takes half the CPU.
+# The first is the same engine without a desktop UI, and uses half the CPU.
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# What brings one; of Ubuntu, whose package is a snap, there is nothing here.
+# The install commands; none for Ubuntu, whose package is a snap.
 BROWSER_COMMANDS = {
     "ubuntu": "",
     "debian": "sudo apt-get install chromium-headless-shell",
@@ -63,7 +63,7 @@ BROWSER_COMMANDS = {
 }
 
 
-# How a kind of Linux installs a package.
+# The install commands of the Linux distributions.
 PACKAGES = {
     "ubuntu": "sudo apt-get install",
     "debian": "sudo apt-get install",
@@ -76,13 +76,13 @@ MAKE_CLUSTER = ("make cluster",)
 
 
 def python() -> Finding:
-    """The Python that `make` uses, and what it was built with."""
+    """The Python that `make` uses, and its optional modules."""
     found, words = said("sh", PYTHON_SH)
     if not found:
         what, _, mend = words.partition(": ")
         return Finding("Python", MISSING, what, EVERYTHING, mend)
     version = f"Python {platform.python_version()}, {sys.executable}"
-    # A Python that was built from its source lacks those whose libraries were not there.
+    # A Python that was built from source lacks modules whose libraries were missing.
     lacking = [
         name.strip("_") for name in ("_ssl", "_sqlite3", "zlib", "_ctypes") if not importlib.util.find_spec(name)
     ]
@@ -99,7 +99,7 @@ def python() -> Finding:
 
 
 def venv() -> Finding:
-    """Whether `.venv` works, or can be made."""
+    """Whether `.venv` works, or can be created."""
     if said(str(VENV / "bin/python"), "-c", "")[0]:
         done = sorted(path.stem for path in VENV.glob("*.done"))
         return Finding("venv", OK, f".venv is there, with {listed(done)}" if done else ".venv is there", EVERYTHING)
@@ -120,7 +120,7 @@ def venv() -> Finding:
 
 
 def package_command(name: str, **names: str) -> str:
-    """Return the command that installs a program's package here. names: where a kind of Linux calls it otherwise."""
+    """Return the command that installs a package here. names: of the package in distributions where it differs."""
     if platform.system() == "Darwin":
         return f"brew install {name}"
     kind = distribution()
@@ -133,7 +133,7 @@ def _is_empty(path: Path) -> bool:
 
 
 def system() -> Finding:
-    """The kind of machine: Envoy is there for these only."""
+    """The platform: Envoy exists only for these."""
     kind = f"{platform.system()} on {platform.machine()}"
     if platform.system() not in ("Linux", "Darwin"):
         return Finding("system", MISSING, f"{kind}: neither Linux nor macOS", EVERYTHING, "on Windows use WSL 2")
@@ -151,7 +151,7 @@ def system() -> Finding:
 
 
 def file_system() -> list[Finding]:
-    """What the file system of this folder can do: links, locks, programs. Nothing where nothing can be written."""
+    """Whether the file system of this folder supports links, locks and programs. Empty if it is not writable."""
     try:
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=Path.cwd()) as directory:
             lacking = _lacking(Path(directory))
@@ -167,7 +167,7 @@ def file_system() -> list[Finding]:
 
 
 def folder() -> list[Finding]:
-    """Whether this folder, the data and `.venv` can be written, and the room on their disk."""
+    """Whether this folder, the data and `.venv` are writable, and the free space on their disk."""
     try:
         tempfile.TemporaryDirectory(prefix=".doctor-", dir=Path.cwd()).cleanup()
     except OSError as error:
@@ -190,7 +190,7 @@ def folder() -> list[Finding]:
 
 
 def _lacking(directory: Path) -> list[str]:
-    """Return what a file system cannot do of what `make run` needs."""
+    """Return the features that `make run` needs and the file system lacks."""
     import sqlite3
 
     lacking = []
@@ -238,11 +238,11 @@ def localhost() -> Finding:
 
 
 def free_ports(environment: Mapping[str, str] = os.environ) -> Finding:
-    """Whether `make run` can listen: all ports at once, and the one setting that moves them all."""
+    """Whether all ports of `make run` are free; else the PORT_OFFSET that avoids the conflict."""
     try:
         running = here.current()
     except OSError:
-        # No locks: another row says so.
+        # No locks: reported by another row.
         running = None
     if running:
         return Finding("ports", OK, f"`make run` is on in this folder, at {running.url}", (RUN,))
@@ -279,7 +279,7 @@ def _free_offset() -> int:
 
 
 def why_not(port: int, *, for_browser: bool) -> str:
-    """Return why a port of this machine cannot be listened on, or nothing.
+    """Return why a port of this machine cannot be used, or "".
 
     for_browser: whether it is opened as `localhost`, which may be ::1.
     """
@@ -296,9 +296,9 @@ def why_not(port: int, *, for_browser: bool) -> str:
                 return f"in use at {address}"
             if error.errno in (errno.EACCES, errno.EPERM):
                 return "forbidden"
-            # Without IPv6 no program holds the port there.
+            # There is no IPv6.
             continue
-        # macOS lets two programs bind a port, one of them for all addresses.
+        # macOS allows two programs to bind a port, if one binds all addresses.
         with socket.socket(family) as caller:
             caller.settimeout(1)
             if caller.connect_ex((address, port)) == 0 and caller.getsockname() != caller.getpeername():
@@ -307,7 +307,7 @@ def why_not(port: int, *, for_browser: bool) -> str:
 
 
 def limits() -> Finding:
-    """What this shell may use. `make run` raises its own limits as far as it is allowed to."""
+    """Hard resource limits; `make run` raises the soft ones."""
     for what, command, number, needed, unit in LIMITS:
         hard = resource.getrlimit(number)[1]
         if hard != resource.RLIM_INFINITY and hard < needed:
@@ -318,7 +318,7 @@ def limits() -> Finding:
 
 
 def inotify() -> list[Finding]:
-    """Whether Envoy can watch its files, and kind run its nodes. Linux only."""
+    """Whether Envoy can watch its files, and kind can run its nodes. Linux only."""
     settings = Path("/proc/sys/fs/inotify")
     if not settings.is_dir():
         return []
@@ -342,7 +342,7 @@ def inotify() -> list[Finding]:
 
 
 def surroundings(environment: Mapping[str, str] = os.environ) -> list[Finding]:
-    """What a shell exports that no command can make up for."""
+    """Problems in the environment that the commands cannot work around."""
     found = []
     for name in ("TMPDIR", "HOME"):
         value = environment.get(name)
@@ -361,7 +361,7 @@ def surroundings(environment: Mapping[str, str] = os.environ) -> list[Finding]:
 
 
 def distribution() -> str:
-    """Return the kind of Linux, such as debian, fedora or arch; of its relatives that of their parent; else nothing."""
+    """Return the Linux distribution, such as debian, fedora or arch, or the one that it derives from, or ""."""
     try:
         text = Path("/etc/os-release").read_text(encoding="utf-8")
     except OSError:
@@ -372,7 +372,7 @@ def distribution() -> str:
 
 
 def browser_command() -> str:
-    """Return the one command that brings a browser here."""
+    """Return the command that installs a browser."""
     if platform.system() == "Darwin":
         return "brew install --cask chromium"
     other = "sudo .venv/bin/python -m playwright install --with-deps chromium-headless-shell"
@@ -384,7 +384,7 @@ def browser(environment: Mapping[str, str] = os.environ) -> Finding:
     named = environment.get("CHROMIUM")
     if named and not shutil.which(named):
         return Finding("browser", MISSING, f"CHROMIUM={named}: there is no such program", (TEST,), "unset CHROMIUM")
-    # As the tests do it; before their first run, by name alone.
+    # As the tests find it; before their first run, only by name.
     if (VENV / "dev.done").exists():
         found, words = said(str(VENV / "bin/python"), "-m", "tests.browser.chromium", timeout=60)
     else:
@@ -398,7 +398,7 @@ def browser(environment: Mapping[str, str] = os.environ) -> Finding:
 
 @cache
 def docker_info() -> tuple[bool, str]:
-    """Return whether Docker answers, and what it says of itself, or its last words."""
+    """Return whether Docker answers, and the output of `docker info`, or its last error."""
     return said("docker", "info")
 
 
@@ -414,7 +414,7 @@ def docker() -> Finding:
 
 
 def _start_docker(words: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Return what makes the daemon answer, by where the client looks for it: its own words name the place."""
+    """Return how to start the daemon, by the address in the client's error."""
     named = re.search(r"(?:unix|tcp|ssh)://[^\s?,\"]+|(?<=dial unix )[^\s:]+", words)
     where = (named.group() if named else environment.get("DOCKER_HOST", "")).rstrip(".")
     linux, systemd = platform.system() == "Linux", Path("/run/systemd/system").is_dir()
@@ -441,12 +441,12 @@ def _start_docker(words: str, environment: Mapping[str, str] = os.environ) -> st
 
 
 def buildx() -> list[Finding]:
-    """Docker's builder. Nothing where Docker itself does not answer."""
+    """Docker's builder. Empty if Docker itself does not answer."""
     if not shutil.which("docker") or not docker_info()[0]:
         return []
-    # Docker 20 has it all in one line.
+    # Docker 20 prints it in one line.
     version = _of_docker(r"buildx: .*\n\s*Version: +(.*)") or _of_docker(r"buildx: .*, (v[^)\s]+)\)")
-    # Podman, which some systems have under this name, builds by itself.
+    # Not Podman, which some systems install as `docker`: it has a builder.
     if not version and "Client:" in docker_info()[1]:
         mend = "install docker-buildx-plugin (of Docker's own packages) or docker-buildx (of your system's)"
         return [Finding("buildx", MISSING, "Docker's buildx is missing, which builds the images", (IMAGES,), mend)]
@@ -469,12 +469,12 @@ def _of_docker(pattern: str) -> str:
 
 
 def tools() -> list[Finding]:
-    """kubectl; where it is there, another row has its version."""
+    """kubectl, if it is missing; its version is in another row."""
     return [] if shutil.which("kubectl") else [kubectl_version()]
 
 
 def curl() -> list[Finding]:
-    """curl, with which the targets for a cluster download. Nothing where it is there."""
+    """curl, if it is missing: the targets for a cluster need it."""
     if shutil.which("curl"):
         return []
     what = "curl is missing, which `make install-istio` needs"
@@ -482,14 +482,14 @@ def curl() -> list[Finding]:
 
 
 def kind() -> list[Finding]:
-    """kind, where it is missing: only `make cluster` needs it."""
+    """kind, if it is missing: only `make cluster` needs it."""
     if shutil.which("kind"):
         return []
     return [Finding("kind", MISSING, "kind is missing", MAKE_CLUSTER, f"{KIND_PAGE} tells how to install it")]
 
 
 def kind_version(environment: Mapping[str, str] = os.environ) -> list[Finding]:
-    """Whether kind makes clusters that are new enough. Nothing where it is not there."""
+    """Whether kind creates clusters that are new enough. Empty if it is missing."""
     if not shutil.which("kind"):
         return []
     match = re.match(r"kind v?([0-9.]+)", said("kind", "version")[1])
