@@ -50,7 +50,7 @@ def show(title: str, checks: dict[str, Check]) -> list[Finding]:
             state = f"{COLOURS[each.state]}{each.state:<7}\033[0m" if sys.stdout.isatty() else f"{each.state:<7}"
             what, *more = each.found.splitlines()
             what = "\n".join((f"{what}   [{', '.join(each.good_for)}]", *more))
-            first, *others = wrapped(f"{what}\n-> {each.mend}" if each.mend else what, width - 26)
+            first, *others = wrapped(f"{what}\n-> {each.fix}" if each.fix else what, width - 26)
             print(f"  {state}  {each.subject:<14} {first}", flush=True)
             for line in others:
                 print(f"{'':26}{line}")

@@ -70,9 +70,9 @@ def answer() -> Finding:
         return Finding(
             "cluster", MISSING, f"kubectl may not talk to the cluster of context {context()}:\n{words}", IN_CLUSTER
         )
-    mend = "`make cluster` makes one with kind, or point kubectl at yours"
+    fix = "`make cluster` makes one with kind, or point kubectl at yours"
     where = f" in context {context()}" if context() else ""
-    return Finding("cluster", MISSING, f"no cluster answers kubectl{where}: {mend}\n{words}".rstrip(), IN_CLUSTER)
+    return Finding("cluster", MISSING, f"no cluster answers kubectl{where}: {fix}\n{words}".rstrip(), IN_CLUSTER)
 
 
 def context() -> str:

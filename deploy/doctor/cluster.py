@@ -95,8 +95,8 @@ def permissions() -> list[Finding]:
     _, may = said("kubectl", "auth", "can-i", "create", "deployments.apps", f"--namespace={ours()}")
     if may == "no":
         what = f"this user may not create Deployments in namespace {ours()}"
-        mend = "an administrator gives the role `admin` there, or choose another NAMESPACE="
-        return [found, Finding("rights", MISSING, what, IN_CLUSTER, mend)]
+        fix = "an administrator gives the role `admin` there, or choose another NAMESPACE="
+        return [found, Finding("rights", MISSING, what, IN_CLUSTER, fix)]
     return [found]
 
 
@@ -109,10 +109,10 @@ def kubernetes() -> Finding:
     if version and minor(version) < minor(oldest):
         short = ".".join(map(str, minor(version)))
         what = f"this cluster runs Kubernetes {short}, and {oldest} is the oldest that works"
-        mend = "update it, or `make cluster` makes one with kind"
+        fix = "update it, or `make cluster` makes one with kind"
         if context() == "kind-todolist":
-            mend = "`make cluster-delete cluster` makes a newer one"
-        return Finding("Kubernetes", MISSING, what, IN_CLUSTER, mend)
+            fix = "`make cluster-delete cluster` makes a newer one"
+        return Finding("Kubernetes", MISSING, what, IN_CLUSTER, fix)
     if version and minor(newest) < minor(version):
         what = f"this cluster runs Kubernetes {version}; the newest that was tried is {newest}"
         return Finding("Kubernetes", NOTE, what, IN_CLUSTER)
@@ -134,15 +134,15 @@ def nodes() -> list[Finding]:
     others = sorted(set(kinds) - set(ARCHITECTURES))
     what = f"{listed(f'{count} {kind}' for kind, count in sorted(kinds.items()))}, {listed(sorted(runtimes))}"
     if set(kinds) & set(ARCHITECTURES) and len(kinds) > 1:
-        mend = "make build push PLATFORMS=linux/amd64,linux/arm64 REGISTRY=…"
-        rows.append(Finding("nodes", NOTE, f"{what}: an image must be for all of them", IN_CLUSTER, mend))
+        fix = "make build push PLATFORMS=linux/amd64,linux/arm64 REGISTRY=…"
+        rows.append(Finding("nodes", NOTE, f"{what}: an image must be for all of them", IN_CLUSTER, fix))
     elif others:
-        mend = "add a node of amd64 or arm64"
-        rows.append(Finding("nodes", MISSING, f"{what}: Istio has no images for {listed(others)}", IN_CLUSTER, mend))
+        fix = "add a node of amd64 or arm64"
+        rows.append(Finding("nodes", MISSING, f"{what}: Istio has no images for {listed(others)}", IN_CLUSTER, fix))
     elif not set(kinds) & here():
-        mend = f"make build push PLATFORMS=linux/{next(iter(kinds))} REGISTRY=…"
+        fix = f"make build push PLATFORMS=linux/{next(iter(kinds))} REGISTRY=…"
         what += f": an image that is built here is for {listed(sorted(here()))}, and does not start there"
-        rows.append(Finding("nodes", NOTE, what, IN_CLUSTER, mend))
+        rows.append(Finding("nodes", NOTE, what, IN_CLUSTER, fix))
     else:
         rows.append(Finding("nodes", OK, what, IN_CLUSTER))
     if broken:
@@ -209,8 +209,8 @@ def room() -> Finding:
     if small:
         needed = max(REQUESTS[name][0] for name in small) / 1000
         mib = max(REQUESTS[name][1] for name in small)
-        mend = "give the cluster more (kind, Docker Desktop, minikube: in Docker's settings), or remove something"
-        return Finding("room", MISSING, f"{what}; {needed} CPUs and {mib:,} MiB are needed", tuple(small), mend)
+        fix = "give the cluster more (kind, Docker Desktop, minikube: in Docker's settings), or remove something"
+        return Finding("room", MISSING, f"{what}; {needed} CPUs and {mib:,} MiB are needed", tuple(small), fix)
     return Finding("room", OK, what, SETS)
 
 
@@ -238,13 +238,13 @@ def metrics_server() -> Finding:
     if condition(service, "Available"):
         return Finding("metrics server", OK, "it is there", (ISTIO, AMBIENT))
     what = "there is none" if not service else "it is installed and does not answer"
-    mend = (
+    fix = (
         "minikube addons enable metrics-server"
         if "minikube" in context()
         else ("https://github.com/kubernetes-sigs/metrics-server#installation tells how to install it")
     )
     what += ": `rule` and the others always have two pods, and lesson 14 does not run on Istio"
-    return Finding("metrics server", NOTE, what, (ISTIO, AMBIENT), mend)
+    return Finding("metrics server", NOTE, what, (ISTIO, AMBIENT), fix)
 
 
 def condition(thing: Any, name: str) -> bool:
@@ -284,13 +284,13 @@ def ambient() -> Finding:
     if found is None:
         return Finding("ambient mode", NOTE, "this user may not look for it", (AMBIENT,))
     if not found:
-        mend = "`make install-istio MODE=ambient` installs it"
-        return Finding("ambient mode", MISSING, "ambient mode is missing in this cluster", (AMBIENT,), mend)
+        fix = "`make install-istio MODE=ambient` installs it"
+        return Finding("ambient mode", MISSING, "ambient mode is missing in this cluster", (AMBIENT,), fix)
     for each in found:
         ready, wanted = (each.get("status", {}).get(name, 0) for name in ("numberReady", "desiredNumberScheduled"))
         if ready < wanted:
-            mend = f"kubectl describe daemonset/{each['metadata']['name']} --namespace={each['metadata']['namespace']}"
-            return Finding("ambient mode", NOTE, f"ztunnel is ready on {ready} of {wanted} nodes", (AMBIENT,), mend)
+            fix = f"kubectl describe daemonset/{each['metadata']['name']} --namespace={each['metadata']['namespace']}"
+            return Finding("ambient mode", NOTE, f"ztunnel is ready on {ready} of {wanted} nodes", (AMBIENT,), fix)
     return Finding("ambient mode", OK, "ztunnel is there", (AMBIENT,))
 
 
@@ -298,14 +298,14 @@ def gateway_api() -> Finding:
     """The Gateway API: its version, channel and installer."""
     found = mesh.gateway_api(settings())
     # `make install-istio` installs it; in this table it is missing.
-    return found._replace(state=MISSING) if found.state == NOTE and found.mend else found
+    return found._replace(state=MISSING) if found.state == NOTE and found.fix else found
 
 
 def knative() -> Finding:
     """Knative Serving: its version, and whether its network layer is Istio."""
     if not serves("serving.knative.dev"):
-        mend = "`make install-knative` installs it"
-        return Finding("Knative", MISSING, "Knative Serving is missing in this cluster", (KNATIVE,), mend)
+        fix = "`make install-knative` installs it"
+        return Finding("Knative", MISSING, "Knative Serving is missing in this cluster", (KNATIVE,), fix)
     controller = get("deployment/controller", "--namespace=knative-serving") or {}
     version = controller.get("metadata", {}).get("labels", {}).get("app.kubernetes.io/version", "of unknown version")
     layer = (get("configmap/config-network", "--namespace=knative-serving") or {}).get("data") or {}
@@ -315,8 +315,8 @@ def knative() -> Finding:
         return Finding("Knative", MISSING, what, (KNATIVE,), "`make install-knative` in a cluster of its own")
     wanted = settings()["KNATIVE_VERSION"]
     if minor(version) != (0, 0) and minor(version) < minor(wanted):
-        mend = "`make install-knative` updates it"
-        return Finding("Knative", NOTE, f"{version}; {wanted} is what was tried", (KNATIVE,), mend)
+        fix = "`make install-knative` updates it"
+        return Finding("Knative", NOTE, f"{version}; {wanted} is what was tried", (KNATIVE,), fix)
     return Finding("Knative", OK, f"{version}, with net-istio", (KNATIVE,))
 
 

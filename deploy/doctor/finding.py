@@ -30,7 +30,7 @@ IN_CLUSTER = (ISTIO, AMBIENT, KNATIVE, KIALI)
 class Finding(NamedTuple):
     """A row of the table.
 
-    subject: what was checked; found: a complete message; good_for: the purposes that need it; mend: the command or step
+    subject: what was checked; found: a complete message; good_for: the purposes that need it; fix: the command or step
     that fixes it, or "".
     """
 
@@ -38,11 +38,11 @@ class Finding(NamedTuple):
     state: str
     found: str
     good_for: tuple[str, ...] = ()
-    mend: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
         """Return it as one line, for a command that fails because of it."""
-        return f"{self.found}: {self.mend}" if self.mend else self.found
+        return f"{self.found}: {self.fix}" if self.fix else self.found
 
 
 def said(*command: str, timeout: float = 20) -> tuple[bool, str]:

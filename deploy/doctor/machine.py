@@ -79,16 +79,16 @@ def python() -> Finding:
     """The Python that `make` uses, and its optional modules."""
     found, words = said("sh", PYTHON_SH)
     if not found:
-        what, _, mend = words.partition(": ")
-        return Finding("Python", MISSING, what, EVERYTHING, mend)
+        what, _, fix = words.partition(": ")
+        return Finding("Python", MISSING, what, EVERYTHING, fix)
     version = f"Python {platform.python_version()}, {sys.executable}"
     # A Python that was built from source lacks modules whose libraries were missing.
     lacking = [
         name.strip("_") for name in ("_ssl", "_sqlite3", "zlib", "_ctypes") if not importlib.util.find_spec(name)
     ]
     if lacking:
-        mend = "install their libraries and build it again, or put your system's Python first in PATH"
-        return Finding("Python", MISSING, f"{version}, was built without {listed(lacking)}", EVERYTHING, mend)
+        fix = "install their libraries and build it again, or put your system's Python first in PATH"
+        return Finding("Python", MISSING, f"{version}, was built without {listed(lacking)}", EVERYTHING, fix)
     if sys.version_info[:2] > NEWEST_PYTHON:
         newest = ".".join(map(str, NEWEST_PYTHON))
         what = f"{version} is newer than {newest}: some dependencies may have no packages for it yet"
@@ -138,15 +138,15 @@ def system() -> Finding:
     if platform.system() not in ("Linux", "Darwin"):
         return Finding("system", MISSING, f"{kind}: neither Linux nor macOS", EVERYTHING, "on Windows use WSL 2")
     if platform.machine().lower() not in ("x86_64", "amd64", "aarch64", "arm64"):
-        mend = "docker compose --file deploy/compose.yaml up --build"
-        return Finding("system", MISSING, f"{kind}: there is no Envoy for it", EVERYTHING, mend)
+        fix = "docker compose --file deploy/compose.yaml up --build"
+        return Finding("system", MISSING, f"{kind}: there is no Envoy for it", EVERYTHING, fix)
     library, version = platform.libc_ver()
     if platform.system() == "Linux" and library != "glibc":
-        mend = "use Debian, Ubuntu or Fedora, or docker compose --file deploy/compose.yaml up --build"
-        return Finding("system", MISSING, f"{kind} without glibc: there is no Envoy for it", EVERYTHING, mend)
+        fix = "use Debian, Ubuntu or Fedora, or docker compose --file deploy/compose.yaml up --build"
+        return Finding("system", MISSING, f"{kind} without glibc: there is no Envoy for it", EVERYTHING, fix)
     if library == "glibc" and tuple(map(int, version.split(".")[:2])) < (2, 31):
-        mend = "use Debian 11, Ubuntu 20.04 or newer"
-        return Finding("system", MISSING, f"{kind}, glibc {version}: Envoy needs 2.31", EVERYTHING, mend)
+        fix = "use Debian 11, Ubuntu 20.04 or newer"
+        return Finding("system", MISSING, f"{kind}, glibc {version}: Envoy needs 2.31", EVERYTHING, fix)
     return Finding("system", OK, kind, EVERYTHING)
 
 
@@ -159,10 +159,10 @@ def file_system() -> list[Finding]:
         return []
     if lacking:
         what = f"the file system of {Path.cwd()} has no {listed(lacking)}"
-        mend = (
+        fix = (
             "copy the folder to a disk of this machine, such as your home (not a USB stick, /mnt/c or a network drive)"
         )
-        return [Finding("file system", MISSING, what, EVERYTHING, mend)]
+        return [Finding("file system", MISSING, what, EVERYTHING, fix)]
     return [Finding("file system", OK, "links, locks and programs work here", EVERYTHING)]
 
 
@@ -173,8 +173,8 @@ def folder() -> list[Finding]:
     except OSError as error:
         what = f"{Path.cwd()} cannot be written: {error.strerror}"
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        mend = "free some space" if full else "copy the folder to where you may write, such as your home"
-        return [Finding("folder", MISSING, what, EVERYTHING, mend)]
+        fix = "free some space" if full else "copy the folder to where you may write, such as your home"
+        return [Finding("folder", MISSING, what, EVERYTHING, fix)]
     found = []
     for name in ("data", ".venv"):
         path = Path(name)
@@ -227,13 +227,13 @@ def _lacking(directory: Path) -> list[str]:
 
 def localhost() -> Finding:
     """Whether `localhost` resolves to 127.0.0.1 in a browser, where `make run` listens."""
-    mend = "put the line `127.0.0.1 localhost` into /etc/hosts, or open http://127.0.0.1 in place of http://localhost"
+    fix = "put the line `127.0.0.1 localhost` into /etc/hosts, or open http://127.0.0.1 in place of http://localhost"
     try:
         addresses = {str(entry[4][0]) for entry in socket.getaddrinfo("localhost", 80, type=socket.SOCK_STREAM)}
     except OSError as error:
-        return Finding("localhost", NOTE, f"the name localhost is unknown ({error.strerror})", (RUN,), mend)
+        return Finding("localhost", NOTE, f"the name localhost is unknown ({error.strerror})", (RUN,), fix)
     if "127.0.0.1" not in addresses:
-        return Finding("localhost", NOTE, f"localhost is {listed(sorted(addresses))}", (RUN,), mend)
+        return Finding("localhost", NOTE, f"localhost is {listed(sorted(addresses))}", (RUN,), fix)
     return Finding("localhost", OK, f"localhost is {listed(sorted(addresses))}", (RUN,))
 
 
@@ -249,8 +249,8 @@ def free_ports(environment: Mapping[str, str] = os.environ) -> Finding:
     try:
         wanted = ports.chosen(environment)
     except ValueError as error:
-        what, _, mend = str(error).partition(": ")
-        return Finding("ports", MISSING, what, (RUN,), mend)
+        what, _, fix = str(error).partition(": ")
+        return Finding("ports", MISSING, what, (RUN,), fix)
     reasons = {port: why_not(port, for_browser=name in ports.OPENED) for name, port in wanted.items()}
     forbidden = [port for port, why in reasons.items() if why == "forbidden"]
     if forbidden:
@@ -264,8 +264,8 @@ def free_ports(environment: Mapping[str, str] = os.environ) -> Finding:
         what = f"Port{'s' if taken[1:] else ''} {listed(taken)} {'are' if taken[1:] else 'is'} in use"
         if all("::1" in reasons[port] for port in taken):
             what += " at [::1], where a browser looks for localhost first"
-        mend = "stop what uses it, or move all ports: " if not taken[1:] else "stop what uses them, or move all ports: "
-        return Finding("ports", MISSING, what, (RUN,), f"{mend}PORT_OFFSET={_free_offset()} make run")
+        fix = "stop what uses it, or move all ports: " if not taken[1:] else "stop what uses them, or move all ports: "
+        return Finding("ports", MISSING, what, (RUN,), f"{fix}PORT_OFFSET={_free_offset()} make run")
     return Finding("ports", OK, f"{listed(sorted(reasons))} are free", (RUN,))
 
 
@@ -312,8 +312,8 @@ def limits() -> Finding:
         hard = resource.getrlimit(number)[1]
         if hard != resource.RLIM_INFINITY and hard < needed:
             limit = f"{what}: at most {hard} {unit}".rstrip()
-            mend = f"raise the limit (`{command}`, /etc/security/limits.conf) to {needed}"
-            return Finding("limits", MISSING, f"this shell limits {limit}", EVERYTHING, mend)
+            fix = f"raise the limit (`{command}`, /etc/security/limits.conf) to {needed}"
+            return Finding("limits", MISSING, f"this shell limits {limit}", EVERYTHING, fix)
     return Finding("limits", OK, "none that is too low", EVERYTHING)
 
 
@@ -327,17 +327,17 @@ def inotify() -> list[Finding]:
     library = ctypes.CDLL(None)
     descriptor = library.inotify_init1(0)
     instances, watches = (int((settings / name).read_text()) for name in ("max_user_instances", "max_user_watches"))
-    mend = "sudo sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288"
+    fix = "sudo sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288"
     if descriptor < 0:
         what = f"no inotify instance is left of {instances}: Envoy cannot watch its files"
-        return [Finding("inotify", MISSING, what, (RUN,), mend)]
+        return [Finding("inotify", MISSING, what, (RUN,), fix)]
     watch = library.inotify_add_watch(descriptor, b".", 0x80)
     os.close(descriptor)
     if watch < 0:
-        return [Finding("inotify", MISSING, f"no inotify watch is left of {watches}", (RUN,), mend)]
+        return [Finding("inotify", MISSING, f"no inotify watch is left of {watches}", (RUN,), fix)]
     if instances < 512 and shutil.which("kind"):
         what = f"{instances} instances: enough for `make run`, few for kind, whose pods then say `too many open files`"
-        return [Finding("inotify", NOTE, what, SETS, mend)]
+        return [Finding("inotify", NOTE, what, SETS, fix)]
     return [Finding("inotify", OK, f"{instances} instances, {watches} watches", (RUN,))]
 
 
@@ -355,8 +355,8 @@ def surroundings(environment: Mapping[str, str] = os.environ) -> list[Finding]:
             found.append(Finding("shell", NOTE, what, EVERYTHING, f"export {name} with another folder"))
     if not shutil.which("ps"):
         what = "ps is missing: `make run` does not notice when make alone is stopped"
-        mend = package_command("procps", fedora="procps-ng", arch="procps-ng")
-        found.append(Finding("shell", NOTE, what, (RUN,), mend))
+        fix = package_command("procps", fedora="procps-ng", arch="procps-ng")
+        found.append(Finding("shell", NOTE, what, (RUN,), fix))
     return found
 
 
@@ -405,8 +405,8 @@ def docker_info() -> tuple[bool, str]:
 def docker() -> Finding:
     """Docker: the client, and whether the daemon answers."""
     if not shutil.which("docker"):
-        mend = "https://docs.docker.com/get-started/get-docker/ tells how to install it"
-        return Finding("Docker", MISSING, "docker is missing", (IMAGES,), mend)
+        fix = "https://docs.docker.com/get-started/get-docker/ tells how to install it"
+        return Finding("Docker", MISSING, "docker is missing", (IMAGES,), fix)
     answers, words = docker_info()
     if not answers:
         return Finding("Docker", MISSING, f"Docker does not answer ({words})", (IMAGES,), _start_docker(words))
@@ -418,7 +418,7 @@ def _start_docker(words: str, environment: Mapping[str, str] = os.environ) -> st
     named = re.search(r"(?:unix|tcp|ssh)://[^\s?,\"]+|(?<=dial unix )[^\s:]+", words)
     where = (named.group() if named else environment.get("DOCKER_HOST", "")).rstrip(".")
     linux, systemd = platform.system() == "Linux", Path("/run/systemd/system").is_dir()
-    mends = (
+    fixes = (
         (
             where.startswith(("tcp:", "ssh:")),
             f"start it at {where}, or `unset DOCKER_HOST; docker context use default`",
@@ -437,7 +437,7 @@ def _start_docker(words: str, environment: Mapping[str, str] = os.environ) -> st
         ),
         (systemd, "sudo systemctl start docker"),
     )
-    return next((mend for applies, mend in mends if applies), "sudo service docker start")
+    return next((fix for applies, fix in fixes if applies), "sudo service docker start")
 
 
 def buildx() -> list[Finding]:
@@ -448,8 +448,8 @@ def buildx() -> list[Finding]:
     version = _of_docker(r"buildx: .*\n\s*Version: +(.*)") or _of_docker(r"buildx: .*, (v[^)\s]+)\)")
     # Not Podman, which some systems install as `docker`: it has a builder.
     if not version and "Client:" in docker_info()[1]:
-        mend = "install docker-buildx-plugin (of Docker's own packages) or docker-buildx (of your system's)"
-        return [Finding("buildx", MISSING, "Docker's buildx is missing, which builds the images", (IMAGES,), mend)]
+        fix = "install docker-buildx-plugin (of Docker's own packages) or docker-buildx (of your system's)"
+        return [Finding("buildx", MISSING, "Docker's buildx is missing, which builds the images", (IMAGES,), fix)]
     return [Finding("buildx", OK, version, (IMAGES,))] if version else []
 
 

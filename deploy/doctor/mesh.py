@@ -182,21 +182,21 @@ def label(
     if answer:
         return answer, Finding("Istio", OK, there, IN_CLUSTER)
     if not found.injectors:
-        what, mend = f"no sidecar injector of Istio is in this cluster ({there})", "`make install-istio` installs Istio"
+        what, fix = f"no sidecar injector of Istio is in this cluster ({there})", "`make install-istio` installs Istio"
     elif wanted:
         what = f"ISTIO_REVISION={wanted} is no revision of this cluster's Istio ({there})"
-        mend = f"set it to {listed(revisions or ['default'])}"
+        fix = f"set it to {listed(revisions or ['default'])}"
     else:
         what = f"none of this cluster's revisions of Istio is the default ({there})"
-        mend = "choose one: " + " or ".join(f"ISTIO_REVISION={revision}" for revision in revisions)
-    return "", Finding("Istio", MISSING, what, IN_CLUSTER, mend)
+        fix = "choose one: " + " or ".join(f"ISTIO_REVISION={revision}" for revision in revisions)
+    return "", Finding("Istio", MISSING, what, IN_CLUSTER, fix)
 
 
 def istio(found: Mesh, environment: Mapping[str, str] = os.environ) -> Finding:
     """Whether there is an Istio that the sets work with."""
     if not serves("networking.istio.io"):
-        mend = "`make install-istio` installs it"
-        return Finding("Istio", MISSING, "Istio is missing in this cluster", IN_CLUSTER, mend)
+        fix = "`make install-istio` installs it"
+        return Finding("Istio", MISSING, "Istio is missing in this cluster", IN_CLUSTER, fix)
     wanted, oldest = environment["ISTIO_VERSION"], environment["ISTIO_OLDEST"]
     for plane in found.planes:
         if not plane.version:
@@ -349,7 +349,7 @@ def ask_gateway_api() -> tuple[str, Finding]:
 def ask_gateway_api_fields() -> tuple[str, Finding]:
     """Answer `gateway-api-fields`: what `make install-istio` would update is MISSING here, too."""
     finding = gateway_api()
-    return "", finding._replace(state=MISSING) if finding.mend else finding
+    return "", finding._replace(state=MISSING) if finding.fix else finding
 
 
 QUESTIONS: dict[str, Callable[..., tuple[str, Finding]]] = {

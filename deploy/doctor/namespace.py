@@ -30,8 +30,8 @@ def whose(namespace: str, found: Any, environment: Mapping[str, str] = os.enviro
         return Finding("namespace", OK, f"{namespace} is made by `make deploy`", IN_CLUSTER)
     if labels(found).get(PART_OF) != "todolist" and not keep:
         what = f"namespace {namespace} exists and is not the application's own"
-        mend = "choose another NAMESPACE=, or deploy into it as it is: KEEP_NAMESPACE=1"
-        return Finding("namespace", MISSING, what, IN_CLUSTER, mend)
+        fix = "choose another NAMESPACE=, or deploy into it as it is: KEEP_NAMESPACE=1"
+        return Finding("namespace", MISSING, what, IN_CLUSTER, fix)
     return Finding("namespace", OK, namespace, IN_CLUSTER)
 
 
@@ -58,8 +58,8 @@ def pod_security(namespace: str, found: Any, target: str) -> Finding:
     if plugins is None or plugins:
         return Finding("Pod Security", OK, level, IN_CLUSTER)
     what = f"namespace {namespace} enforces Pod Security {level}, which refuses istio-init, a part of each sidecar"
-    mend = "`make install-istio MODE=cni` adds the plugin that takes its place"
-    return Finding("Pod Security", MISSING, what, IN_CLUSTER, mend)
+    fix = "`make install-istio MODE=cni` adds the plugin that takes its place"
+    return Finding("Pod Security", MISSING, what, IN_CLUSTER, fix)
 
 
 # What the ingress's Service uses of a quota: itself, and a node port for each of its two ports.
@@ -83,10 +83,10 @@ def way_in(namespace: str, target: str, environment: Mapping[str, str] = os.envi
                 return fine
             name = quota["metadata"]["name"]
             what = f"quota {name} allows {hard[counted]} {counted}, and the ingress would wait for ever"
-            mend = (
+            fix = (
                 "INGRESS_SERVICE=ClusterIP does without, and `make url` forwards a port; or an administrator raises it"
             )
-            return Finding("way in", MISSING, what, SETS, mend)
+            return Finding("way in", MISSING, what, SETS, fix)
     return fine
 
 

@@ -59,13 +59,13 @@ def images(there: list[Any], name: str) -> tuple[str, Finding]:
     if name == "docker-desktop" or runtimes == {"docker"} or (shares and not runtimes):
         return "shared", Finding("images", OK, "the cluster shares Docker's images", (IMAGES,))
     if any("microk8s.io/cluster" in node["metadata"].get("labels", {}) for node in there):
-        what, mend = "MicroK8s has a store of images of its own", f"microk8s ctr image import, or {OWN_REGISTRY}"
+        what, fix = "MicroK8s has a store of images of its own", f"microk8s ctr image import, or {OWN_REGISTRY}"
     elif shares:
         what = f"{name} runs pods with {', '.join(sorted(runtimes))}, which does not see Docker's images"
-        mend = f"let Docker run them (colima start --runtime docker; dockerd in Rancher Desktop), or {OWN_REGISTRY}"
+        fix = f"let Docker run them (colima start --runtime docker; dockerd in Rancher Desktop), or {OWN_REGISTRY}"
     else:
-        what, mend = f"the nodes of {name or 'this cluster'} do not see Docker's images", OWN_REGISTRY
-    return "", Finding("images", MISSING, what, (IMAGES,), mend)
+        what, fix = f"the nodes of {name or 'this cluster'} do not see Docker's images", OWN_REGISTRY
+    return "", Finding("images", MISSING, what, (IMAGES,), fix)
 
 
 def loaded_by(way: str, finding: Finding) -> tuple[str, Finding]:

@@ -12,9 +12,9 @@ for newest in 14 99; do
     fi
   done
 done
-mend="install it (Debian: apt install python3 python3-venv; macOS: brew install python)"
+fix="install it (Debian: apt install python3 python3-venv; macOS: brew install python)"
 # A system whose python3 is older than 3.11 has no newer package of that name.
-old=$(python3 --version 2>/dev/null) && mend="this system's is $old; https://docs.astral.sh/uv/ brings one beside it: uv python install --default"
-! command -v uv >/dev/null || mend="uv python install --default brings one"
-echo "Python 3.11 or newer is missing: $mend" >&2
+old=$(python3 --version 2>/dev/null) && fix="this system's is $old; https://docs.astral.sh/uv/ brings one beside it: uv python install --default"
+! command -v uv >/dev/null || fix="uv python install --default brings one"
+echo "Python 3.11 or newer is missing: $fix" >&2
 exit 1
