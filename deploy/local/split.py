@@ -10,7 +10,7 @@ ROUTES = Path("data/envoy/user-routes.yaml")
 
 
 def main(v1: str, v2: str) -> None:
-    """Give each version its share, in percent, in every route that has weights. Exits with 1 if there is none."""
+    """Set the weights, in percent, in every route that has some. Exits with 1 if there is none."""
     routes, changed = ROUTES.read_text(encoding="utf-8"), 0
     for version, weight in (("v1", v1), ("v2", v2)):
         routes, times = re.subn(rf"(name: user-{version}, weight:) \d+", rf"\1 {weight}", routes)

@@ -116,7 +116,7 @@ def test_it_asks_the_index_that_pip_is_configured_with_and_installs_into_venv(
     assert clone.has_it()
     assert ended.stdout == (
         f"Installing 1 packages of requirements/traffic.txt into .venv with {tool}, once: "
-        "19 MB to fetch, less what is there\n"
+        "19 MB to download, less what is cached\n"
     )
 
 
@@ -135,7 +135,7 @@ def test_what_uv_cannot_do_pip_does_and_a_terminal_shows_how_far_it_is(clone: Cl
         while data := os.read(master, 4096):
             shown += data
     assert process.wait(10) == 0, shown
-    assert b"uv could not do it: trying pip" in shown
+    assert b"uv failed: trying pip" in shown
     assert b"1 of 1: tiny==1" in shown
     assert clone.has_it()
 
@@ -192,7 +192,7 @@ def test_ctrl_c_while_the_environment_is_made_again_does_not_stop_the_next_start
         [sys.executable, "-m", "deploy.environment"], cwd=tmp_path,
         env=clone.environment(PYTHONPATH=str(tmp_path)), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (ended.returncode, ended.stderr) == (130, "\nStopped: the next start goes on from here\n")
+    assert (ended.returncode, ended.stderr) == (130, "\nStopped: the next start continues from here\n")
     assert clone.install(PIP_INDEX_URL=index[0]).returncode == 0
     assert clone.has_it()
 
@@ -217,7 +217,7 @@ def test_an_environment_whose_python_is_gone_or_whose_folder_was_renamed_is_made
         python.unlink()
         python.symlink_to("/nowhere/python3")
     ended = clone.install(PIP_INDEX_URL=index[0])
-    assert "has lost its Python: it is made again" in ended.stdout, ended.stderr
+    assert "has lost its Python: it is created again" in ended.stdout, ended.stderr
     assert clone.has_it()
     clone.directory = clone.directory.rename(tmp_path_factory.mktemp("other") / "somebody's 名字")
     ended = clone.install(PIP_INDEX_URL=index[0])

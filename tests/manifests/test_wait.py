@@ -54,7 +54,7 @@ def wait(
         **os.environ,
         "NAMESPACE": "n",
         "TIMEOUT": "20",
-        "PATIENCE": str(patience),
+        "FAILURE_TIMEOUT": str(patience),
         "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}",
     }
     env.update(settings or {})
@@ -77,7 +77,7 @@ def test_a_cause_ends_the_waiting_and_is_printed_once(tmp_path: Path) -> None:
         "  | what rule-0 wrote",
         "pod/user-1: ImagePullBackOff: about user-1",
         "  | what user-1 wrote",
-        "`make build push` with the same REGISTRY and TAG puts the images there",
+        "`make build push` with the same REGISTRY and TAG pushes the images",
     ]
 
 
@@ -259,7 +259,7 @@ def test_the_hint_is_true_of_the_image_that_failed(image: str, reason: str, hint
     assert hints == [hint]
 
 
-@pytest.mark.parametrize("name", ["TIMEOUT", "PATIENCE"])
+@pytest.mark.parametrize("name", ["TIMEOUT", "FAILURE_TIMEOUT"])
 def test_a_bad_number_is_a_line(name: str, tmp_path: Path) -> None:
     done = wait(tmp_path, READY, settings={name: "5m"})
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

@@ -383,7 +383,7 @@ def test_an_environment_that_cannot_work_is_made_anew(tmp_path: Path, accident: 
     first.rename(second)
     told = make(second, ".venv/none.done")
     assert told.returncode == 0, told.stderr
-    assert "it is made again" in told.stdout
+    assert "it is created again" in told.stdout
     assert "packages of requirements/none.txt" in told.stdout
     assert not (second / ".venv/mark").exists()
     assert str(second) in (second / ".venv/bin/pip").read_text()
