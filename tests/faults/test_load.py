@@ -111,8 +111,8 @@ def test_ten_times_too_many_are_refused_and_the_others_served(system: System, fi
     while (share < 0.8 or slowest > SLOWEST or not is_overload) and attempts < 3:
         attempts += 1
         before = wrk(url, connections=PEOPLE, seconds=5)
-        # A client that is refused comes back after 1 to 1.5 s, as Retry-After says. With so many of them a good part of the
-        # requests is refused, and after an answer each pauses so long that all together send ten times the peak.
+        # A client that is refused comes back after 1 to 1.5 s, as Retry-After says. With so many of them a good part of
+        # the requests is refused, and after an answer each pauses so long that all together send ten times the peak.
         connections = WAITING + int(before.rate)
         result = wrk(url, connections=connections, seconds=seconds, pause=connections / (10 * before.rate), timeout=5)
         normal = seconds_until_normal(url)
