@@ -192,10 +192,10 @@ def main() -> int:
         return 1
     with claimed:
         if lesson:
-            print(f"Lesson {lesson} was still on. It is over: each start begins without one.")
+            print(f"{proxy.called(lesson)} was still on. It is over: each start begins without one.")
         failed = _run(ports)
         if lesson := proxy.lesson(CONFIGURATION):
-            print(f"Lesson {lesson} was still on, and ends with this run.")
+            print(f"{proxy.called(lesson)} was still on, and ends with this run.")
         # Nothing of a lesson is left. With a full disk, the next start does this.
         with suppress(OSError):
             proxy.write_all(CONFIGURATION, run.settings)

@@ -19,6 +19,7 @@ from deploy.local import proxy
 
 FOLDER = Path("data/sleep")
 AFTER = FOLDER / "after"
+CONFIGURATION = Path("data/envoy")
 # By the names of Envoy's clusters. todolist stays awake, as on Knative: people meet it first.
 NAMES = ("rule", "user-v1", "user-v2")
 
@@ -82,10 +83,15 @@ def read() -> dict[str, Sleeper]:
 
 def main() -> None:
     """Print which services sleep."""
-    if not (seconds := after()):
+    seconds = after()
+    if proxy.is_riddle(proxy.lesson(CONFIGURATION)):
+        # What is set may be the riddle; what is, may be seen.
+        print("asleep or awake:")
+    elif not seconds:
         print("asleep:\n  none, as they stay awake (`SLEEP=30 make run` lets user and rule sleep)")
         return
-    print(f"asleep or awake (after {seconds} s without a request a service sleeps):")
+    else:
+        print(f"asleep or awake (after {seconds} s without a request a service sleeps):")
     for name, sleeper in read().items():
         state = f"awake, process {sleeper.process}," if sleeper.process else "asleep"
         print(f"  {name:<8} {state} for {time.time() - sleeper.began:.0f} s")
