@@ -303,11 +303,11 @@ def show_text(text: Text) -> None:
 def wrap_wide(text: str, indent: str) -> list[str]:
     """Return a Chinese text in lines that fit; one begins with no punctuation, and within no Latin word."""
     lines, width = [indent], len(indent)
-    for token in re.findall(r"[!-~]+[，。；：、？！”）]*|[^!-~][，。；：、？！”）]*", text):
+    for token in re.findall(r"[（“]*(?:[!-~]+|[^!-~])[，。；：、？！”）]*", text):
         columns = sum(2 if unicodedata.east_asian_width(letter) in "WFA" else 1 for letter in token)
         if width + columns > WIDTH:
             lines.append(indent)
             width = len(indent)
         lines[-1] += token if width > len(indent) else token.lstrip()
         width += columns
-    return lines
+    return [line.rstrip() for line in lines]

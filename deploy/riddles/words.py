@@ -101,7 +101,8 @@ def pattern_of(english: str, chinese: str) -> re.Pattern[str]:
     return re.compile("|".join((rf"\b(?:{forms})\b", *chinese.split())))
 
 
-NOTIONS = {name: pattern_of(*words) for name, words in {**PLACES, **CAUSES, **SYMPTOMS}.items()}
+NOTIONS_IN_WORDS = {**PLACES, **CAUSES, **SYMPTOMS}
+NOTIONS = {name: pattern_of(*words) for name, words in NOTIONS_IN_WORDS.items()}
 
 # Written in one way before notions are looked for.
 SAME = (
