@@ -30,8 +30,8 @@ from deploy.riddles.words import Verdict, judge
 PEOPLE = ("lesson-alice", "lesson-bob")
 RESET = "make riddle-reset"
 TOOLS = {
-    "laptop": "the page at {url}, `make status`, `make traffic`, Envoy's counters at {admin}/stats, and what "
-    "`make run` prints",
+    "laptop": "the page at {url}, `make status`, `make traffic`, Envoy's counters at {admin}/stats (they count "
+    "since `make run` began), and what it prints",
     "cluster": "the page (`make url`), `make status`, `make traffic`, `make kiali`, `make logs`, traces, and istioctl",
 }
 VERDICTS = {
@@ -145,7 +145,9 @@ def start_beside(riddle: Riddle) -> None:
         put_back(find_place())
         raise UnsuitableError("This riddle needs the SQLite files in data/, and this run has another database")
     command = (sys.executable, "-m", "deploy.riddles.beside", riddle.name)
-    subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+    nothing = subprocess.DEVNULL
+    # Whoever reads what `make riddle` prints does not wait for its end.
+    subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)  # noqa: S603
     wait_until(lambda: not beside.has_ended(), "the riddle is on")
 
 

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import get_args
 
+import httpx
 import pytest
 import yaml
 
@@ -16,7 +17,7 @@ from deploy.riddles import beside, command, evidence, riddle, state, words
 from deploy.riddles.riddle import Riddle
 from deploy.riddles.words import Verdict, judge
 from tests.local_mesh import Mesh, make
-from tests.support import ROOT
+from tests.support import ROOT, wait_until
 
 ALL = riddle.every()
 FIRST, SECOND = ALL[1], ALL[2]
@@ -95,6 +96,25 @@ def test_what_a_person_types(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> 
     assert f"{FIRST.name} (laptop): solved in 1 minute, 3 hints, 2 answers\n" in told
     assert f"Riddle {FIRST.number} is over" in make(mesh.directory, "riddle-reset").stdout
     assert "No riddle was on." in make(mesh.directory, "riddle-reset").stdout
+
+
+def test_what_works_beside_the_services_ends_with_the_riddle(mesh: Mesh) -> None:
+    one = next(one for one in ALL if one.truth.beside)
+    # Nobody who reads the output waits for it.
+    assert make(mesh.directory, "riddle", f"N={one.number}").returncode == 0
+    assert not beside.has_ended()
+    assert make(mesh.directory, "lesson-reset").returncode == 0
+    wait_until(beside.has_ended, "it has ended", 5)
+
+
+def test_the_counters_name_no_fault(mesh: Mesh) -> None:
+    one = next(one for one in ALL if len(one.truth.findings) == 2)
+    play(f"N={one.number}")
+    command.holds(find_place(), one)
+    with httpx.Client(trust_env=False) as client:
+        stats = client.get(f"http://127.0.0.1:{mesh.ports['ENVOY_ADMIN_PORT']}/stats").text
+    assert "cluster.rule.upstream_rq_502: " in stats
+    assert not re.findall(r".*(?:riddle|\bfault\b).*", stats)
 
 
 def test_what_cannot_be_done_is_a_sentence(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> None:
