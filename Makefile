@@ -45,7 +45,7 @@ traffic-local: .venv/traffic.done
 		--locustfile deploy/traffic/locustfile.py --headless --only-summary --loglevel WARNING \
 		--users 4 --spawn-rate 4 --run-time $(or $(DURATION),30s)
 
-##@ Lessons, on this machine and in a cluster
+##@ Lessons and riddles, on this machine and in a cluster
 
 .PHONY: lessons lesson lesson-reset lessons-check
 lessons: .venv/local.done ## List the lessons, and which one is on
@@ -59,6 +59,13 @@ lesson-reset: .venv/local.done ## End a lesson: restore the configuration from t
 
 lessons-check: .venv/local.done ## Run all lessons that can run here, and check each
 	@$(HOLD_INTERRUPT) $(VENV)/python -u -m deploy.lessons check
+
+.PHONY: riddle riddle-reset
+riddle: .venv/local.done ## Something is wrong: find out what (N=7, ANSWER="where, and what", HINT=1, REVEAL=1)
+	@$(HOLD_INTERRUPT) $(VENV)/python -u -m deploy.riddles play
+
+riddle-reset: .venv/local.done ## End a riddle: everything is as it was started
+	@$(HOLD_INTERRUPT) $(VENV)/python -m deploy.riddles reset
 
 .PHONY: clean
 clean: ## Remove everything that was installed or created; asks before the data of `make run` goes

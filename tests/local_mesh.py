@@ -18,7 +18,7 @@ from tests.support import ROOT, free_port, wait_until
 NAMES = (*proxy.ENVOY_PORTS, *proxy.SERVICE_PORTS)
 DIRECTLY = (sys.executable, "-m", "deploy.local")
 # What `make` needs of the repository, for a run with data of its own.
-PARTS = (".venv", "Makefile", "deploy", "lessons", "requirements", "services")
+PARTS = (".venv", "Makefile", "deploy", "lessons", "requirements", "riddles", "services")
 
 
 def heed_sigint() -> None:

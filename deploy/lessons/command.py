@@ -5,8 +5,8 @@ They run where the application does: `make run` in this folder if it is on, else
 
 import fcntl
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import httpx
@@ -17,7 +17,7 @@ from deploy.lessons.difference import essence, marks, words, wrap
 from deploy.lessons.finding import NOTHING, find_place
 from deploy.lessons.lesson import Lesson
 from deploy.lessons.place import Place, UnsuitableError
-from deploy.local import here
+from deploy.local import here, proxy
 
 LOCK = Path(".build/lesson.lock")
 PLACES = {"laptop": "laptop", "istio": "Istio", "ambient": "ambient", "knative": "Knative"}
@@ -25,28 +25,34 @@ PLACES = {"laptop": "laptop", "istio": "Istio", "ambient": "ambient", "knative":
 
 def main(command: str, wanted: str = "", diff: str = "") -> int:
     """Carry out a command and return the exit code. wanted: a lesson; diff: "all" shows all that it changes."""
+    doing, action = {
+        "list": ("", show_list),
+        "start": (f"make lesson N={wanted}", lambda: start(wanted, diff)),
+        "reset": ("make lesson-reset", reset),
+        "check": ("make lessons-check", check_all),
+    }[command]
+    return carry_out(doing, action, "make lesson-reset")
+
+
+def carry_out(doing: str, action: Callable[[], int], resetting: str) -> int:
+    """Do something with the mesh, alone if it changes it, and return the exit code; what goes wrong is a sentence.
+
+    doing: what a person types for it, "" if it only looks; resetting: what puts everything back.
+    """
     try:
-        if command == "list":
-            return show_list()
-        with alone(
-            f"make lesson N={wanted}"
-            if command == "start"
-            else {"reset": "make lesson-reset", "check": "make lessons-check"}.get(command, "")
-        ):
-            return {"start": lambda: start(wanted, diff), "reset": reset, "check": check_all}[command]()
+        with alone(doing) if doing else nullcontext():
+            return action()
     except UnsuitableError as error:
         print(error, file=sys.stderr)
     except TimeoutError as error:
-        print(
-            f"This takes too long, and ends here: {error}. `make lesson-reset` puts everything back.", file=sys.stderr
-        )
+        print(f"This takes too long, and ends here: {error}. `{resetting}` puts everything back.", file=sys.stderr)
     except httpx.HTTPError as error:
-        print(f"The application does not answer: {error}. `make lesson-reset` puts everything back.", file=sys.stderr)
+        print(f"The application does not answer: {error}. `{resetting}` puts everything back.", file=sys.stderr)
     except OSError as error:
         print(here.unwritable(error), file=sys.stderr)
     except KeyboardInterrupt:
-        # A reset is left to people: they may want to look at what the lesson has changed so far.
-        print("\nStopped. `make lesson-reset` puts everything back; so does the next lesson.", file=sys.stderr)
+        # A reset is left to people: they may want to look at what was changed so far.
+        print(f"\nStopped. `{resetting}` puts everything back; so does the next start.", file=sys.stderr)
         return 130
     return 1
 
@@ -99,8 +105,8 @@ def start(wanted: str, diff: str = "") -> int:
     place = find_place()
     print(f"Lesson {lesson.number}, {lesson.about.title}, on {place.description}\n")
     refuse_elsewhere(lesson, place)
-    if current := place.current():
-        print(f"Lesson {current} was on, and is reset first.\n")
+    if current := refuse_in_a_riddle(place):
+        print(f"{proxy.called(current)} was on, and is reset first.\n")
     place.reset()
     show_change(place, lesson, everything=diff == "all")
     place.apply(lesson)
@@ -114,6 +120,16 @@ def start(wanted: str, diff: str = "") -> int:
     else:
         print("\nThe lesson is over, and everything is as it was before.")
     return 0 if is_right else 1
+
+
+def refuse_in_a_riddle(place: Place) -> str | None:
+    """Return the name of the lesson that is on. Raises UnsuitableError while a riddle is."""
+    current = place.current()
+    if proxy.is_riddle(current):
+        raise UnsuitableError(
+            f"{proxy.called(current)} is on: `make riddle-reset` ends it, and then a lesson can begin"
+        )
+    return current
 
 
 def show_change(place: Place, lesson: Lesson, *, everything: bool) -> None:
@@ -158,7 +174,8 @@ def reset() -> int:
     place = find_place()
     current = place.current()
     place.reset()
-    print(f"{place.description}: as it was started. {f'Lesson {current} is over.' if current else 'No lesson was on.'}")
+    over = f"{proxy.called(current)} is over." if current else "No lesson was on."
+    print(f"{place.description}: as it was started. {over}")
     return 0
 
 
@@ -166,6 +183,7 @@ def check_all() -> int:
     """Run all lessons that this place can run, each with a reset, and print a table."""
     place = find_place()
     results: dict[str, str] = {}
+    refuse_in_a_riddle(place)
     place.reset()
     for lesson in lessons.every():
         if place.name not in lesson.about.places:
@@ -185,4 +203,6 @@ def check_all() -> int:
 
 def on(current: str | None) -> str:
     """Return a sentence about the lesson that is on."""
+    if proxy.is_riddle(current):
+        return f"{proxy.called(current)} is on; `make riddle-reset` ends it"
     return f"lesson {current} is on; `make lesson-reset` ends it" if current else "no lesson is on"

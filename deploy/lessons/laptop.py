@@ -126,6 +126,23 @@ class Laptop:
         metrics = self._get(f"{self._url('rule', 'v1')}/metrics")
         return int(float(re.findall(r"^outbox_events (\S+)$", metrics, re.MULTILINE)[0]))
 
+    def time_within(self, service: str, version: str, method: str) -> tuple[float, float]:
+        """Return how many seconds a process has worked on requests of a method, and how many these were."""
+        metrics = self._get(f"{self._url(service, version)}/metrics")
+        series = rf'^http_request_duration_seconds_%s{{method="{method}",.*?}} (\S+)$'
+        seconds, count = (
+            sum(map(float, re.findall(series % part, metrics, re.MULTILINE))) for part in ("sum", "count")
+        )
+        return seconds, count
+
+    def counter(self, name: str) -> int:
+        """Return the sum of Envoy's counters whose whole names match a pattern."""
+        return self._sum(rf"^{name}$")
+
+    def addresses(self) -> dict[str, str]:
+        """Return the addresses of the ingress and of Envoy's administration."""
+        return {"url": self._run.url, "admin": self._run.admin}
+
     def _url(self, service: str, version: str) -> str:
         """Return the address of a process itself."""
         return f"http://127.0.0.1:{self._run.ports[f'{service}_{version}_PORT'.upper()]}"

@@ -197,10 +197,10 @@ def main() -> int:
         return 1
     with claimed:
         if lesson:
-            print(f"Lesson {lesson} was still on. It is over: each start begins without one.")
+            print(f"{proxy.called(lesson)} was still on. It is over: each start begins without one.")
         failed = _run(run)
         if lesson := proxy.lesson(CONFIGURATION):
-            print(f"Lesson {lesson} was still on, and ends with this run.")
+            print(f"{proxy.called(lesson)} was still on, and ends with this run.")
         # Removes the changes of a lesson. If the disk is full, the next start does it.
         with suppress(OSError):
             proxy.write_all(CONFIGURATION, run.settings)

@@ -96,6 +96,16 @@ def lesson(folder: Path) -> str | None:
     return match.group(1) if match else None
 
 
+def is_riddle(name: str | None) -> bool:
+    """Say whether what is on is a riddle, and no lesson."""
+    return bool(name and name.startswith("riddle-"))
+
+
+def called(name: str | None) -> str:
+    """Return what people call a lesson or a riddle, such as "Lesson 01-split" and "Riddle 7"."""
+    return f"Riddle {int(name.removeprefix('riddle-'))}" if name and is_riddle(name) else f"Lesson {name}"
+
+
 def arguments(folder: Path) -> list[str]:
     """Return the command-line arguments of Envoy."""
     return [

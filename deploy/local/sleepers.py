@@ -19,6 +19,7 @@ from deploy.local import proxy
 
 FOLDER = Path("data/sleep")
 AFTER = FOLDER / "after"
+CONFIGURATION = Path("data/envoy")
 # By the names of Envoy's clusters. todolist never scales to zero, as on Knative: every page load needs it.
 NAMES = ("rule", "user-v1", "user-v2")
 
@@ -82,12 +83,19 @@ def read() -> dict[str, Sleeper]:
 
 def main() -> None:
     """Print which services sleep."""
-    if not (seconds := after()):
+    # What is set may be the riddle that is on; what is, may be seen.
+    in_a_riddle = proxy.is_riddle(proxy.lesson(CONFIGURATION))
+    seconds = after()
+    if in_a_riddle:
+        print("processes:")
+    elif not seconds:
         print("asleep:\n  none, as they stay awake (`SLEEP=30 make run` lets user and rule sleep)")
         return
-    print(f"asleep or awake (after {seconds} s without a request a service sleeps):")
+    else:
+        print(f"asleep or awake (after {seconds} s without a request a service sleeps):")
     for name, sleeper in read().items():
-        state = f"awake, process {sleeper.process}," if sleeper.process else "asleep"
+        awake, asleep = ("process", "no process") if in_a_riddle else ("awake, process", "asleep")
+        state = f"{awake} {sleeper.process}," if sleeper.process else asleep
         print(f"  {name:<8} {state} for {time.time() - sleeper.began:.0f} s")
 
 

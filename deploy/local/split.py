@@ -16,7 +16,7 @@ def main(v1: str, v2: str) -> None:
         routes, times = re.subn(rf"(name: user-{version}, weight:) \d+", rf"\1 {weight}", routes)
         changed += times
     if not changed:
-        sys.exit(f"{ROUTES} has no weights: the lesson that is on has other routes. `make lesson-reset` ends it.")
+        sys.exit(f"{ROUTES} has no weights: what is on has other routes. `make lesson-reset` ends it.")
     proxy.replace(ROUTES, routes)
 
 

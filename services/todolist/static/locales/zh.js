@@ -181,6 +181,8 @@ export default {
   'mesh.splitNone': '还没有调用 user',
   'mesh.share': '{version}：{count} 次（{percent}）',
 
+  'riddle.on': '第 {number} 道谜题',
+  'riddle.look': '有地方出了毛病。在终端里输入 `make riddle`，会重复人们的投诉。',
   'lesson.on': '第 {number} 课：{title}',
   'lesson.01-split': '分流',
   'lesson.01-split.look': '多刷新几次个人资料：右上角的徽标会显示是哪个版本响应的。',

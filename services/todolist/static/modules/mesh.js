@@ -78,7 +78,7 @@ function draw() {
   drawLog();
 }
 
-/** Shows a lesson if another one was on: a screen reader reads it out once. */
+/** Shows a lesson, or a riddle, if another one was on: a screen reader reads it out once. */
 function showLesson(name) {
   if (name === lesson) return;
   lesson = name;
@@ -87,6 +87,8 @@ function showLesson(name) {
 
 function drawLesson() {
   const box = byId('lesson');
+  const riddle = /^riddle-(\d+)$/.exec(lesson);
+  if (riddle) return box.replaceChildren(el('b', {}, t('riddle.on', { number: Number(riddle[1]) })), el('p', {}, t('riddle.look')));
   const [title, look] = [`lesson.${lesson}`, `lesson.${lesson}.look`];
   if (!hasText(look)) return box.replaceChildren(...(lesson ? [el('b', {}, lesson)] : []));
   box.replaceChildren(el('b', {}, t('lesson.on', { number: Number.parseInt(lesson, 10), title: t(title) })), el('p', {}, t(look)));
