@@ -8,8 +8,8 @@ import sys
 from deploy import interrupts
 
 if __name__ == "__main__":
-    interrupts.end_without_a_word()
+    interrupts.exit_silently()
     from deploy.riddles import command
 
-    interrupts.end_as_usual()
+    interrupts.raise_keyboard_interrupt()
     sys.exit(command.main(*sys.argv[1:]))
