@@ -25,7 +25,7 @@ def test_a_person_follows_the_lesson_of_the_canary(mesh: Mesh, visit: Visit) -> 
     assert told.returncode == 0, told.stdout + told.stderr
     page = open_list(visit(base_url=mesh.url))
     lesson, version = page.get_by_test_id("lesson"), page.get_by_test_id("profile-variant")
-    expect(lesson).to_contain_text("Lesson 2: Canary by person")
+    expect(lesson).to_contain_text("Lesson 2: Canary by user")
     expect(version).to_have_text("v1")
 
     page.get_by_test_id("login").click()

@@ -186,7 +186,7 @@ export default {
   'lesson.on': 'Lesson {number}: {title}',
   'lesson.01-split': 'Split',
   'lesson.01-split.look': 'Reload the profile a few times: the badge in the corner says which version answered.',
-  'lesson.02-canary': 'Canary by person',
+  'lesson.02-canary': 'Canary by user',
   'lesson.02-canary.look': 'A guest gets v1. Log in as lesson-alice, and v2 answers you.',
   'lesson.03-mirror': 'Mirror',
   'lesson.03-mirror.look': 'Only v1 is seen here: v2 gets a copy of each read, and its answers are thrown away.',
