@@ -13,6 +13,7 @@ from deploy.lessons import command as lessons_command
 from deploy.lessons import lesson as lessons
 from deploy.lessons.finding import find_place
 from deploy.lessons.lesson import PlaceName
+from deploy.lessons.place import UnsuitableError
 from deploy.riddles import beside, command, evidence, riddle, state, words
 from deploy.riddles.riddle import Riddle
 from deploy.riddles.words import Verdict, judge
@@ -159,6 +160,15 @@ def test_one_that_was_not_solved_comes_next(mesh: Mesh, capsys: pytest.CaptureFi
     capsys.readouterr()
     assert play() == 1
     assert "riddles are solved here. `make riddle N=1` begins one again" in capsys.readouterr().err
+
+
+def test_a_riddle_that_is_not_there_says_which_are(mesh: Mesh) -> None:
+    one = next(one for one in ALL if "knative" not in one.truth.places)
+    place = find_place()
+    place.name = "knative"
+    there = ", ".join(str(other.number) for other in ALL if "knative" in other.truth.places)
+    with pytest.raises(UnsuitableError, match=f"is not there for Knative. These are: {there}"):
+        command.begin(place, one, None)
 
 
 def test_where_nothing_runs_there_is_no_riddle(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
