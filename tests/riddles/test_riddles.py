@@ -13,6 +13,7 @@ from deploy.lessons import command as lessons_command
 from deploy.lessons import lesson as lessons
 from deploy.lessons.finding import find_place
 from deploy.lessons.lesson import PlaceName
+from deploy.lessons.place import UnsuitableError
 from deploy.riddles import beside, command, evidence, riddle, state, words
 from deploy.riddles.riddle import Riddle
 from deploy.riddles.words import Verdict, judge
@@ -85,17 +86,18 @@ def test_what_a_person_types(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> 
     status = make(mesh.directory, "status").stdout
     assert f"the riddle that is on: {FIRST.name} (`make riddle` repeats" in status
     assert "v1 50 %\n  v2 50 %" in status
-    assert f"Riddle {FIRST.number} is on, for 1 minute now." in make(mesh.directory, "riddle").stdout
-    assert "Wrong. `make riddle HINT=1`" in make(mesh.directory, "riddle", f"ANSWER={FIRST.truth.wrong[0]}").stdout
-    assert "Hint 1 of 3:" in make(mesh.directory, "riddle", "HINT=1").stdout
-    assert [play("HINT=1") for _ in range(3)] == [0, 0, 0]
-    hints = capsys.readouterr().out
-    assert "Hint 2 of 3:" in hints
-    assert "only 3 hints" in hints
+    play()
+    assert f"Riddle {FIRST.number} is on, for 1 minute now." in capsys.readouterr().out
+    play(f"ANSWER={FIRST.truth.wrong[0]}")
+    assert capsys.readouterr().out == "Wrong. `make riddle HINT=1` gives a hint, which counts.\n"
+    for expected in ("Hint 1 of 3:", "Hint 2 of 3:", "Hint 3 of 3:", "There are only 3 hints"):
+        play("HINT=1")
+        assert capsys.readouterr().out.startswith(expected)
     told = make(mesh.directory, "riddle", f'ANSWER=it\'s "{FIRST.truth.right[0]}"!').stdout
     assert f"{FIRST.name} (laptop): solved in 1 minute, 3 hints, 2 answers\n" in told
     assert f"Riddle {FIRST.number} is over" in make(mesh.directory, "riddle-reset").stdout
-    assert "No riddle was on." in make(mesh.directory, "riddle-reset").stdout
+    command.reset()
+    assert "No riddle was on." in capsys.readouterr().out
 
 
 def test_what_works_beside_the_services_ends_with_the_riddle(mesh: Mesh) -> None:
@@ -103,7 +105,7 @@ def test_what_works_beside_the_services_ends_with_the_riddle(mesh: Mesh) -> None
     # Nobody who reads the output waits for it.
     assert make(mesh.directory, "riddle", f"N={one.number}").returncode == 0
     assert not beside.has_ended()
-    assert make(mesh.directory, "lesson-reset").returncode == 0
+    lessons_command.reset()
     wait_until(beside.has_ended, "it has ended", 5)
 
 
@@ -136,8 +138,7 @@ def test_what_cannot_be_done_is_a_sentence(mesh: Mesh, capsys: pytest.CaptureFix
     assert lessons_command.main("start", "1") == 1
     assert capsys.readouterr().err.startswith(f"Riddle {FIRST.number} is on: `make riddle-reset` ends it")
     with lessons_command.alone("make riddle"):
-        told = make(mesh.directory, "riddle")
-    assert told.stderr.startswith("`make riddle` is at work in another terminal")
+        assert said().startswith("`make riddle` is at work in another terminal")
 
 
 def test_one_that_was_not_solved_comes_next(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,6 +160,15 @@ def test_one_that_was_not_solved_comes_next(mesh: Mesh, capsys: pytest.CaptureFi
     capsys.readouterr()
     assert play() == 1
     assert "riddles are solved here. `make riddle N=1` begins one again" in capsys.readouterr().err
+
+
+def test_a_riddle_that_is_not_there_says_which_are(mesh: Mesh) -> None:
+    one = next(one for one in ALL if "knative" not in one.truth.places)
+    place = find_place()
+    place.name = "knative"
+    there = ", ".join(str(other.number) for other in ALL if "knative" in other.truth.places)
+    with pytest.raises(UnsuitableError, match=f"is not there for Knative. These are: {there}"):
+        command.begin(place, one, None)
 
 
 def test_where_nothing_runs_there_is_no_riddle(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
