@@ -17,8 +17,8 @@ INTRODUCTION = f"""\
 # Performance
 
 `make bench` measured this and wrote this file. Each service is one process with its default settings, on SQLite, with
-no proxy in between; wrk sends each kind of request over {CONNECTIONS} connections. The baseline is a bare uvicorn with a
-hello-world application ([hello.py](../tests/bench/hello.py)), "hello" below. Requests and starts are measured
+no proxy in between; wrk sends each kind of request over {CONNECTIONS} connections. The baseline is a bare uvicorn with
+a hello-world application ([hello.py](../tests/bench/hello.py)), "hello" below. Requests and starts are measured
 alternately, in rounds: a ratio compares two figures of the same round, and the tables give the median of all rounds.
 
 A share of the baseline differs by a third between machines, so no target is set for it. Judge a change by
@@ -36,8 +36,8 @@ LEFT = 100 * UTILISATION / (1 - UTILISATION)
 WAITS = f"""\
 {UTILISATION:.0%} of the highest rate that each reached above; every latency counts from when the request was due. One
 process handles one request after the other. Any pause, for example when another process has the CPU, leaves a queue: at
-this rate, a pause of 100 ms leaves one that takes {LEFT:.0f} ms more to drain. The baseline does no work, so its figures
-show how much of that the application does not cause. With more connections, more requests can wait at once.
+this rate, a pause of 100 ms leaves one that takes {LEFT:.0f} ms more to drain. The baseline does no work, so its
+figures show how much of that the application does not cause. With more connections, more requests can wait at once.
 """
 COLD = f"""\
 `user` and `rule` scaled to zero in `make run`, then one call through all proxies: milliseconds until its response, and
@@ -172,7 +172,7 @@ def share(load: str) -> Callable[[System], float]:
 
 
 def cpu(load: str, process: str) -> Callable[[System], float]:
-    """Measure the CPU time of a request, in microseconds: the lowest of the rounds, since other processes can only add to it."""
+    """Measure the CPU time of a request, in microseconds: the lowest of the rounds, as other processes only add to it."""
     return lambda system: min(system.loads[load].cpu[process])
 
 
