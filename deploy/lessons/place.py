@@ -9,8 +9,8 @@ import httpx
 
 from deploy.lessons.lesson import Lesson, PlaceName
 
-# What probes, Prometheus, and those who check tokens ask for.
-NOT_OF_PEOPLE = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json")
+# Paths of probes, of Prometheus, and of the keys that verify tokens.
+INTERNAL_PATHS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json")
 
 
 class UnsuitableError(Exception):
@@ -60,7 +60,7 @@ class Place(Protocol):
 
 
 def count_requests(metrics: str, method: str) -> int:
-    """Return how many requests of people a service has answered, by their method, from the text of its metrics."""
+    """Return how many requests a service has answered, except those to internal paths, from the text of its metrics."""
     series = rf'http_request_duration_seconds_count{{method="{method}",route="(.*?)",.*?}}'
     counted = re.findall(rf"^{series} (\S+)$", metrics, re.MULTILINE)
-    return sum(int(float(count)) for route, count in counted if route not in NOT_OF_PEOPLE)
+    return sum(int(float(count)) for route, count in counted if route not in INTERNAL_PATHS)
