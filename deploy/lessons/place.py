@@ -37,10 +37,10 @@ class Place(Protocol):
         """Raise UnsuitableError if the application is no longer running."""
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
-        """Make a lesson's change, or that of a later step, and wait until it is in force."""
+        """Make a lesson's change, or that of a later step, and wait until it is applied."""
 
     def reset(self) -> None:
-        """Put everything back to how the application was started, and wait until that is in force."""
+        """Put everything back to how the application was started, and wait until that is applied."""
 
     @contextmanager
     def client(self) -> Iterator[httpx.Client]:

@@ -102,7 +102,7 @@ def test_an_interrupted_lesson_leaves_nothing_broken(mesh: Mesh) -> None:
         text=True,
         preexec_fn=heed_sigint,  # noqa: PLW1509 - nothing else runs yet
     )
-    wait_until(lambda: running.stdout.readline().startswith("It is in force"), "the check begins", 30)
+    wait_until(lambda: running.stdout.readline().startswith("Applied."), "the check begins", 30)
     running.send_signal(signal.SIGINT)
     said = running.communicate(timeout=20)[1]
     assert running.returncode != 0

@@ -395,7 +395,7 @@ def test_a_lesson_that_is_on_leaves_no_files_when_the_run_ends(tmp_path: Path) -
     running = subprocess.Popen(
         ["make", "lesson", "N=7"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )  # fmt: skip
-    wait_until(lambda: running.stdout.readline().startswith("It is in force"), "the check begins", 30)
+    wait_until(lambda: running.stdout.readline().startswith("Applied."), "the check begins", 30)
     assert mesh.interrupt() == 0
     said = running.communicate(timeout=60)[1].splitlines()
     assert said[0] == "`make run` has ended, and the lesson with it: start both again"
