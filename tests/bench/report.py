@@ -172,7 +172,7 @@ def share(load: str) -> Callable[[System], float]:
 
 
 def cpu(load: str, process: str) -> Callable[[System], float]:
-    """Measure the CPU time of a request, in microseconds: the lowest of the rounds, as other processes only add to it."""
+    """Measure the CPU time of a request, in microseconds: the lowest of the rounds, as others only add to it."""
     return lambda system: min(system.loads[load].cpu[process])
 
 
