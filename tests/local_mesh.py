@@ -22,7 +22,7 @@ PARTS = (".venv", "Makefile", "deploy", "lessons", "requirements", "riddles", "s
 
 
 def heed_sigint() -> None:
-    """Heed SIGINT, in a child: one whose parent runs in the background may have inherited that it is ignored."""
+    """Restore SIGINT in a child: if its parent runs in the background, it inherits that SIGINT is ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

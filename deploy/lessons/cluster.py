@@ -34,8 +34,8 @@ GROUPS = (
     "autoscaling/",
     "eventing.knative.dev/",
 )
-# Lines of a diff that only the server writes.
-OF_THE_SERVER = re.compile(
+# The fields that only the API server writes, in a diff.
+SERVER_FIELDS = re.compile(
     r'^diff |last-applied|^. +\{"apiVersion|^. +(creationTimestamp|generation|resourceVersion|uid):'
 )
 # So many answers in a row that name the lesson show that each pod of todolist, and so the mesh, knows it.
@@ -78,7 +78,7 @@ class Cluster:
     def difference(self, lesson: Lesson, *, comments: bool = False) -> str:  # noqa: ARG002 - kubectl knows none
         lines = [line for item in self._objects(lesson, "") for line in self._difference_of(item)]
         # Files are named without the folder that kubectl made for them, and without the time.
-        return "".join(re.sub(r"/\S+/(\S+)\t.*", r"\1", line) for line in lines if not OF_THE_SERVER.search(line))
+        return "".join(re.sub(r"/\S+/(\S+)\t.*", r"\1", line) for line in lines if not SERVER_FIELDS.search(line))
 
     def change(self, lesson: Lesson) -> str:
         path = lesson.change(self.name)

@@ -110,7 +110,7 @@ def start(wanted: str, diff: str = "") -> int:
     place.reset()
     show_change(place, lesson, everything=diff == "all")
     place.apply(lesson)
-    print("It is in force. Checking it:\n")
+    print("Applied. Checking it:\n")
     is_right = passes(place, lesson)
     print("\n".join(["", *wrap(f"Look: {lesson.about.look}", "")]))
     answer = f"The answer is at the end of lessons/{lesson.name}/README.md"

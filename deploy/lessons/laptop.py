@@ -222,7 +222,7 @@ class Laptop:
             )
         if self._sum(updates + "rejected$") > refused:
             raise UnsuitableError(f"Envoy refuses {path}; the terminal of `make run` says why")
-        wait_until(lambda: not self._sum(r"(warming_clusters|total_listeners_warming)$"), f"{path} is in force")
+        wait_until(lambda: not self._sum(r"(warming_clusters|total_listeners_warming)$"), f"{path} is applied")
 
     def _sum(self, pattern: str) -> int:
         """Return the sum of Envoy's counters whose names match."""

@@ -10,8 +10,8 @@ import httpx
 
 from deploy.lessons.lesson import Lesson, PlaceName
 
-# What probes, Prometheus, and those who check tokens ask for.
-NOT_OF_PEOPLE = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json")
+# Paths of probes, of Prometheus, and of the keys that verify tokens.
+INTERNAL_PATHS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json")
 
 # A call that takes longer, in milliseconds, is slow. Envoy and Istio count in classes, and this is one of the borders.
 SLOW = 500
@@ -59,10 +59,10 @@ class Place(Protocol):
         """Raise UnsuitableError if the application is no longer running."""
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
-        """Make a lesson's change, or that of a later step, and wait until it is in force."""
+        """Make a lesson's change, or that of a later step, and wait until it is applied."""
 
     def reset(self) -> None:
-        """Put everything back to how the application was started, and wait until that is in force."""
+        """Put everything back to how the application was started, and wait until that is applied."""
 
     @contextmanager
     def client(self) -> Iterator[httpx.Client]:
@@ -91,10 +91,10 @@ class Place(Protocol):
 
 
 def count_requests(metrics: str, method: str) -> int:
-    """Return how many requests of people a service has answered, by their method, from the text of its metrics."""
+    """Return how many requests a service has answered, except those to internal paths, from the text of its metrics."""
     series = rf'http_request_duration_seconds_count{{method="{method}",route="(.*?)",.*?}}'
     counted = re.findall(rf"^{series} (\S+)$", metrics, re.MULTILINE)
-    return sum(int(float(count)) for route, count in counted if route not in NOT_OF_PEOPLE)
+    return sum(int(float(count)) for route, count in counted if route not in INTERNAL_PATHS)
 
 
 def waiting_events(metrics: str) -> int:

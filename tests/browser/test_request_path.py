@@ -1,4 +1,4 @@
-"""The panel that shows which way the calls went, and gentle traffic."""
+"""The request path panel, and gentle traffic."""
 
 import json
 import re

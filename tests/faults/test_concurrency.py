@@ -1,4 +1,4 @@
-"""Several people do the same thing at once: one defined outcome, and no error of ours."""
+"""Concurrent writes: one defined outcome, and no 500."""
 
 import random
 import time
