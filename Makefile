@@ -49,23 +49,23 @@ traffic-local: .venv/traffic.done
 
 .PHONY: lessons lesson lesson-reset lessons-check
 lessons: .venv/local.done ## List the lessons, and which one is on
-	@$(HOLD_INTERRUPT) $(VENV)/python -m deploy.lessons list
+	@$(HOLD_INTERRUPT) $(VENV)/python -m lessons.runner list
 
 lesson: .venv/local.done ## Start a lesson, and check it: make lesson N=1 (DIFF=all shows the whole change)
-	@$(HOLD_INTERRUPT) $(VENV)/python -u -m deploy.lessons start "$(N)" "$(DIFF)"
+	@$(HOLD_INTERRUPT) $(VENV)/python -u -m lessons.runner start "$(N)" "$(DIFF)"
 
 lesson-reset: .venv/local.done ## End a lesson: restore the configuration from the start
-	@$(HOLD_INTERRUPT) $(VENV)/python -m deploy.lessons reset
+	@$(HOLD_INTERRUPT) $(VENV)/python -m lessons.runner reset
 
 lessons-check: .venv/local.done ## Run all lessons that can run here, and check each
-	@$(HOLD_INTERRUPT) $(VENV)/python -u -m deploy.lessons check
+	@$(HOLD_INTERRUPT) $(VENV)/python -u -m lessons.runner check
 
 .PHONY: riddle riddle-reset
 riddle: .venv/local.done ## Something is wrong: find out what (N=7, ANSWER="where, and what", HINT=1, REVEAL=1)
-	@$(HOLD_INTERRUPT) $(VENV)/python -u -m deploy.riddles play
+	@$(HOLD_INTERRUPT) $(VENV)/python -u -m riddles.runner play
 
 riddle-reset: .venv/local.done ## End a riddle: everything is as it was started
-	@$(HOLD_INTERRUPT) $(VENV)/python -m deploy.riddles reset
+	@$(HOLD_INTERRUPT) $(VENV)/python -m riddles.runner reset
 
 .PHONY: clean
 clean: ## Remove everything that was installed or created; asks before the data of `make run` goes

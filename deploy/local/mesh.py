@@ -42,9 +42,9 @@ from honcho.printer import Message, Printer
 from deploy.doctor import machine
 from deploy.doctor.checks import missing
 from deploy.doctor.finding import OK, RUN
-from deploy.lessons import lesson as lessons
 from deploy.local import autoscaler, certificates, here, inherited, proxy, sleepers
 from deploy.local.ports import chosen
+from lessons.runner import lesson as lessons
 
 DATA = Path("data")
 CONFIGURATION = DATA / "envoy"

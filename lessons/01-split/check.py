@@ -1,7 +1,7 @@
 """Lesson 1, Split: requests are split by weights, and none fails while they change."""
 
-from deploy.lessons.check import PROFILE, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import PROFILE, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Split",

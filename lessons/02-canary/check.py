@@ -1,7 +1,7 @@
 """Lesson 2, Canary: v2 serves one user only, whatever headers other clients send."""
 
-from deploy.lessons.check import PROFILE, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import PROFILE, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Canary by user",

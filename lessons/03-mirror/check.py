@@ -1,7 +1,7 @@
 """Lesson 3, Mirror: v1 answers all, and v2 gets a copy of every read."""
 
-from deploy.lessons.check import PROFILE, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import PROFILE, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Mirror",

@@ -1,7 +1,7 @@
 """Lesson 4, Delay: rule responds late to one user, and other requests are not affected."""
 
-from deploy.lessons.check import LIST, PROFILE, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import LIST, PROFILE, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Delay",

@@ -1,7 +1,7 @@
 """Lesson 6, Retries: a proxy retries failed reads, and never a write."""
 
-from deploy.lessons.check import PROFILE, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import PROFILE, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Retries",

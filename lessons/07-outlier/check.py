@@ -1,7 +1,7 @@
 """Lesson 7, Outlier detection: a process that keeps failing is ejected, and returns when it is healthy."""
 
-from deploy.lessons.check import PROFILE, Answers, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import PROFILE, Answers, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Outlier detection",

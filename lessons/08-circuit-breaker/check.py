@@ -1,7 +1,7 @@
 """Lesson 8, Circuit breaker: a short queue means a fast 503 for some requests, and a fast response to the others."""
 
-from deploy.lessons.check import LIST, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import LIST, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Circuit breaker",

@@ -2,8 +2,8 @@
 
 import secrets
 
-from deploy.lessons.check import LIST, PROFILE, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import LIST, PROFILE, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Rate limit",

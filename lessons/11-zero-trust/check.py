@@ -1,7 +1,7 @@
 """Lesson 11, Zero trust: requests are authorized by identity, not by where they come from."""
 
-from deploy.lessons.check import LIST, PROFILE, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import LIST, PROFILE, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Zero trust",

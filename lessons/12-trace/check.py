@@ -3,9 +3,9 @@
 import re
 import secrets
 
-from deploy.lessons.check import LIST, Answer, Check
-from deploy.lessons.cluster import Cluster
-from deploy.lessons.lesson import About
+from lessons.runner.check import LIST, Answer, Check
+from lessons.runner.cluster import Cluster
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="One request, one trace",

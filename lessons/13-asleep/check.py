@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from deploy.lessons.check import LIST, PROFILE, Answer, Check, show
-from deploy.lessons.lesson import About
+from lessons.runner.check import LIST, PROFILE, Answer, Check, show
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Asleep and awake",
@@ -24,7 +24,7 @@ ABOUT = About(
 
 ASLEEP = "app in (user, rule)"
 AT_ONCE = 50
-# The phases of a cold start on the laptop, by the point at which each ends: see start_of in deploy/lessons/laptop.py.
+# The phases of a cold start on the laptop, by the point at which each ends: see start_of in lessons/runner/laptop.py.
 PARTS = {
     "process": "the process: the activator detects the connection, and starts it",
     "python": "Python starts",

@@ -1,8 +1,8 @@
 """Lesson 14, Scale by demand: the number of pods follows the load, up and down."""
 
-from deploy.lessons.check import LIST, Check
-from deploy.lessons.knative import KNATIVE_SERVICE
-from deploy.lessons.lesson import About
+from lessons.runner.check import LIST, Check
+from lessons.runner.knative import KNATIVE_SERVICE
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Scale by demand",

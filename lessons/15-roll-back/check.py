@@ -1,7 +1,7 @@
 """Lesson 15, Roll back: a bad release gets no traffic, or is rolled back in one step."""
 
-from deploy.lessons.check import PROFILE, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import PROFILE, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Roll back",

@@ -6,8 +6,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
-from deploy.lessons.check import LIST, Answers, Check, Person
-from deploy.lessons.lesson import About
+from lessons.runner.check import LIST, Answers, Check, Person
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Events",

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from deploy.lessons.check import PROFILE, Check
-from deploy.lessons.lesson import About
 from deploy.local import certificates
+from lessons.runner.check import PROFILE, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="HTTPS at the door",

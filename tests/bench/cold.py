@@ -11,8 +11,8 @@ from statistics import median
 
 import httpx
 
-from deploy.lessons.laptop import Laptop
 from deploy.local import here, sleepers
+from lessons.runner.laptop import Laptop
 from tests.local_mesh import Mesh
 from tests.support import wait_until
 

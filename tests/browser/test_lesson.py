@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from deploy.lessons.check import PASSWORD
+from lessons.runner.check import PASSWORD
 from tests.browser.conftest import Faults, Visit
 from tests.browser.screen import dialog, open_list
 from tests.local_mesh import Mesh, make

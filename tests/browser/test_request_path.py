@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, Response, Route, expect
 
-from deploy.lessons import lesson as lessons
+from lessons.runner import lesson as lessons
 from services.todolist.settings import Settings
 from tests.browser.conftest import Faults, Visit
 from tests.browser.screen import expect_settled, hold, open_list, requests_of

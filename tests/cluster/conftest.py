@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.lessons.cluster import Cluster
-from deploy.lessons.finding import find_cluster
-from deploy.lessons.place import UnsuitableError
+from lessons.runner.cluster import Cluster
+from lessons.runner.finding import find_cluster
+from lessons.runner.place import UnsuitableError
 
 NAMESPACE = os.environ.get("NAMESPACE", "todolist")
 WAIT = 180

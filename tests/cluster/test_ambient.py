@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from deploy.lessons.cluster import Cluster
-from deploy.lessons.stranger import Stranger
+from lessons.runner.cluster import Cluster
+from lessons.runner.stranger import Stranger
 from tests.cluster.conftest import eventually, exists, kubectl, pods
 
 pytestmark = pytest.mark.usefixtures("on_ambient")

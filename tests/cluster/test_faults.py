@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.lessons.cluster import Cluster
+from lessons.runner.cluster import Cluster
 from tests.cluster.conftest import NAMESPACE, all_ready, eventually, get, kubectl, pods
 
 PAUSE = 0.1

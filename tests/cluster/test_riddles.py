@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.lessons.cluster import Cluster
-from deploy.riddles import command
-from deploy.riddles import riddle as riddles
-from deploy.riddles.riddle import Riddle
+from lessons.runner.cluster import Cluster
+from riddles.runner import command
+from riddles.runner import riddle as riddles
+from riddles.runner.riddle import Riddle
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from typing import get_args
 
 import pytest
 
-from deploy.lessons import command
-from deploy.lessons import difference as difference_of
-from deploy.lessons import lesson as lessons
-from deploy.lessons.check import bounds
-from deploy.lessons.lesson import Lesson, PlaceName
+from lessons.runner import command
+from lessons.runner import difference as difference_of
+from lessons.runner import lesson as lessons
+from lessons.runner.check import bounds
+from lessons.runner.lesson import Lesson, PlaceName
 from tests.local_mesh import Mesh, heed_sigint, make
 from tests.support import wait_until
 
@@ -97,7 +97,7 @@ def test_a_lesson_starts_from_a_reset_mesh(mesh: Mesh) -> None:
 def test_an_interrupted_lesson_leaves_nothing_broken(mesh: Mesh) -> None:
     before = configuration(mesh)
     running = subprocess.Popen(
-        [sys.executable, "-u", "-m", "deploy.lessons", "start", "1"],
+        [sys.executable, "-u", "-m", "lessons.runner", "start", "1"],
         cwd=mesh.directory,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.lessons.stranger import Stranger
+from lessons.runner.stranger import Stranger
 from tests.manifests.conftest import DEPLOY, Document, injector, load, name_of, named, of_kind, workloads
 from tests.manifests.stand_in import Cluster
 from tests.support import ROOT

@@ -9,14 +9,14 @@ import httpx
 import pytest
 import yaml
 
-from deploy.lessons import command as lessons_command
-from deploy.lessons import lesson as lessons
-from deploy.lessons.finding import find_place
-from deploy.lessons.lesson import PlaceName
-from deploy.lessons.place import UnsuitableError
-from deploy.riddles import beside, command, evidence, riddle, state, words
-from deploy.riddles.riddle import Riddle
-from deploy.riddles.words import Verdict, judge
+from lessons.runner import command as lessons_command
+from lessons.runner import lesson as lessons
+from lessons.runner.finding import find_place
+from lessons.runner.lesson import PlaceName
+from lessons.runner.place import UnsuitableError
+from riddles.runner import beside, command, evidence, riddle, state, words
+from riddles.runner.riddle import Riddle
+from riddles.runner.words import Verdict, judge
 from tests.local_mesh import Mesh, make
 from tests.support import ROOT, wait_until
 

@@ -4,12 +4,12 @@ import os
 import shutil
 
 from deploy.doctor.access import pin
-from deploy.lessons.ambient import Ambient
-from deploy.lessons.cluster import Cluster, script
-from deploy.lessons.knative import Knative
-from deploy.lessons.laptop import Laptop
-from deploy.lessons.place import Place, UnsuitableError
 from deploy.local import here
+from lessons.runner.ambient import Ambient
+from lessons.runner.cluster import Cluster, script
+from lessons.runner.knative import Knative
+from lessons.runner.laptop import Laptop
+from lessons.runner.place import Place, UnsuitableError
 
 NOTHING = "Nothing runs here: `make run` starts the application on this machine, `make deploy` in a cluster"
 CLUSTERS = {"istio": Cluster, "ambient": Ambient, "knative": Knative}

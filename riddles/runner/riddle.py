@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
-from deploy.lessons.lesson import About, Lesson, PlaceName
-from deploy.riddles.words import Finding
+from lessons.runner.lesson import About, Lesson, PlaceName
+from riddles.runner.words import Finding
 
-FOLDER = Path(__file__).parents[2] / "riddles"
+FOLDER = Path(__file__).parents[1]
 SEALED = "sealed.txt"
 COLUMNS = 100
 

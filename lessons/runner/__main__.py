@@ -1,4 +1,4 @@
-"""The lessons: `python -m deploy.lessons list | start N | reset | check`, which `make` calls. See command.py."""
+"""The lessons: `python -m lessons.runner list | start N | reset | check`, which `make` calls. See command.py."""
 
 import sys
 
@@ -6,7 +6,7 @@ from deploy import interrupts
 
 if __name__ == "__main__":
     interrupts.exit_silently()
-    from deploy.lessons import command
+    from lessons.runner import command
 
     interrupts.raise_keyboard_interrupt()
     sys.exit(command.main(*sys.argv[1:]))

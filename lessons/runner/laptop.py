@@ -14,12 +14,12 @@ from string import Template
 
 import httpx
 
-from deploy.lessons.difference import is_comment, with_comments
-from deploy.lessons.lesson import Lesson, PlaceName
-from deploy.lessons.place import SLOW, Figures, UnsuitableError, count_requests, waiting_events
-from deploy.lessons.waiting import wait_until
 from deploy.local import certificates, here, proxy, sleepers
 from deploy.local.split import with_weights
+from lessons.runner.difference import is_comment, with_comments
+from lessons.runner.lesson import Lesson, PlaceName
+from lessons.runner.place import SLOW, Figures, UnsuitableError, count_requests, waiting_events
+from lessons.runner.waiting import wait_until
 
 FOLDER = Path("data/envoy")
 # How many seconds a run takes to end, at most.

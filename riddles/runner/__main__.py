@@ -1,4 +1,4 @@
-"""The riddles: `python -m deploy.riddles play | reset | seal | unseal`, the first two of which `make` calls.
+"""The riddles: `python -m riddles.runner play | reset | seal | unseal`, the first two of which `make` calls.
 
 `unseal riddle-07` prints the truth of a riddle, `seal riddle-07` takes it from standard input: riddles/README.md.
 """
@@ -9,7 +9,7 @@ from deploy import interrupts
 
 if __name__ == "__main__":
     interrupts.exit_silently()
-    from deploy.riddles import command
+    from riddles.runner import command
 
     interrupts.raise_keyboard_interrupt()
     sys.exit(command.main(*sys.argv[1:]))

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from deploy.lessons.cluster import Cluster
-from deploy.lessons.lesson import Lesson, PlaceName
+from lessons.runner.cluster import Cluster
+from lessons.runner.lesson import Lesson, PlaceName
 
 
 class Ambient(Cluster):

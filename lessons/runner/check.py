@@ -15,12 +15,12 @@ from typing import Any
 
 import httpx
 
-from deploy.lessons.cluster import Cluster
-from deploy.lessons.difference import wrap
-from deploy.lessons.laptop import Laptop
-from deploy.lessons.lesson import Lesson
-from deploy.lessons.place import Place, UnsuitableError
-from deploy.lessons.waiting import wait_until
+from lessons.runner.cluster import Cluster
+from lessons.runner.difference import wrap
+from lessons.runner.laptop import Laptop
+from lessons.runner.lesson import Lesson
+from lessons.runner.place import Place, UnsuitableError
+from lessons.runner.waiting import wait_until
 
 PROFILE, LIST = "/api/currentUser", "/api/rule"
 # The password of the people in the lessons; each reader may log in as one of them.

@@ -13,18 +13,18 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 
-from deploy.lessons.check import PASSWORD, Check, Person
-from deploy.lessons.command import PLACES, carry_out
-from deploy.lessons.difference import WIDTH, indentation, is_comment, wrap
-from deploy.lessons.finding import find_place
-from deploy.lessons.laptop import Laptop
-from deploy.lessons.place import Place, UnsuitableError
-from deploy.lessons.waiting import wait_until
-from deploy.riddles import beside, evidence, state
-from deploy.riddles import riddle as riddles
-from deploy.riddles.riddle import Riddle, Text
-from deploy.riddles.state import Played
-from deploy.riddles.words import Verdict, judge
+from lessons.runner.check import PASSWORD, Check, Person
+from lessons.runner.command import PLACES, carry_out
+from lessons.runner.difference import WIDTH, indentation, is_comment, wrap
+from lessons.runner.finding import find_place
+from lessons.runner.laptop import Laptop
+from lessons.runner.place import Place, UnsuitableError
+from lessons.runner.waiting import wait_until
+from riddles.runner import beside, evidence, state
+from riddles.runner import riddle as riddles
+from riddles.runner.riddle import Riddle, Text
+from riddles.runner.state import Played
+from riddles.runner.words import Verdict, judge
 
 # Some complaints come from people with names. They are there in every riddle, so their accounts say nothing.
 PEOPLE = ("lesson-alice", "lesson-bob")
@@ -144,7 +144,7 @@ def start_beside(riddle: Riddle) -> None:
     if not beside.DATABASE.exists():
         put_back(find_place())
         raise UnsuitableError("This riddle needs the SQLite files in data/, and this run has another database")
-    command = (sys.executable, "-m", "deploy.riddles.beside", riddle.name)
+    command = (sys.executable, "-m", "riddles.runner.beside", riddle.name)
     nothing = subprocess.DEVNULL
     # Whoever reads what `make riddle` prints does not wait for its end.
     subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)  # noqa: S603

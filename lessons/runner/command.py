@@ -11,13 +11,13 @@ from pathlib import Path
 
 import httpx
 
-from deploy.lessons import lesson as lessons
-from deploy.lessons.check import Check
-from deploy.lessons.difference import essence, marks, words, wrap
-from deploy.lessons.finding import NOTHING, find_place
-from deploy.lessons.lesson import Lesson
-from deploy.lessons.place import Place, UnsuitableError
 from deploy.local import here, proxy
+from lessons.runner import lesson as lessons
+from lessons.runner.check import Check
+from lessons.runner.difference import essence, marks, words, wrap
+from lessons.runner.finding import NOTHING, find_place
+from lessons.runner.lesson import Lesson
+from lessons.runner.place import Place, UnsuitableError
 
 LOCK = Path(".build/lesson.lock")
 PLACES = {"laptop": "laptop", "istio": "Istio", "ambient": "ambient", "knative": "Knative"}

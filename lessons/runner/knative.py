@@ -4,8 +4,8 @@ import difflib
 import json
 from typing import Any
 
-from deploy.lessons.cluster import Cluster
-from deploy.lessons.lesson import Lesson, PlaceName
+from lessons.runner.cluster import Cluster
+from lessons.runner.lesson import Lesson, PlaceName
 
 KNATIVE_SERVICE = "services.serving.knative.dev"
 BEFORE = "lesson-before"

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import httpx
 
-from deploy.lessons.lesson import Lesson, PlaceName
+from lessons.runner.lesson import Lesson, PlaceName
 
 # Paths of probes, of Prometheus, and of the keys that verify tokens.
 INTERNAL_PATHS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json")

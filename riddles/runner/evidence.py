@@ -9,10 +9,10 @@ from contextlib import suppress
 from statistics import median
 from typing import Any
 
-from deploy.lessons.check import LIST, PROFILE, Answers, Check, Person
-from deploy.lessons.lesson import PlaceName
-from deploy.lessons.waiting import wait_until
-from deploy.riddles import beside
+from lessons.runner.check import LIST, PROFILE, Answers, Check, Person
+from lessons.runner.lesson import PlaceName
+from lessons.runner.waiting import wait_until
+from riddles.runner import beside
 
 SEARCH = f"{LIST}?name=milk"
 VERSIONS = ("v1", "v2")

@@ -1,4 +1,4 @@
-"""Runs beside the services of `make run` while a riddle is on: `python -m deploy.riddles.beside riddle-07`.
+"""Runs beside the services of `make run` while a riddle is on: `python -m riddles.runner.beside riddle-07`.
 
 It does what no proxy can do, by the name that the sealed truth has for it, and ends with the riddle or with the run.
 """
@@ -10,9 +10,9 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from deploy.lessons.laptop import FOLDER
 from deploy.local import here, proxy
-from deploy.riddles import riddle as riddles
+from lessons.runner.laptop import FOLDER
+from riddles.runner import riddle as riddles
 
 LOCK = Path("data/beside.lock")
 DATABASE = Path("data/rule.db")

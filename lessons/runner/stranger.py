@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deploy.lessons.cluster import Cluster
+    from lessons.runner.cluster import Cluster
 
 # What its sidecar may take, as in deploy/istio/todolist.yaml.
 SIDECAR = {

@@ -19,10 +19,10 @@ from urllib.parse import quote
 import httpx
 import yaml
 
-from deploy.lessons.lesson import Lesson, PlaceName
-from deploy.lessons.place import SLOW, Figures, UnsuitableError, count_requests, waiting_events
-from deploy.lessons.stranger import Stranger
-from deploy.lessons.waiting import wait_until
+from lessons.runner.lesson import Lesson, PlaceName
+from lessons.runner.place import SLOW, Figures, UnsuitableError, count_requests, waiting_events
+from lessons.runner.stranger import Stranger
+from lessons.runner.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 MARK = Path(__file__).with_name("mark.yaml")
