@@ -97,17 +97,6 @@ def test_images_are_placeholders(app: list[Document]) -> None:
         assert container(workload)["image"] == labels(workload)["app"], name_of(workload)
 
 
-def test_third_party_images_have_a_tag(manifests: list[Document]) -> None:
-    for workload in set_difference(workloads(manifests), services(manifests)):
-        _, _, tag = container(workload)["image"].partition(":")
-        assert tag not in {"", "latest"}, name_of(workload)
-
-
-def set_difference(all_of_them: list[Document], without: list[Document]) -> list[Document]:
-    """Return the documents that are in one list and not in the other."""
-    return [document for document in all_of_them if document not in without]
-
-
 def test_secrets_are_named_and_never_contained(manifests: list[Document]) -> None:
     assert of_kind(manifests, "Secret") == []
     for workload in workloads(manifests):
