@@ -1,5 +1,6 @@
 """The vocabulary of the lessons' checks: who asks, who answered, how often, how quickly, and what was expected."""
 
+import json as jsons
 import math
 import re
 import threading
@@ -121,6 +122,16 @@ class Person:
         with ThreadPoolExecutor(at_once) as pool:
             return Answers(list(pool.map(one, range(times))))
 
+    def add_items(self, name: str, count: int) -> list[str]:
+        """Add so many items, and return their keys."""
+        added = [self.send("POST", LIST, json={"name": f"{name} {number + 1}"}).all[0] for number in range(count)]
+        return [jsons.loads(answer.body)["key"] for answer in added]
+
+    def unread(self) -> int:
+        """Return how many notices this person has not read, as the bell says it; -1 if there was no answer."""
+        (answer,) = self.get(PROFILE).all
+        return int(jsons.loads(answer.body)["unreadCount"]) if answer.status == 200 else -1
+
 
 class Check:
     """Asks, and prints a line for each thing that was checked, with its figure.
@@ -195,6 +206,16 @@ class Check:
         except TimeoutError:
             return False
         return True
+
+    def all_read(self, person: Person) -> None:
+        """Mark all notices of a person as read, and wait until each process of user knows it."""
+        person.send("PUT", "/api/notices", json={"read": True})
+        self.eventually(lambda: not any(person.unread() for _ in range(6)))
+
+    def unread_in_the_end(self, person: Person, expected: int) -> int:
+        """Return what the bell says when no more comes: each process of user may say what was true a second ago."""
+        self.eventually(lambda: person.unread() > expected, 2)
+        return person.unread()
 
     @contextmanager
     def meanwhile(self, path: str, *, at_once: int = 1, pause: float = 0.01) -> Iterator[Answers]:

@@ -14,19 +14,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from string import Template
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import yaml
 
 from deploy.lessons.lesson import Lesson, PlaceName
-from deploy.lessons.place import UnsuitableError, count_requests
+from deploy.lessons.place import SLOW, Figures, UnsuitableError, count_requests, waiting_events
 from deploy.lessons.stranger import Stranger
 from deploy.lessons.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 MARK = Path(__file__).with_name("mark.yaml")
 # What a reset applies again, by the API groups of the kinds: lessons may have replaced it.
-GROUPS = ("networking.istio.io/", "security.istio.io/", "gateway.networking.k8s.io/", "autoscaling/")
+GROUPS = (
+    "networking.istio.io/",
+    "security.istio.io/",
+    "gateway.networking.k8s.io/",
+    "autoscaling/",
+    "eventing.knative.dev/",
+)
 # Lines of a diff that only the server writes.
 OF_THE_SERVER = re.compile(
     r'^diff |last-applied|^. +\{"apiVersion|^. +(creationTimestamp|generation|resourceVersion|uid):'
@@ -110,15 +117,44 @@ class Cluster:
             yield client
 
     def requests_served(self, service: str, version: str, method: str = "GET") -> int:
-        program = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:%s/metrics').read().decode())"
-        total = 0
-        for pod in self.pods(f"app={service},version={version}"):
-            (container,) = (item for item in pod["spec"]["containers"] if item["name"] == service)
-            port = container["ports"][0]["containerPort"]
-            name = pod["metadata"]["name"]
-            text = self.kubectl("exec", name, f"--container={service}", "--", "python", "-c", program % port)
-            total += count_requests(text, method)
-        return total
+        return sum(count_requests(text, method) for text in self._metrics(service, version))
+
+    def split(self, v1: int, v2: int) -> None:
+        # Reads and writes.
+        weights = [(f"/spec/http/{rule}/route/{place}/weight", (v1, v2)[place]) for rule in (0, 1) for place in (0, 1)]
+        patch = [{"op": "replace", "path": path, "value": weight} for path, weight in weights]
+        self.kubectl("patch", "virtualservice/user", "--type=json", f"--patch={json.dumps(patch)}")
+
+    def figures(self) -> dict[str, Figures]:
+        """Return what Prometheus has got from the sidecars of todolist: what they had counted up to 15 s ago."""
+        counted = {"v1": Figures(), "v2": Figures()}
+        # One query for all, so that all is of one moment. `le` is missing in the first of the two metrics.
+        query = (
+            '{__name__=~"istio_requests_total|istio_request_duration_milliseconds_bucket",'
+            f'le=~"|{SLOW}([.]0)?",reporter="source",source_app="todolist",'
+            f'destination_service="user.{self.namespace}.svc.cluster.local"}}'
+        )
+        for found in self.prometheus(query):
+            of, value = found["metric"], int(float(found["value"][1]))
+            if (version := of["destination_version"]) in counted:
+                # Slow are those that are not in the class of the others.
+                more = (
+                    Figures(0, 0, -value)
+                    if "le" in of
+                    else Figures(value, value if of["response_code"].startswith(("5", "0")) else 0, value)
+                )
+                counted[version] += more
+        return counted
+
+    def prometheus(self, query: str) -> list[Any]:
+        """Return what Prometheus answers to a query: none where `make install-kiali` did not put it."""
+        path = f"/api/v1/namespaces/istio-system/services/prometheus:9090/proxy/api/v1/query?query={quote(query)}"
+        answer = self.kubectl("get", "--raw", path, accept=(0, 1))
+        return json.loads(answer)["data"]["result"] if answer else []
+
+    def outbox(self) -> int:
+        # All pods of rule share one, and some may have counted it before the others.
+        return max((waiting_events(text) for text in self._metrics("rule", "v1")), default=-1)
 
     def proxy_counter(self, service: str, version: str | None, name: str) -> int:
         pattern = rf"outbound\|\d+\|{version or ''}\|{service}\..*\.{name}: (\d+)$"
@@ -139,6 +175,10 @@ class Cluster:
         """Say whether the cluster has an object. namespace: another one than the application's."""
         where = f"--namespace={namespace or self.namespace}"
         return bool(self.kubectl("get", kind, name, where, "--ignore-not-found", "--output=name"))
+
+    def has_broker(self) -> bool:
+        """Say whether events go through a Broker: on Knative they do, unless Eventing was left out."""
+        return False
 
     def spans(self, trace: str) -> list[tuple[str, str, float]]:
         """Return what Jaeger has of a trace: service, operation and milliseconds of each span, in order of time."""
@@ -165,6 +205,16 @@ class Cluster:
             pod.remove()
             if elsewhere:
                 self.kubectl("delete", "namespace", namespace, "--wait=false")
+
+    def _metrics(self, service: str, version: str) -> list[str]:
+        """Return the metrics of each pod of a version. One that is not ready has answered nothing."""
+        program = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:%s/metrics').read().decode())"
+        texts = []
+        for pod in filter(is_ready, self.pods(f"app={service},version={version}")):
+            (container,) = (item for item in pod["spec"]["containers"] if item["name"] == service)
+            python = ("python", "-c", program % container["ports"][0]["containerPort"])
+            texts.append(self.kubectl("exec", pod["metadata"]["name"], f"--container={service}", "--", *python))
+        return texts
 
     def _ingress(self) -> tuple[str, str, dict[str, str]]:
         """Return the Service of the ingress, its namespace, and the headers that requests need."""
@@ -237,6 +287,12 @@ class Cluster:
         """Apply what lessons may have replaced."""
         rules = [item for item in objects if item["apiVersion"].startswith(GROUPS)]
         self._apply_one({"apiVersion": "v1", "kind": "List", "items": rules})
+        for item in rules:
+            if item["kind"] == "HorizontalPodAutoscaler":
+                # It rests while there are no pods, as an interrupted lesson may leave it. Refused if there are some.
+                name, least = item["spec"]["scaleTargetRef"]["name"], item["spec"]["minReplicas"]
+                scale = ("scale", f"deployment/{name}", "--current-replicas=0", f"--replicas={least}")
+                self.kubectl(*scale, accept=(0, 1))
 
     def _wait_for(self, lesson: str | None) -> None:
         """Wait until many answers in a row name this lesson, or none."""
@@ -252,3 +308,8 @@ class Cluster:
                 "the mesh has the change",
                 60,
             )
+
+
+def is_ready(pod: Any) -> bool:
+    """Say whether a pod takes requests."""
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in pod["status"].get("conditions", []))

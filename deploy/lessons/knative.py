@@ -9,6 +9,7 @@ from deploy.lessons.lesson import Lesson, PlaceName
 
 KNATIVE_SERVICE = "services.serving.knative.dev"
 BEFORE = "lesson-before"
+BROKER, EVENTING = "brokers.eventing.knative.dev", "eventing.knative.dev/"
 
 
 class Knative(Cluster):
@@ -23,6 +24,21 @@ class Knative(Cluster):
         if not self.has("configmap", BEFORE):
             self._keep_services()
         super().apply(lesson, step)
+
+    def has_broker(self) -> bool:
+        return bool(self.kubectl("get", BROKER, "--ignore-not-found", "--output=name", accept=(0, 1)))
+
+    def _set(self) -> list[Any]:
+        return self._without_eventing(super()._set())
+
+    def _objects(self, lesson: Lesson, step: str) -> list[Any]:
+        return self._without_eventing(super()._objects(lesson, step))
+
+    def _without_eventing(self, objects: list[Any]) -> list[Any]:
+        """Return what a cluster takes that may have no Knative Eventing."""
+        if self.has_broker():
+            return objects
+        return [item for item in objects if not item["apiVersion"].startswith(EVENTING)]
 
     def _ingress(self) -> tuple[str, str, dict[str, str]]:
         url = self.kubectl("get", f"{KNATIVE_SERVICE}/todolist", "--output=jsonpath={.status.url}")

@@ -16,9 +16,10 @@ import httpx
 
 from deploy.lessons.difference import is_comment, with_comments
 from deploy.lessons.lesson import Lesson, PlaceName
-from deploy.lessons.place import UnsuitableError, count_requests
+from deploy.lessons.place import SLOW, Figures, UnsuitableError, count_requests, waiting_events
 from deploy.lessons.waiting import wait_until
 from deploy.local import here, proxy, sleepers
+from deploy.local.split import with_weights
 
 FOLDER = Path("data/envoy")
 # How many seconds a run takes to end, at most.
@@ -99,6 +100,30 @@ class Laptop:
     def requests_served(self, service: str, version: str, method: str = "GET") -> int:
         return count_requests(self._get(f"{self._url(service, version)}/metrics"), method)
 
+    def split(self, v1: int, v2: int) -> None:
+        self._replace("user-routes.yaml", with_weights(read("user-routes.yaml"), v1, v2)[0])
+
+    def figures(self) -> dict[str, Figures]:
+        names = {"filter": r"^cluster\.user-v[12]\.upstream_rq_(completed|5xx|time)$"}
+        text = self._get(f"{self._run.admin}/stats/prometheus", names)
+
+        def count(version: str, name: str, label: str = "") -> int:
+            series = rf"^envoy_cluster_upstream_rq_{name}{{.*{label}.*}} (\d+)$"
+            lines = (found[0] for found in re.finditer(series, text, re.MULTILINE))
+            return sum(int(line.rpartition(" ")[2]) for line in lines if f'"user-{version}"' in line)
+
+        return {
+            version: Figures(
+                count(version, "completed"),
+                count(version, "xx", 'response_code_class="5"'),
+                count(version, "time_count") - count(version, "time_bucket", f'le="{SLOW}"'),
+            )
+            for version in ("v1", "v2")
+        }
+
+    def outbox(self) -> int:
+        return waiting_events(self._get(f"{self._url('rule', 'v1')}/metrics"))
+
     def proxy_counter(self, service: str, version: str | None, name: str) -> int:
         return self._sum(rf"^cluster\.{service}{f'-{version}' if version else ''}\.{name}$")
 
@@ -116,11 +141,6 @@ class Laptop:
         metrics = self._get(f"{self._url(service, version)}/metrics")
         points = re.findall(r'^start_reached_timestamp_seconds{point="(\w+)"} (\S+)$', metrics, re.MULTILINE)
         return {"process": sleepers.read()[name].began, **{point: float(at) for point, at in points}}
-
-    def outbox(self) -> int:
-        """Return how many events wait in the outbox of rule, as it counts them once a second."""
-        metrics = self._get(f"{self._url('rule', 'v1')}/metrics")
-        return int(float(re.findall(r"^outbox_events (\S+)$", metrics, re.MULTILINE)[0]))
 
     def _url(self, service: str, version: str) -> str:
         """Return the address of a process itself."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 import httpx
@@ -12,9 +13,30 @@ from deploy.lessons.lesson import Lesson, PlaceName
 # What probes, Prometheus, and those who check tokens ask for.
 NOT_OF_PEOPLE = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json")
 
+# A call that takes longer, in milliseconds, is slow. Envoy and Istio count in classes, and this is one of the borders.
+SLOW = 500
+
 
 class UnsuitableError(Exception):
     """A command cannot be carried out here; the message says why, in a line."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What proxies have counted of the calls to a version. failed: with a 5xx; slow: that took longer than SLOW."""
+
+    requests: int = 0
+    failed: int = 0
+    slow: int = 0
+
+    def __add__(self, more: "Figures") -> "Figures":
+        return Figures(self.requests + more.requests, self.failed + more.failed, self.slow + more.slow)
+
+    def __sub__(self, before: "Figures") -> "Figures":
+        return Figures(self.requests - before.requests, self.failed - before.failed, self.slow - before.slow)
+
+    def __str__(self) -> str:
+        return f"{self.failed} of {self.requests:,} failed, {self.slow} slow"
 
 
 class Place(Protocol):
@@ -52,6 +74,15 @@ class Place(Protocol):
         Those for health, metrics and the keys of tokens are not counted.
         """
 
+    def split(self, v1: int, v2: int) -> None:
+        """Give each version of user its share of the calls, in percent, as `make split` does."""
+
+    def figures(self) -> dict[str, Figures]:
+        """Return what the proxies have counted of todolist's calls to each version of user."""
+
+    def outbox(self) -> int:
+        """Return how many events wait in the outbox of rule, counted once a second; -1 if it has no process."""
+
     def proxy_counter(self, service: str, version: str | None, name: str) -> int:
         """Return a counter of the proxy that calls a service: Envoy's `cluster.<...>.<name>`.
 
@@ -64,3 +95,8 @@ def count_requests(metrics: str, method: str) -> int:
     series = rf'http_request_duration_seconds_count{{method="{method}",route="(.*?)",.*?}}'
     counted = re.findall(rf"^{series} (\S+)$", metrics, re.MULTILINE)
     return sum(int(float(count)) for route, count in counted if route not in NOT_OF_PEOPLE)
+
+
+def waiting_events(metrics: str) -> int:
+    """Return how many events wait in the outbox of rule, from the text of its metrics."""
+    return int(float(re.findall(r"^outbox_events (\S+)$", metrics, re.MULTILINE)[0]))

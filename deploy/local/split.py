@@ -9,12 +9,18 @@ from deploy.local import here, proxy
 ROUTES = Path("data/envoy/user-routes.yaml")
 
 
-def main(v1: str, v2: str) -> None:
-    """Give each version its share, in percent, in every route that has weights. Exits with 1 if there is none."""
-    routes, changed = ROUTES.read_text(encoding="utf-8"), 0
+def with_weights(routes: str, v1: int | str, v2: int | str) -> tuple[str, int]:
+    """Return routes in which each version has its share, in percent, and how many weights there are."""
+    changed = 0
     for version, weight in (("v1", v1), ("v2", v2)):
         routes, times = re.subn(rf"(name: user-{version}, weight:) \d+", rf"\1 {weight}", routes)
         changed += times
+    return routes, changed
+
+
+def main(v1: str, v2: str) -> None:
+    """Give each version its share, in percent, in every route that has weights. Exits with 1 if there is none."""
+    routes, changed = with_weights(ROUTES.read_text(encoding="utf-8"), v1, v2)
     if not changed:
         sys.exit(f"{ROUTES} has no weights: the lesson that is on has other routes. `make lesson-reset` ends it.")
     proxy.replace(ROUTES, routes)

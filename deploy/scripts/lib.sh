@@ -146,6 +146,7 @@ delete_lesson() {
   local istio=networking.istio.io security=security.istio.io
   local kinds="virtualservices.$istio,destinationrules.$istio,envoyfilters.$istio,authorizationpolicies.$security"
   kinds+=",requestauthentications.$security,httproutes.gateway.networking.k8s.io,deployments.apps,services,configmaps"
+  ! has_kind triggers.eventing.knative.dev || kinds+=,triggers.eventing.knative.dev
   kubectl delete "$kinds" \
     --namespace="$namespace" --selector=lesson --ignore-not-found >/dev/null
 }

@@ -43,6 +43,8 @@ def configuration(mesh: Mesh) -> dict[str, str]:
     return {path.name: path.read_text() for path in (mesh.directory / "data/envoy").iterdir() if path.is_file()}
 
 
+# Lesson 18 sends some ten thousand requests.
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("lesson", ON_THE_LAPTOP, ids=lambda lesson: lesson.name)
 def test_a_check_fails_without_the_change_and_passes_with_it(mesh: Mesh, lesson: Lesson) -> None:
     before = configuration(mesh)

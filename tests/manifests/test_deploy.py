@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.manifests.conftest import DEPLOY, Document, container, injector, labels, of_kind, services
+from tests.manifests.conftest import DEPLOY, Document, container, injector, labels, load, of_kind, services
 from tests.manifests.test_versions import VERSIONS
 from tests.support import ROOT
 
@@ -167,3 +167,13 @@ def test_an_upgrade_on_knative_replaces_one_revision_while_the_other_takes_all(t
 def test_where_nothing_has_changed_nothing_is_applied(tmp_path: Path) -> None:
     calls = deploy_to_knative(tmp_path, OLD="dev.local/user:new", READY="True", CHANGED="no")
     assert [call for call in calls if not call.startswith("wait ")] == ["apply namespace"]
+
+
+def test_what_a_lesson_added_goes_with_the_next_deployment(tmp_path: Path) -> None:
+    deploy_to_knative(tmp_path)
+    (deleted,) = [line for line in (tmp_path / "calls").read_text().splitlines() if "--selector=lesson" in line]
+    kinds = {name.partition(".")[0] for name in deleted.split()[1].split(",")}
+    added = {one["kind"].lower() for file in (ROOT / "lessons").rglob("*.yaml") for one in load(file) if "kind" in one}
+    # A lesson replaces the autoscaler of the set, and only that.
+    added -= {"horizontalpodautoscaler"}
+    assert {kind.removesuffix("y") + "ies" if kind.endswith("y") else f"{kind}s" for kind in added} <= kinds

@@ -214,6 +214,10 @@ export default {
   'lesson.15-roll-back.look': 'Send traffic while the bad version comes and goes: no call fails.',
   'lesson.16-events': 'Events',
   'lesson.16-events.look': 'Leave the page alone for ten seconds, then mark an item as done: it is done at once, and a moment later the bell counts it.',
+  'lesson.17-trigger': 'Trigger',
+  'lesson.17-trigger.look': 'Mark an item as done, and the bell counts it. Create, reopen or delete one, and it does not: user gets only the one type.',
+  'lesson.18-release': 'Release by figures',
+  'lesson.18-release.look': 'Send traffic, and start the lesson once more: the bar of the split follows the steps of the release, and goes back to v1 twice.',
 
   'traffic.title': 'Gentle traffic',
   'traffic.rate': 'Requests per second',

@@ -1,0 +1,104 @@
+"""What the lessons ask of a cluster, with a stand-in for kubectl that answers as a cluster does."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.lessons import command
+from deploy.lessons import lesson as lessons
+from deploy.lessons.ambient import Ambient
+from deploy.lessons.cluster import Cluster
+from deploy.lessons.knative import Knative
+from deploy.lessons.place import Figures
+from tests.manifests.conftest import kubectl as find_kubectl
+
+# It renders the sets, answers what contains all words of a line, and keeps a list of what it was asked.
+KUBECTL = """#!{python}
+import json, os, sys
+if "kustomize" in sys.argv:
+    os.execv({real!r}, sys.argv)
+call = " ".join(sys.argv[1:])
+with open({calls!r}, "a") as calls:
+    print(call, file=calls)
+for words, answer in json.loads({answers!r}):
+    if all(word in call for word in words):
+        sys.exit(1) if answer is None else print(answer, end="")
+        break
+"""
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Callable[[], list[str]]]:
+    real = find_kubectl()
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    def stand_in(*answers: tuple[list[str], Any]) -> Callable[[], list[str]]:
+        program, calls = tmp_path / "kubectl", tmp_path / "calls"
+        text = [(words, answer if answer is None else str(answer)) for words, answer in answers]
+        program.write_text(KUBECTL.format(python=sys.executable, real=real, calls=str(calls), answers=json.dumps(text)))
+        program.chmod(0o755)
+        return lambda: calls.read_text().splitlines()
+
+    return stand_in
+
+
+def counted(name: str, version: str, value: int, **labels: str) -> Any:
+    return {"metric": {"__name__": name, "destination_version": version, **labels}, "value": [1.5, str(value)]}
+
+
+def test_prometheus_says_how_many_calls_failed_and_how_many_were_slow(kubectl: Any) -> None:
+    total, bucket = "istio_requests_total", "istio_request_duration_milliseconds_bucket"
+    found = [
+        # Two pods of todolist, and each status is a series of its own.
+        counted(total, "v1", 900, response_code="200", pod="a"),
+        counted(total, "v1", 90, response_code="200", pod="b"),
+        counted(total, "v1", 4, response_code="502", pod="a"),
+        counted(total, "v1", 6, response_code="404", pod="b"),
+        counted(bucket, "v1", 989, response_code="200", le="500"),
+        counted(bucket, "v1", 10, response_code="404", le="500"),
+        counted(total, "v2", 50, response_code="200"),
+        counted(total, "v2", 1, response_code="0"),
+        # As Prometheus 3 writes it.
+        counted(bucket, "v2", 48, response_code="200", le="500.0"),
+        counted(total, "unknown", 7, response_code="503"),
+    ]
+    calls = kubectl((["query?query="], json.dumps({"data": {"result": found}})))
+    figures = Cluster("shop").figures()
+    assert figures == {"v1": Figures(1000, 4, 1), "v2": Figures(51, 1, 3)}
+    assert "user.shop.svc.cluster.local" in calls()[-1]
+
+
+def test_without_eventing_a_lesson_applies_no_trigger(kubectl: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    trigger, events = lessons.find("17"), lessons.find("16")
+    images = (["get", "jsonpath={.spec.template.spec.containers[0].image}"], "dev.local/rule:1")
+    for there in ("broker.eventing.knative.dev/events", "", None):
+        kubectl((["get brokers"], there), images)
+        place = Knative("todolist")
+        kinds = {item["kind"] for item in place._objects(trigger, "") + place._objects(events, "") + place._set()}
+        assert ({"Trigger", "Broker"} <= kinds) == bool(there)
+        assert {"Deployment", "ConfigMap"} & kinds
+    assert command.passes(place, trigger)
+    assert "skipped: this needs Knative Eventing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", [Cluster, Ambient])
+def test_a_reset_brings_back_what_an_interrupted_lesson_scaled_to_0(place: type[Cluster], kubectl: Any) -> None:
+    calls = kubectl((["scale"], None))
+    cluster = place("todolist")
+    cluster._put_back(cluster._set())
+    scaled = [call for call in calls() if " scale " in call]
+    for name in ("user-v1", "user-v2"):
+        assert any(f"deployment/{name} --current-replicas=0 --replicas=2" in call for call in scaled), scaled
+
+
+def test_the_split_of_reads_and_writes_is_one(kubectl: Any) -> None:
+    calls = kubectl()
+    Cluster("todolist").split(95, 5)
+    patch = json.loads(calls()[-1].partition("--patch=")[2])
+    weights = {change["path"]: change["value"] for change in patch}
+    assert weights == {f"/spec/http/{rule}/route/{place}/weight": (95, 5)[place] for rule in (0, 1) for place in (0, 1)}
