@@ -440,12 +440,16 @@ def _start_docker(words: str, environment: Mapping[str, str] = os.environ) -> st
     return next((mend for applies, mend in mends if applies), "sudo service docker start")
 
 
-def buildx() -> list[Finding]:
+def buildx(environment: Mapping[str, str] = os.environ) -> list[Finding]:
     """Docker's builder. Nothing where Docker itself does not answer."""
     if not shutil.which("docker") or not docker_info()[0]:
         return []
     # Docker 20 has it all in one line.
     version = _of_docker(r"buildx: .*\n\s*Version: +(.*)") or _of_docker(r"buildx: .*, (v[^)\s]+)\)")
+    # Debian 12 has Docker 20, whose client brings the builder for one platform.
+    _, client = said("docker", "version", "--format={{.Client.Version}}")
+    if not version and re.match(r"2[0-2]\.", client) and "," not in environment.get("PLATFORMS", ""):
+        return [Finding("buildx", OK, f"the builder that is in Docker {client}, for one platform", (IMAGES,))]
     # Podman, which some systems have under this name, builds by itself.
     if not version and "Client:" in docker_info()[1]:
         mend = "install docker-buildx-plugin (of Docker's own packages) or docker-buildx (of your system's)"

@@ -398,6 +398,14 @@ def test_the_buildx_of_an_old_docker_is_found(doctor: Doctor) -> None:
     assert doctor.rows({}, "buildx") == ""
 
 
+def test_a_docker_that_has_its_builder_in_it_builds_for_one_platform(doctor: Doctor) -> None:
+    docker = doctor.directory / "bin/docker"
+    docker.write_text("#!/bin/sh\n[ $1 = version ] && echo 20.10.24+dfsg1 || printf 'Client:\\nServer:\\n'\n")
+    docker.chmod(0o755)
+    assert doctor.rows({}, "buildx") == ""
+    assert "Docker's buildx is missing" in doctor.rows({}, "buildx", PLATFORMS="linux/amd64,linux/arm64")
+
+
 def test_the_image_store_of_containerd_is_noted(doctor: Doctor) -> None:
     docker = doctor.directory / "bin/docker"
     docker.write_text("""#!/bin/sh
