@@ -361,6 +361,14 @@ def test_what_waits_for_an_address_and_for_figures(doctor: Doctor) -> None:
     assert "always have two pods" not in table
 
 
+def test_a_knative_without_eventing_is_said(doctor: Doctor) -> None:
+    state = kind()
+    said = "without Eventing `rule` sends its events to `user` itself"
+    assert said in " ".join(doctor.table(state).split())
+    state["said"]["get --raw /apis/eventing.knative.dev"] = "{}"
+    assert "with net-istio and Eventing" in " ".join(doctor.table(state).split())
+
+
 @pytest.mark.parametrize(
     ("script", "said"),
     [
