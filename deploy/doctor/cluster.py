@@ -302,7 +302,7 @@ def gateway_api() -> Finding:
 
 
 def knative() -> Finding:
-    """Knative Serving: its version, and whether its network layer is Istio."""
+    """Knative Serving: its version, and whether its network layer is Istio. And whether Eventing is there, too."""
     if not serves("serving.knative.dev"):
         fix = "`make install-knative` installs it"
         return Finding("Knative", MISSING, "Knative Serving is missing in this cluster", (KNATIVE,), fix)
@@ -317,7 +317,12 @@ def knative() -> Finding:
     if minor(version) != (0, 0) and minor(version) < minor(wanted):
         fix = "`make install-knative` updates it"
         return Finding("Knative", NOTE, f"{version}; {wanted} is what was tried", (KNATIVE,), fix)
-    return Finding("Knative", OK, f"{version}, with net-istio", (KNATIVE,))
+    events = (
+        " and Eventing"
+        if serves("eventing.knative.dev")
+        else "; without Eventing `rule` sends its events to `user` itself"
+    )
+    return Finding("Knative", OK, f"{version}, with net-istio{events}", (KNATIVE,))
 
 
 def kiali() -> Finding:

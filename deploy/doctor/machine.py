@@ -440,12 +440,16 @@ def _start_docker(words: str, environment: Mapping[str, str] = os.environ) -> st
     return next((fix for applies, fix in fixes if applies), "sudo service docker start")
 
 
-def buildx() -> list[Finding]:
+def buildx(environment: Mapping[str, str] = os.environ) -> list[Finding]:
     """Docker's builder. Empty if Docker itself does not answer."""
     if not shutil.which("docker") or not docker_info()[0]:
         return []
     # Docker 20 prints it in one line.
     version = _of_docker(r"buildx: .*\n\s*Version: +(.*)") or _of_docker(r"buildx: .*, (v[^)\s]+)\)")
+    # Debian 12 has Docker 20, whose client brings the builder for one platform.
+    _, client = said("docker", "version", "--format={{.Client.Version}}")
+    if not version and re.match(r"2[0-2]\.", client) and "," not in environment.get("PLATFORMS", ""):
+        return [Finding("buildx", OK, f"the builder that is in Docker {client}, for one platform", (IMAGES,))]
     # Not Podman, which some systems install as `docker`: it has a builder.
     if not version and "Client:" in docker_info()[1]:
         fix = "install docker-buildx-plugin (of Docker's own packages) or docker-buildx (of your system's)"

@@ -361,6 +361,14 @@ def test_a_missing_load_balancer_and_metrics_server_are_noted(doctor: Doctor) ->
     assert "always have two pods" not in table
 
 
+def test_a_knative_without_eventing_is_said(doctor: Doctor) -> None:
+    state = kind()
+    said = "without Eventing `rule` sends its events to `user` itself"
+    assert said in " ".join(doctor.table(state).split())
+    state["said"]["get --raw /apis/eventing.knative.dev"] = "{}"
+    assert "with net-istio and Eventing" in " ".join(doctor.table(state).split())
+
+
 @pytest.mark.parametrize(
     ("script", "said"),
     [
@@ -396,6 +404,14 @@ def test_the_buildx_of_an_old_docker_is_found(doctor: Doctor) -> None:
     docker.write_text("#!/bin/sh\nprintf 'Client:\\n  buildx: Docker Buildx (Docker Inc., v0.10.4)\\nServer:\\n'\n")
     docker.chmod(0o755)
     assert doctor.rows({}, "buildx") == ""
+
+
+def test_a_docker_that_has_its_builder_in_it_builds_for_one_platform(doctor: Doctor) -> None:
+    docker = doctor.directory / "bin/docker"
+    docker.write_text("#!/bin/sh\n[ $1 = version ] && echo 20.10.24+dfsg1 || printf 'Client:\\nServer:\\n'\n")
+    docker.chmod(0o755)
+    assert doctor.rows({}, "buildx") == ""
+    assert "Docker's buildx is missing" in doctor.rows({}, "buildx", PLATFORMS="linux/amd64,linux/arm64")
 
 
 def test_the_image_store_of_containerd_is_noted(doctor: Doctor) -> None:
