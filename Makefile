@@ -1,4 +1,4 @@
-# `make help` lists what can be typed.
+# `make help` lists the targets.
 # Not bash, which reads BASH_ENV.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -6,24 +6,24 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON := $(shell sh deploy/scripts/python.sh 2>/dev/null)
 VENV := .venv/bin
-# Python prints a traceback when Ctrl-C comes while it starts itself. GNU's env holds the signal back until the program wants
-# it (deploy/interrupts.py).
+# Python prints a traceback if it receives SIGINT during its own start. GNU env blocks the signal until the program
+# unblocks it (deploy/interrupts.py).
 export HOLD_INTERRUPT := $(shell env --block-signal=INT true 2>/dev/null && echo env --block-signal=INT)
 EXTRAS := todolist user rule local traffic dev
 export PYTHON RATE DURATION PORT PORT_OFFSET
 
-# What a shell profile exports for other programs changes nothing here.
+# Variables that a shell profile exports for other programs must have no effect here.
 unexport BASH_ENV ENV CDPATH GLOBIGNORE POSIXLY_CORRECT SHELLOPTS BASHOPTS GREP_OPTIONS GREP_COLOR VIRTUAL_ENV
 unexport $(filter BASH_FUNC_%,$(.VARIABLES)) $(filter-out PYTHON PYTHONUNBUFFERED,$(filter PYTHON%,$(.VARIABLES)))
-# The same figures and words in every locale, and all of Unicode also where the locale has no name for it.
+# The same output in every locale, and UTF-8 even if the locale has another encoding.
 export LC_ALL := C
 export PYTHONUTF8 := 1
-# A proxy for the Internet is no way to this machine.
+# Requests to this machine must not go through an HTTP proxy.
 comma := ,
 export no_proxy := $(if $(no_proxy)$(NO_PROXY),$(or $(no_proxy),$(NO_PROXY))$(comma))localhost,127.0.0.1,::1
 export NO_PROXY := $(no_proxy)
 
-# Targets on one line run in that order and end with the first that fails, whatever MAKEFLAGS says (-j4, -k).
+# Several targets on one command line run in that order and stop at the first failure, whatever MAKEFLAGS says (-j4, -k).
 .NOTPARALLEL:
 before :=
 $(foreach goal,$(MAKECMDGOALS),$(if $(before),$(eval $(goal): | $(before)))$(eval before := $(goal)))
@@ -31,7 +31,7 @@ $(foreach goal,$(MAKECMDGOALS),$(if $(before),$(eval $(goal): | $(before)))$(eva
 ##@ On this machine
 
 .PHONY: doctor
-doctor: ## Look at this machine and at the cluster: what works, what is missing, and the command that mends it
+doctor: ## Check this machine and the cluster: what works, what is missing, and the command that fixes it
 	@python=$$(sh deploy/scripts/python.sh 2>/dev/null || sh deploy/scripts/python.sh 9) && exec "$$python" -m deploy.doctor
 
 .PHONY: run
@@ -41,24 +41,31 @@ run: .venv/local.done ## Start everything: the services, and an Envoy that plays
 .PHONY: traffic-local
 traffic-local: .venv/traffic.done
 	@echo "Sending $(or $(RATE),5) requests a second to \`make run\` at $(TRAFFIC_URL), for $(or $(DURATION),30s)"
-	@TRAFFIC_URL=$(TRAFFIC_URL) TRAFFIC_RATE=$$(awk 'BEGIN { print $(or $(RATE),5) / 4 }') $(HOLD_INTERRUPT) $(VENV)/python -m deploy.traffic \
+	@TRAFFIC_URL=$(TRAFFIC_URL) TRAFFIC_CA=$(if $(filter https:%,$(TRAFFIC_URL)),data/tls/ca.pem) TRAFFIC_RATE=$$(awk 'BEGIN { print $(or $(RATE),5) / 4 }') $(HOLD_INTERRUPT) $(VENV)/python -m deploy.traffic \
 		--locustfile deploy/traffic/locustfile.py --headless --only-summary --loglevel WARNING \
 		--users 4 --spawn-rate 4 --run-time $(or $(DURATION),30s)
 
-##@ Lessons, on this machine and in a cluster
+##@ Lessons and riddles, on this machine and in a cluster
 
 .PHONY: lessons lesson lesson-reset lessons-check
-lessons: .venv/local.done ## List the lessons, and say which one is on
-	@$(HOLD_INTERRUPT) $(VENV)/python -m deploy.lessons list
+lessons: .venv/local.done ## List the lessons, and which one is on
+	@$(HOLD_INTERRUPT) $(VENV)/python -m lessons.runner list
 
-lesson: .venv/local.done ## Start a lesson, and check it: make lesson N=1 (DIFF=all shows all that it changes)
-	@$(HOLD_INTERRUPT) $(VENV)/python -u -m deploy.lessons start "$(N)" "$(DIFF)"
+lesson: .venv/local.done ## Start a lesson, and check it: make lesson N=1 (DIFF=all shows the whole change)
+	@$(HOLD_INTERRUPT) $(VENV)/python -u -m lessons.runner start "$(N)" "$(DIFF)"
 
-lesson-reset: .venv/local.done ## End a lesson: everything is as it was started
-	@$(HOLD_INTERRUPT) $(VENV)/python -m deploy.lessons reset
+lesson-reset: .venv/local.done ## End a lesson: restore the configuration from the start
+	@$(HOLD_INTERRUPT) $(VENV)/python -m lessons.runner reset
 
 lessons-check: .venv/local.done ## Run all lessons that can run here, and check each
-	@$(HOLD_INTERRUPT) $(VENV)/python -u -m deploy.lessons check
+	@$(HOLD_INTERRUPT) $(VENV)/python -u -m lessons.runner check
+
+.PHONY: riddle riddle-reset
+riddle: .venv/local.done ## Something is wrong: find out what (N=7, ANSWER="where, and what", HINT=1, REVEAL=1)
+	@$(HOLD_INTERRUPT) $(VENV)/python -u -m riddles.runner play
+
+riddle-reset: .venv/local.done ## End a riddle: everything is as it was started
+	@$(HOLD_INTERRUPT) $(VENV)/python -m riddles.runner reset
 
 .PHONY: clean
 clean: ## Remove everything that was installed or created; asks before the data of `make run` goes
@@ -89,7 +96,7 @@ lint: .venv/dev.done ## Check style, types, dependencies, imports, shell scripts
 	@git ls-files '*Dockerfile' | xargs -r $(VENV)/hadolint
 	@$(VENV)/zizmor --offline --quiet --persona=pedantic .github
 	@if command -v actionlint >/dev/null; then PATH="$(VENV):$$PATH" actionlint; else \
-		echo "actionlint is missing, so nobody checked the expressions in .github: https://github.com/rhysd/actionlint has it"; fi
+		echo "actionlint is missing, so the expressions in .github were not checked: https://github.com/rhysd/actionlint"; fi
 
 .PHONY: format
 format: .venv/dev.done ## Format the Python files
@@ -105,7 +112,7 @@ lock: .venv/dev.done ## Update the dependencies and pin them, with their hashes
 audit: .venv/dev.done ## Look for known vulnerabilities in everything that is pinned
 	@$(VENV)/python requirements/audit.py
 
-# Looks each time whether the environment works: its Python may be gone, and its programs name this folder.
+# Checked each time: its Python may have been removed, and its scripts contain the path of this folder.
 .venv/pyvenv.cfg: FORCE
 	@python=$$(sh deploy/scripts/python.sh) && exec $(HOLD_INTERRUPT) "$$python" -m deploy.environment
 

@@ -1,19 +1,19 @@
-# Everything that needs Docker or a cluster; the Makefile includes this file.
+# The targets that need Docker or a cluster; included by the Makefile.
 
-# Where images go and come from, such as ghcr.io/you. dev.local/ is a registry that is never asked: such images are
-# loaded into the cluster's nodes.
+# The registry that images are pushed to and pulled from, such as ghcr.io/you. Images of dev.local/ are never pulled:
+# they are loaded into the cluster's nodes.
 export REGISTRY ?= dev.local
-# The tag of the images that are built, pushed and deployed: the commit, unless said otherwise.
+# The tag of the images that are built, pushed and deployed. Default: the commit.
 export TAG ?= $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo dev)
 # The set of manifests to deploy: istio, ambient or knative.
 export TARGET ?= istio
-# Where to deploy it: several people can share a cluster, each with a namespace of their own.
+# The namespace to deploy into: several users can share a cluster, each with a namespace.
 export NAMESPACE ?= todolist
 
-# What `make install-*` installs, and the Kubernetes that it needs.
+# The versions that `make install-*` installs, and the required versions of Kubernetes.
 include deploy/versions.mk
 
-# build, push: for which machines, such as linux/amd64,linux/arm64. Unset: for this one.
+# build, push: the platforms, such as linux/amd64,linux/arm64. Unset: that of this machine.
 export PLATFORMS
 # build, push: more arguments for `docker build`, such as --no-cache.
 export DOCKER_FLAGS
@@ -21,33 +21,33 @@ export DOCKER_FLAGS
 export NETWORK_POLICIES
 # deploy: 1 adds deploy/options/request-authentication. Unset: it is removed.
 export REQUEST_AUTHENTICATION
-# deploy: 1 deploys into a namespace that an administrator made, and leaves it as it is. Unset: the namespace is ours.
+# deploy: 1 deploys into a namespace that an administrator created, and does not change it. Unset: `make deploy` creates it.
 export KEEP_NAMESPACE
 # deploy: the type of the ingress's Service: ClusterIP, NodePort or LoadBalancer. Unset: LoadBalancer.
 export INGRESS_SERVICE
 # deploy, install-knative: a revision of Istio. Unset: the default one, or the only one.
 export ISTIO_REVISION
-# deploy, traffic: the Secret of the namespace with which images are pulled from a private registry. Unset: none.
+# deploy, traffic: the Secret for pulling images from a private registry. Unset: none.
 export IMAGE_PULL_SECRET
-# cluster, install-*, build, deploy, traffic: a mirror, put before the full name of each image that is not ours. Unset: none.
+# cluster, install-*, build, deploy, traffic: a mirror, prefixed to the full name of each third-party image. Unset: none.
 export MIRROR
-# The context of kubectl that all of them use. Unset: the current one.
+# The kubectl context for all of them. Unset: the current one.
 export CONTEXT
-# deploy: how many seconds each of its waits takes, at most; on Knative there are several. Unset: 300.
+# deploy: the timeout of each wait, in seconds; on Knative there are several. Unset: 300.
 export TIMEOUT
 # undeploy, cluster-delete: keep or delete the databases' volumes; clean: keep or delete data/. Unset: it asks.
 export VOLUMES
-# install-istio: ambient adds what TARGET=ambient needs; cni adds the plugin for namespaces with Pod Security. Unset: both
-# stay if they are there.
+# install-istio: ambient adds ambient mode, for TARGET=ambient; cni adds the CNI plugin, for namespaces with Pod Security.
+# Unset: both are kept if installed.
 export MODE
-# install-knative: no leaves Knative Eventing out; deploy TARGET=knative: no sends events to user without its broker. Unset:
-# it is installed, and used where it is.
+# install-knative: `no` omits Knative Eventing; deploy TARGET=knative: `no` sends events to user without a broker. Unset: it
+# is installed, and used if present.
 export EVENTING
-# install-kiali: which add-ons. Unset: prometheus kiali grafana jaeger.
+# install-kiali: the add-ons. Unset: prometheus kiali grafana jaeger.
 export ADDONS
-# install-kiali: the address of a Prometheus that is there already. Unset: one is installed.
+# install-kiali: the URL of an existing Prometheus. Unset: one is installed.
 export PROMETHEUS_URL
-# url: the port on this machine. Unset: 3001.
+# url: the local port. Unset: 3001.
 export PORT
 
 ##@ Images
@@ -68,10 +68,10 @@ lint-deploy: ## Check the Dockerfiles and all manifests with checkov
 ##@ A cluster
 
 .PHONY: cluster cluster-delete versions
-cluster: ## Make a kind cluster with a local registry, if you have none
+cluster: ## Create a kind cluster with a local registry, if you have none
 	@deploy/scripts/cluster.sh create
 
-cluster-delete: ## Delete that cluster and its registry; asks before data goes
+cluster-delete: ## Delete that cluster and its registry; asks before it deletes data
 	@deploy/scripts/cluster.sh delete
 
 .PHONY: install-istio install-knative install-kiali uninstall-istio uninstall-knative uninstall-kiali
@@ -84,17 +84,17 @@ install-knative: ## Install Knative Serving with net-istio, and Eventing, into t
 install-kiali: ## Install Kiali with Prometheus, Grafana and Jaeger (ADDONS="prometheus kiali" is the smallest)
 	@deploy/scripts/install.sh kiali
 
-uninstall-istio: ## Remove it, when nothing uses it any more
+uninstall-istio: ## Remove it, if nothing uses it any more
 	@deploy/scripts/uninstall.sh istio
 
-uninstall-knative: ## Remove them, when there is no Knative Service and no Broker any more
+uninstall-knative: ## Remove them, if there is no Knative Service and no Broker any more
 	@deploy/scripts/uninstall.sh knative
 
 uninstall-kiali: ## Remove Kiali and all that was installed with it
 	@deploy/scripts/uninstall.sh kiali
 
 versions: SHELL := bash
-versions: ## Show the versions of what is installed, or write others into deploy/versions.mk: make versions KNATIVE_VERSION=X.Y.Z
+versions: ## Show the versions to install, or write others into deploy/versions.mk: make versions KNATIVE_VERSION=X.Y.Z
 	@for name in $$(sed -n 's/^export \([A-Z_]*\).*/\1/p' deploy/versions.mk); do \
 		sed -i.before "s/^\(export $$name ?= \).*/\1$${!name}/" deploy/versions.mk && rm deploy/versions.mk.before; done
 	@sed -n 's/^export \([A-Z_]*\) ?=/\1/p' deploy/versions.mk
@@ -105,7 +105,7 @@ versions: ## Show the versions of what is installed, or write others into deploy
 deploy: ## Deploy it and wait until it is ready (TARGET=istio, ambient or knative, NAMESPACE=)
 	@deploy/scripts/deploy.sh
 
-undeploy: ## Remove it; asks before the databases go
+undeploy: ## Remove it; asks before it deletes the databases
 	@deploy/scripts/undeploy.sh
 
 status: ## Show what runs, in which versions, the split, and the lesson that is on
@@ -117,13 +117,13 @@ url: ## Show how to open it, and forward a port if there is no load balancer (PO
 kiali: ## Open Kiali's graph of it
 	@deploy/scripts/kiali.sh
 
-traffic: ## Send requests: to `make run` (RATE=5, DURATION=30s), else from inside the cluster until told to stop (RATE=2)
+traffic: ## Send requests: to `make run` (RATE=5, DURATION=30s), else from inside the cluster until `make traffic-stop` (RATE=2)
 	@if url=$$($(HOLD_INTERRUPT) $(or $(PYTHON),false) -m deploy.local.here); then $(MAKE) traffic-local TRAFFIC_URL=$$url; else deploy/scripts/traffic.sh start; fi
 
 traffic-stop: ## Stop the requests in the cluster
 	@deploy/scripts/traffic.sh stop
 
-split: ## Change the split between the versions of user, of `make run` or else in the cluster: make split V1=90 V2=10
+split: ## Change the split between the versions of user, in `make run` or else in the cluster: make split V1=90 V2=10
 	@deploy/scripts/split.sh "$(V1)" "$(V2)"
 
 logs: need-application ## Follow the logs of the three services
@@ -133,7 +133,7 @@ logs: need-application ## Follow the logs of the three services
 verify: need-application .venv/dev.done ## Test the deployment in the cluster
 	@.venv/bin/python -m pytest --numprocesses=0 tests/cluster --no-header -p no:cacheprovider
 
-# Before anything is installed: without a cluster there is nothing to look at.
+# Checked before anything is installed.
 .PHONY: need-application
 need-application: SHELL := bash
 need-application:

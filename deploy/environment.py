@@ -1,8 +1,8 @@
-"""Makes `.venv` and installs what a target needs, pinned and with hashes: `python -m deploy.environment local`.
+"""Creates `.venv` and installs the dependencies of a target, pinned and hashed: `python -m deploy.environment local`.
 
-With uv if it is there, else with pip. What says where packages come from (index, mirror, certificate, proxy) is taken
-from pip's configuration, for uv too, which does not read it; what says where they go to (`user`, `target`, `prefix`)
-is not: they go into `.venv`. Runs before `.venv` exists, on any Python that is new enough.
+Uses uv if available, else pip. Options for the source of packages (index, mirror, certificate, proxy) are read from
+pip's configuration, also for uv, which does not read it; options for their destination (`user`, `target`, `prefix`)
+are ignored. Runs before `.venv` exists, on any Python that is new enough.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from deploy.doctor.finding import said
 
 VENV = Path(".venv")
 PYTHON = VENV / "bin/python"
-# What pip fetches for each file in requirements/ where nothing is there yet. Measured on Linux, x86-64.
+# The downloads for each file in requirements/, without a cache. Measured on Linux, x86-64.
 MEGABYTES = {"local": 61, "traffic": 19, "dev": 257}
-# pip's options that say where packages come from.
+# pip's options for the source of packages.
 SOURCES = {
     *("index-url", "extra-index-url", "find-links", "no-index", "trusted-host", "cert", "client-cert", "proxy"),
     *("timeout", "default-timeout", "retries", "cache-dir", "no-cache-dir", "keyring-provider", "use-feature"),
 }
-# The same of uv: what these begin with.
+# The prefixes of uv's variables for the same.
 UV_SOURCES = (
     *("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX", "UV_FIND_LINKS", "UV_NO_INDEX", "UV_OFFLINE", "UV_HTTP"),
     *("UV_NATIVE_TLS", "UV_SYSTEM_CERTS", "UV_INSECURE_HOST", "UV_KEYRING", "UV_CACHE", "UV_NO_CACHE", "UV_LINK_MODE"),
@@ -41,7 +41,7 @@ MIRROR = "If the package index cannot be reached from here, name a mirror: PIP_I
 
 
 def main(name: str = "") -> int:
-    """Make .venv if it is not there; install requirements/NAME.txt and leave .venv/NAME.done. Returns the exit code."""
+    """Create .venv if missing; install requirements/NAME.txt and create .venv/NAME.done. Returns the exit code."""
     if not name and works():
         return 0
     if found := missing(("python", "venv", "system", "folder", "file-system")):
@@ -53,10 +53,10 @@ def main(name: str = "") -> int:
     lines = requirements.read_text(encoding="utf-8").splitlines()
     count = sum(1 for line in lines if "==" in line and line[0].isalnum())
     tool = "uv" if shutil.which("uv") else "pip"
-    size = f": {MEGABYTES[name]} MB to fetch, less what is there" if name in MEGABYTES else ""
+    size = f": {MEGABYTES[name]} MB to download, less what is cached" if name in MEGABYTES else ""
     print(f"Installing {count} packages of {requirements} into .venv with {tool}, once{size}", flush=True)
     with (VENV / "lock").open("w") as lock:
-        # Two terminals may start at once.
+        # Two terminals may run this concurrently.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (tool == "uv" and with_uv(requirements)) and not with_pip(requirements, count):
             print(f"{requirements} could not be installed. {MIRROR}", file=sys.stderr)
@@ -66,7 +66,7 @@ def main(name: str = "") -> int:
 
 
 def works() -> bool:
-    """Say whether .venv has a Python that starts and programs that name this folder, which may have been moved."""
+    """Return whether .venv has a Python that starts, and scripts with the path of this folder, which may have moved."""
     here = str(PYTHON.parent.resolve() / "python")
     try:
         text = (PYTHON.parent / "pip").read_text(encoding="utf-8")
@@ -77,10 +77,12 @@ def works() -> bool:
 
 
 def make_environment() -> bool:
-    """Make .venv, or make it again; say in the tool's own words why it cannot be made."""
+    """Create .venv, or create it again; on failure print the output of the tool."""
     was_there = os.path.lexists(VENV)
     if (VENV / "pyvenv.cfg").exists():
-        print("The environment in .venv belongs to another folder or has lost its Python: it is made again", flush=True)
+        print(
+            "The environment in .venv belongs to another folder or has lost its Python: it is created again", flush=True
+        )
     commands = []
     if shutil.which("uv"):
         clear = ("--clear",) if was_there else ()
@@ -92,19 +94,19 @@ def make_environment() -> bool:
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
         except KeyboardInterrupt:
-            # The next start would not know half of one for an environment.
+            # Half an environment could not be repaired at the next start.
             shutil.rmtree(VENV, ignore_errors=True)
             raise
         if done.returncode == 0:
             return True
     print((done.stdout + done.stderr).strip(), file=sys.stderr)
-    print(f"{sys.executable} could not make .venv: its own words are above", file=sys.stderr)
+    print(f"{sys.executable} could not create .venv: see its output above", file=sys.stderr)
     shutil.rmtree(VENV, ignore_errors=True)
     return False
 
 
 def with_uv(requirements: Path) -> bool:
-    """Install with uv; say so when it fails, and pip has to do it."""
+    """Install with uv; return False if it fails, so that pip is tried."""
     options = pip_options()
     command = ["uv", "pip", "install", "--python", str(PYTHON), "--no-deps", "--require-hashes", "--compile-bytecode"]
     command += [*uv_arguments(options), "--requirement", str(requirements)]
@@ -112,12 +114,12 @@ def with_uv(requirements: Path) -> bool:
         command.append("--quiet")
     if subprocess.run(command, check=False, env=uv_environment(options)).returncode == 0:  # noqa: S603
         return True
-    print("uv could not do it: trying pip", flush=True)
+    print("uv failed: trying pip", flush=True)
     return False
 
 
 def with_pip(requirements: Path, count: int) -> bool:
-    """Install with pip; on a terminal with a line that tells how far it is."""
+    """Install with pip; on a terminal with a progress line."""
     command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
     command += ["--requirement", str(requirements)]
     environment = pip_environment(pip_options())
@@ -140,15 +142,15 @@ def with_pip(requirements: Path, count: int) -> bool:
 
 
 def show(text: str) -> None:
-    """Replace the line that was shown last."""
+    """Replace the progress line."""
     width = shutil.get_terminal_size().columns - 1
     print(f"\r\033[K{text[:width]}", end="", flush=True)
 
 
 def pip_options() -> dict[str, str]:
-    """Return where packages come from, as pip is configured: by its files, then by variables.
+    """Return pip's options for the source of packages: from its files, then from variables.
 
-    Not by `pip config list`, which takes the setting `user` for an argument of its own.
+    Not from `pip config list`, which fails if the option `user` is set.
     """
     options: dict[str, str] = {}
     parser = configparser.RawConfigParser()
@@ -163,7 +165,7 @@ def pip_options() -> dict[str, str]:
 
 
 def pip_files() -> list[str]:
-    """Return pip's configuration files, the strongest last (pip's documentation, "Configuration Files")."""
+    """Return pip's configuration files, in ascending precedence (pip's documentation, "Configuration Files")."""
     home, named = Path.home(), os.environ.get("PIP_CONFIG_FILE", "")
     if named == os.devnull:
         return []
@@ -176,21 +178,21 @@ def pip_files() -> list[str]:
 
 
 def pip_environment(options: dict[str, str]) -> dict[str, str]:
-    """Return the variables for pip: no configuration but these options."""
+    """Return the environment of pip: no configuration except these options."""
     found = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     found |= {f"PIP_{name.upper().replace('-', '_')}": value for name, value in options.items()}
     return {**found, "PIP_CONFIG_FILE": os.devnull}
 
 
 def uv_arguments(options: dict[str, str]) -> Iterator[str]:
-    """Yield pip's options as uv calls them. uv's own variables come first."""
+    """Yield pip's options as arguments of uv. uv's own variables take precedence."""
     if not any(name in os.environ for name in ("UV_INDEX_URL", "UV_DEFAULT_INDEX")) and "index-url" in options:
         yield from ("--index-url", options["index-url"])
     for name, other in (("extra-index-url", ""), ("find-links", ""), ("trusted-host", "--allow-insecure-host")):
         for value in options.get(name, "").split():
             yield from (other or f"--{name}", value)
     if "extra-index-url" in options:
-        # As pip: whichever index has it. What is installed is pinned by its hash.
+        # As pip: from any index. Packages are pinned by their hashes.
         yield from ("--index-strategy", "unsafe-best-match")
     if options.get("no-index", "").lower() in ("1", "true", "yes", "on"):
         yield "--no-index"
@@ -199,7 +201,7 @@ def uv_arguments(options: dict[str, str]) -> Iterator[str]:
 
 
 def uv_environment(options: dict[str, str]) -> dict[str, str]:
-    """Return the variables for uv: its own that say where packages come from, and what it has no arguments for."""
+    """Return the environment of uv: its own variables for the source of packages, and options without an argument."""
     kept = (name for name in os.environ if not name.startswith("UV_") or name.startswith(UV_SOURCES))
     found = {name: os.environ[name] for name in kept if name != "VIRTUAL_ENV"}
     for name, variable in (("cert", "SSL_CERT_FILE"), ("client-cert", "SSL_CLIENT_CERT"), ("proxy", "ALL_PROXY"),
@@ -211,9 +213,9 @@ def uv_environment(options: dict[str, str]) -> dict[str, str]:
 
 if __name__ == "__main__":
     try:
-        # The Makefile holds Ctrl-C back while Python starts itself.
+        # The Makefile blocks SIGINT while Python starts.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         sys.exit(main(*sys.argv[1:]))
     except KeyboardInterrupt:
-        print("\nStopped: the next start goes on from here", file=sys.stderr)
+        print("\nStopped: the next start continues from here", file=sys.stderr)
         sys.exit(130)

@@ -33,7 +33,7 @@ left_out = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Get the browser before any test runs, or leave its tests out; without browser tests, look for none."""
+    """Prepare the browser before any test runs, or skip its tests."""
     is_worker = hasattr(config, "workerinput")
     directory = Path(__file__).parent / "browser"
     paths = [(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args]
@@ -61,12 +61,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_testnodedown(node: Any) -> None:
-    """Take over how many a process has left out: each has collected all tests."""
+    """Add the skipped tests of a worker process: each has collected all tests."""
     node.config.stash[left_out] = getattr(node, "workeroutput", {}).get("left_out", 0)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Say in the last line what was left out, and the command that brings it."""
+    """Print in the last line what was skipped, and the command that installs it."""
     if (count := config.stash.get(left_out, 0)) and not hasattr(config, "workerinput"):
         from deploy.doctor import machine
 

@@ -1,4 +1,4 @@
-"""Services that start in a moment: forked from a process that has imported everything already.
+"""Services that start fast: forked from a process that has imported everything already.
 
 A start's time goes into imports; without them a test can kill a service a hundred times.
 """
@@ -49,7 +49,7 @@ def forker() -> Forker:
 
 
 class Forked(Service):
-    """A service that starts in a moment."""
+    """A service that starts fast."""
 
     def _spawn(self) -> Process:
         return forker().fork(self.name, str(self._directory), str(self.log), self._environment)

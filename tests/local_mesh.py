@@ -18,11 +18,11 @@ from tests.support import ROOT, free_port, wait_until
 NAMES = (*proxy.ENVOY_PORTS, *proxy.SERVICE_PORTS)
 DIRECTLY = (sys.executable, "-m", "deploy.local")
 # What `make` needs of the repository, for a run with data of its own.
-PARTS = (".venv", "Makefile", "deploy", "lessons", "requirements", "services")
+PARTS = (".venv", "Makefile", "deploy", "lessons", "requirements", "riddles", "services")
 
 
 def heed_sigint() -> None:
-    """Heed SIGINT, in a child: one whose parent runs in the background may have inherited that it is ignored."""
+    """Restore SIGINT in a child: if its parent runs in the background, it inherits that SIGINT is ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

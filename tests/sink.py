@@ -1,4 +1,4 @@
-"""A sink for events: an HTTP server that records what it gets, and answers as a test wants it to."""
+"""A sink for events: an HTTP server that records requests, and responds as a test configures."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from tests.support import free_port
 
 
 class Sink(ThreadingHTTPServer):
-    """Takes every event, as long as `status` says so."""
+    """Accepts every event, unless `status` rejects it."""
 
     daemon_threads = True
     request_queue_size = 200
@@ -23,7 +23,7 @@ class Sink(ThreadingHTTPServer):
         self.status = status
 
     def handle_error(self, *_: Any) -> None:
-        """A sender that has died is no news."""
+        """Do not log a sender that has died."""
 
     def types(self, subject: str) -> list[str]:
         """Return the types of an owner's events, each once, in the order of their times."""

@@ -1,4 +1,4 @@
-"""What the tests start and stop: services as the processes they are, and how to wait for them."""
+"""Services as real processes: start, wait, stop."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ GUEST_NAMES = {"v1": "秦粤", "v2": "粤秦D"}
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on, outside the range from which connections get theirs."""
+    """Return a free port of 127.0.0.1, outside the ephemeral range."""
     while True:
         with socket.socket() as probe, suppress(OSError):
             port = random.randint(10_000, 32_000)
@@ -45,7 +45,7 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60) -> 
 
 
 def answers(url: str) -> bool:
-    """Say whether somebody answers there, with a 200."""
+    """Return whether the URL returns 200."""
     try:
         return httpx.get(url, trust_env=False).status_code == 200
     except httpx.TransportError:
@@ -110,7 +110,7 @@ class Service:
 
 @contextmanager
 def running(*services: Service) -> Iterator[None]:
-    """Wait until the services are ready, and end them in the end."""
+    """Wait until the services are ready, and stop them at the end."""
     try:
         for service in services:
             service.wait_ready()
@@ -122,7 +122,7 @@ def running(*services: Service) -> Iterator[None]:
 
 
 class Envoy:
-    """The Envoy that `make run` starts, told by the same files."""
+    """The Envoy of `make run`, with the same configuration."""
 
     def __init__(self, directory: Path, ports: dict[str, int], instead: Mapping[str, str]) -> None:
         """ports: those that the test knows; instead: texts of the files that it needs to differ."""
@@ -167,7 +167,7 @@ def postgres_processes(server: PostgresServer) -> list[psutil.Process]:
 
 @contextmanager
 def frozen_postgres(server: PostgresServer) -> Iterator[None]:
-    """Stop all processes of a PostgreSQL server, and let them go on afterwards."""
+    """Freeze all processes of a PostgreSQL server (SIGSTOP), and resume them afterwards."""
     processes = postgres_processes(server)
     try:
         for process in processes:
@@ -188,7 +188,7 @@ def postgres_sessions(server: PostgresServer, database: str) -> set[str]:
 
 
 def as_caller(user_id: str, name: str = "") -> dict[str, str]:
-    """Return the headers with which the gateway tells who calls."""
+    """Return the headers with which the gateway sends the caller."""
     return {"x-user-id": user_id, "x-user-name": name or user_id}
 
 

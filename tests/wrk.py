@@ -1,4 +1,4 @@
-"""Load by wrk: one kind of request, as fast as the answers come or with pauses between them."""
+"""Load by wrk: one kind of request, in a closed loop or with pauses."""
 
 import json
 import os
@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).with_suffix(".lua")
 
 @dataclass(frozen=True)
 class Result:
-    """What came of the requests.
+    """The results of the requests.
 
     answers: all; failed: those from 400 on; refused: those of them that are a 503 with Retry-After, counted only with
     pauses; lost: requests without an answer in time; p50, p99, max: seconds until the answer.

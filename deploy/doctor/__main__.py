@@ -1,9 +1,9 @@
-"""`make doctor`: looks at this machine and, if there is one, at the cluster, and prints what it finds.
+"""`make doctor`: checks this machine and, if there is one, the cluster, and prints a table.
 
     python -m deploy.doctor                the table; the exit code is 0 if `make run` works
-    python -m deploy.doctor check NAME...  only what is not as it should be; the exit code is 1 if something is missing
+    python -m deploy.doctor check NAME...  only problems; the exit code is 1 if something is missing
 
-The commands call the same functions: nothing is checked in two ways.
+All make targets use the same checks.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ COLOURS = {OK: "\033[32m", NOTE: "\033[33m", MISSING: "\033[31m"}
 
 
 def look() -> list[Finding]:
-    """Print the table, and return what was found."""
+    """Print the table, and return the findings."""
     found = show("This machine", MACHINE)
     if not shutil.which("kubectl"):
         return found
-    # CONTEXT=, or the one that is current now, to the end.
+    # All checks use the same context: CONTEXT=, or the current one.
     access.pin()
     first = show("The cluster", {name: CLUSTER[name] for name in ("kubectl", "cluster")})
     if any(each.state == MISSING for each in first):
@@ -39,7 +39,7 @@ def look() -> list[Finding]:
 
 
 def show(title: str, checks: dict[str, Check]) -> list[Finding]:
-    """Run checks, and print each result as it comes."""
+    """Run checks, and print each result at once."""
     width = max(72, min(110, shutil.get_terminal_size((100, 24)).columns))
     if title:
         print(f"\n{title}")
@@ -50,7 +50,7 @@ def show(title: str, checks: dict[str, Check]) -> list[Finding]:
             state = f"{COLOURS[each.state]}{each.state:<7}\033[0m" if sys.stdout.isatty() else f"{each.state:<7}"
             what, *more = each.found.splitlines()
             what = "\n".join((f"{what}   [{', '.join(each.good_for)}]", *more))
-            first, *others = wrapped(f"{what}\n-> {each.mend}" if each.mend else what, width - 26)
+            first, *others = wrapped(f"{what}\n-> {each.fix}" if each.fix else what, width - 26)
             print(f"  {state}  {each.subject:<14} {first}", flush=True)
             for line in others:
                 print(f"{'':26}{line}")
@@ -58,7 +58,7 @@ def show(title: str, checks: dict[str, Check]) -> list[Finding]:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Return a text as lines that are no longer; what is one word stays whole, so that it can be copied."""
+    """Wrap a text; words are not broken, so that commands can be copied."""
     lines = text.splitlines()
     return [
         part for line in lines for part in textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
@@ -66,7 +66,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def conclude(found: list[Finding]) -> None:
-    """Print for each purpose whether it works, and what is in its way."""
+    """Print for each purpose whether it works, and what is missing."""
     print("\nWhat works")
     looked_at_cluster = any(each.subject == "cluster" and each.state == OK for each in found)
     for purpose in PURPOSES:
@@ -81,7 +81,7 @@ def conclude(found: list[Finding]) -> None:
 
 
 def main(command: str = "", *names: str) -> int:
-    """Carry out a command and return the exit code."""
+    """Run a command and return the exit code."""
     if command == "check":
         found = [each for each in found_by(names) if each.state != OK]
         for each in found:
@@ -93,6 +93,6 @@ def main(command: str = "", *names: str) -> int:
 
 
 if __name__ == "__main__":
-    # `make doctor | head` ends without a word.
+    # `make doctor | head` exits silently.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main(*sys.argv[1:]))

@@ -1,7 +1,7 @@
-"""Checks of kubectl: its version, and whether it may talk to the cluster that it points at.
+"""Checks of kubectl: its version, and access to the current cluster.
 
-`python3 -m deploy.doctor.access` prints what is in the way, and ends with 1, or prints nothing.
-`python3 -m deploy.doctor.access serves GROUP` prints `yes` if the cluster has this group of kinds.
+`python3 -m deploy.doctor.access` prints the problem and exits with 1, or prints nothing.
+`python3 -m deploy.doctor.access serves GROUP` prints `yes` if the cluster serves this API group.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from typing import Any
 from deploy.doctor.finding import IN_CLUSTER, MISSING, OK, Finding, minor, reply, said
 
 INSTALL = "https://kubernetes.io/docs/tasks/tools/ tells how to install it"
-# What kubectl says when there is a cluster, but the way to it, or the right to use it, is missing.
+# kubectl's errors if there is a cluster, but no valid credentials or permission.
 DENIED = re.compile(
     r"Unauthorized|logged in|credential|getting token|exec plugin|exec: |forbidden|x509|certificate|OAuth|oidc",
     re.IGNORECASE,
 )
-# A line of kubectl's own log, such as E1127 10:00:00.000000 4711 memcache.go:265] "..."
+# A line of kubectl's log, such as E1127 10:00:00.000000 4711 memcache.go:265] "..."
 LOG = re.compile(r"[IWEF]\d{4} ")
 
 
 def get(*what: str) -> Any:
-    """Return what `kubectl get` finds, as JSON; None where it may not be read, or is unknown."""
+    """Return the result of `kubectl get`, parsed; None if it is forbidden or the kind is unknown."""
     command = ["kubectl", "get", *what, "--output=json", "--ignore-not-found"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
@@ -40,7 +40,7 @@ def get(*what: str) -> Any:
 
 
 def kubectl_version(environment: Mapping[str, str] = os.environ) -> Finding:
-    """Whether kubectl is there, and new enough for what the scripts type."""
+    """Whether kubectl is installed, and new enough for the scripts."""
     oldest = environment.get("KUBECTL_OLDEST", "")
     there, words = said("kubectl", "version", "--client", "--output=json")
     if not there and words.endswith("is not there"):
@@ -56,7 +56,7 @@ def kubectl_version(environment: Mapping[str, str] = os.environ) -> Finding:
 
 
 def answer() -> Finding:
-    """Whether the cluster answers kubectl, in kubectl's own words where it does not."""
+    """Whether the cluster answers kubectl; if not, with kubectl's error."""
     done = subprocess.run(
         ["kubectl", "get", "--raw", "/version", "--request-timeout=10s"],  # noqa: S607
         capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
@@ -64,25 +64,25 @@ def answer() -> Finding:
     if done.returncode == 0:
         return Finding("cluster", OK, f"context {context()} answers", IN_CLUSTER)
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip() and not LOG.match(line)]
-    # Twice the same line where kubectl has tried twice.
+    # kubectl repeats a line when it retries.
     words = "\n".join(f"  {line}" for line in dict.fromkeys(lines))
     if DENIED.search(done.stderr):
         return Finding(
             "cluster", MISSING, f"kubectl may not talk to the cluster of context {context()}:\n{words}", IN_CLUSTER
         )
-    mend = "`make cluster` makes one with kind, or point kubectl at yours"
+    fix = "`make cluster` makes one with kind, or point kubectl at yours"
     where = f" in context {context()}" if context() else ""
-    return Finding("cluster", MISSING, f"no cluster answers kubectl{where}: {mend}\n{words}".rstrip(), IN_CLUSTER)
+    return Finding("cluster", MISSING, f"no cluster answers kubectl{where}: {fix}\n{words}".rstrip(), IN_CLUSTER)
 
 
 def context() -> str:
-    """Return the name of kubectl's current context, or nothing."""
+    """Return the name of kubectl's current context, or ""."""
     found, words = said("kubectl", "config", "current-context")
     return words if found else ""
 
 
 def pin() -> None:
-    """Keep this process and its children with the context that is current now, as pin_context in lib.sh does."""
+    """Pin the current context for this process and its children, as pin_context in lib.sh does."""
     name = os.environ.get("CONTEXT") or context()
     if not name:
         return
@@ -94,12 +94,12 @@ def pin() -> None:
 
 
 def serves(group: str) -> bool:
-    """Say whether the API server knows a group of kinds: definitions themselves only an administrator may read."""
+    """Return whether the API server serves an API group: reading CRDs needs an administrator."""
     return said("kubectl", "get", "--raw", f"/apis/{group}")[0]
 
 
 def main(question: str = "", group: str = "") -> int:
-    """Answer a question of a script."""
+    """Run a check for a script."""
     if question == "serves":
         return reply([], "yes" if serves(group) else "")
     return reply(check() for check in (kubectl_version, answer))

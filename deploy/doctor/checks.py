@@ -1,4 +1,4 @@
-"""All checks by name: what `make doctor` looks at, and what `make run`, `make deploy` and the others ask it for."""
+"""All checks by name, for `make doctor`, `make run`, `make deploy` and the others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deploy.doctor.finding import MISSING, Finding
 if TYPE_CHECKING:
     Check = Callable[[], Finding | list[Finding]]
 
-# In the order in which they are needed. The names are those of `check`.
+# In the order of the table. The names are arguments of `check`.
 MACHINE: dict[str, Check] = {
     "python": machine.python,
     "venv": machine.venv,
@@ -32,7 +32,7 @@ MACHINE: dict[str, Check] = {
     "kind": machine.kind,
     "kind-version": machine.kind_version,
 }
-# Only where kubectl is there; all after `cluster` only where one answers.
+# Only if kubectl is installed; those after `cluster` only if a cluster answers.
 CLUSTER: dict[str, Check] = {
     "kubectl": cluster.client,
     "cluster": cluster.permissions,
@@ -51,18 +51,18 @@ CLUSTER: dict[str, Check] = {
 
 
 def results(check: Check) -> list[Finding]:
-    """Return what a check finds, as a list."""
+    """Return the findings of a check, as a list."""
     found = check()
     return [found] if isinstance(found, Finding) else found
 
 
 def found_by(names: Iterable[str]) -> list[Finding]:
-    """Return what these checks find."""
+    """Return the findings of these checks."""
     checks = {**MACHINE, **CLUSTER}
     return [finding for name in names for finding in results(checks[name])]
 
 
 def missing(names: Iterable[str], purpose: str = "") -> list[Finding]:
-    """Return what is missing of these checks, or of what a purpose needs of them."""
+    """Return the findings of these checks that are MISSING, or only those that a purpose needs."""
     found = (each for each in found_by(names) if each.state == MISSING)
     return [each for each in found if not purpose or purpose in each.good_for]

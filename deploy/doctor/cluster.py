@@ -1,7 +1,7 @@
-"""Checks of the cluster that kubectl points at. All of them only read.
+"""Checks of the current cluster. All are read-only.
 
-What `make deploy` and `make install-*` look at first is in access.py, mesh.py, namespace.py and platform.py. Here is
-the rest of the table, and what asks them for it.
+The preconditions of `make deploy` and `make install-*` are in access.py, mesh.py, namespace.py and platform.py. Here
+are the other rows of the table, and the calls of those.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from deploy.doctor.finding import (
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETS = (ISTIO, AMBIENT, KNATIVE)
-# What each set requests, with its sidecars and what makes it: thousandths of a core, MiB. tests/doctor adds them up.
+# What each set requests, with its sidecars and control planes: millicores, MiB. Checked by tests/doctor.
 REQUESTS = {ISTIO: (560, 1728), AMBIENT: (470, 1152), KNATIVE: (410, 960)}
 ARCHITECTURES = ("amd64", "arm64")
 UNITS = {
@@ -52,27 +52,27 @@ UNITS = {
 
 @cache
 def settings() -> dict[str, str]:
-    """Return the variables that `make` sets: the versions of deploy/versions.mk, unless the environment has others."""
+    """Return the environment, with the defaults of deploy/versions.mk."""
     text = (ROOT / "deploy/versions.mk").read_text(encoding="utf-8")
     return {**dict(re.findall(r"^export (\w+) \?= (\S+)$", text, re.MULTILINE)), **os.environ}
 
 
 @cache
 def readable(*what: str) -> Any:
-    """Return a list of objects, or None where it may not be read."""
+    """Return a list of objects, or None if it is forbidden."""
     return get(*what)
 
 
 @cache
 def items(*what: str) -> list[Any]:
-    """Return the objects of a kind; none where they may not be read."""
+    """Return the objects of a kind; empty if it is forbidden."""
     found: list[Any] = (readable(*what) or {}).get("items", [])
     return found
 
 
 @cache
 def istios() -> mesh.Mesh:
-    """Return the control planes, looked up once."""
+    """Return the control planes (cached)."""
     return mesh.mesh()
 
 
@@ -95,8 +95,8 @@ def permissions() -> list[Finding]:
     _, may = said("kubectl", "auth", "can-i", "create", "deployments.apps", f"--namespace={ours()}")
     if may == "no":
         what = f"this user may not create Deployments in namespace {ours()}"
-        mend = "an administrator gives the role `admin` there, or choose another NAMESPACE="
-        return [found, Finding("rights", MISSING, what, IN_CLUSTER, mend)]
+        fix = "an administrator gives the role `admin` there, or choose another NAMESPACE="
+        return [found, Finding("rights", MISSING, what, IN_CLUSTER, fix)]
     return [found]
 
 
@@ -109,10 +109,10 @@ def kubernetes() -> Finding:
     if version and minor(version) < minor(oldest):
         short = ".".join(map(str, minor(version)))
         what = f"this cluster runs Kubernetes {short}, and {oldest} is the oldest that works"
-        mend = "update it, or `make cluster` makes one with kind"
+        fix = "update it, or `make cluster` makes one with kind"
         if context() == "kind-todolist":
-            mend = "`make cluster-delete cluster` makes a newer one"
-        return Finding("Kubernetes", MISSING, what, IN_CLUSTER, mend)
+            fix = "`make cluster-delete cluster` makes a newer one"
+        return Finding("Kubernetes", MISSING, what, IN_CLUSTER, fix)
     if version and minor(newest) < minor(version):
         what = f"this cluster runs Kubernetes {version}; the newest that was tried is {newest}"
         return Finding("Kubernetes", NOTE, what, IN_CLUSTER)
@@ -120,7 +120,7 @@ def kubernetes() -> Finding:
 
 
 def nodes() -> list[Finding]:
-    """How many there are, on which machines, and which kind of addresses their pods get."""
+    """The nodes: number, architectures, and address families of their pods."""
     if readable("nodes") is None:
         return [Finding("nodes", NOTE, "this user may not list them", IN_CLUSTER)]
     found = [node for node in items("nodes") if not is_windows(node)]
@@ -134,15 +134,15 @@ def nodes() -> list[Finding]:
     others = sorted(set(kinds) - set(ARCHITECTURES))
     what = f"{listed(f'{count} {kind}' for kind, count in sorted(kinds.items()))}, {listed(sorted(runtimes))}"
     if set(kinds) & set(ARCHITECTURES) and len(kinds) > 1:
-        mend = "make build push PLATFORMS=linux/amd64,linux/arm64 REGISTRY=…"
-        rows.append(Finding("nodes", NOTE, f"{what}: an image must be for all of them", IN_CLUSTER, mend))
+        fix = "make build push PLATFORMS=linux/amd64,linux/arm64 REGISTRY=…"
+        rows.append(Finding("nodes", NOTE, f"{what}: an image must be for all of them", IN_CLUSTER, fix))
     elif others:
-        mend = "add a node of amd64 or arm64"
-        rows.append(Finding("nodes", MISSING, f"{what}: Istio has no images for {listed(others)}", IN_CLUSTER, mend))
+        fix = "add a node of amd64 or arm64"
+        rows.append(Finding("nodes", MISSING, f"{what}: Istio has no images for {listed(others)}", IN_CLUSTER, fix))
     elif not set(kinds) & here():
-        mend = f"make build push PLATFORMS=linux/{next(iter(kinds))} REGISTRY=…"
+        fix = f"make build push PLATFORMS=linux/{next(iter(kinds))} REGISTRY=…"
         what += f": an image that is built here is for {listed(sorted(here()))}, and does not start there"
-        rows.append(Finding("nodes", NOTE, what, IN_CLUSTER, mend))
+        rows.append(Finding("nodes", NOTE, what, IN_CLUSTER, fix))
     else:
         rows.append(Finding("nodes", OK, what, IN_CLUSTER))
     if broken:
@@ -160,31 +160,31 @@ def nodes() -> list[Finding]:
 
 
 def here() -> set[str]:
-    """Return the architecture of this machine, as images call it."""
+    """Return the architecture of this machine, as in image platforms."""
     names = {"x86_64": "amd64", "aarch64": "arm64"}
     return {names.get(platform.machine().lower(), platform.machine().lower())}
 
 
 def is_windows(node: Any) -> bool:
-    """Say whether a node runs Windows, and so none of our pods."""
+    """Return whether a node runs Windows, and so none of our pods."""
     return bool(node["status"]["nodeInfo"].get("operatingSystem") == "windows")
 
 
 def is_ready(node: Any) -> bool:
-    """Say whether a node works, as far as it says so."""
+    """Return whether a node is ready, or has no such condition."""
     conditions = node["status"].get("conditions", [])
     return not any(each["type"] == "Ready" and each["status"] != "True" for each in conditions)
 
 
 def usable(node: Any) -> bool:
-    """Say whether a node takes pods such as ours, which tolerate nothing."""
+    """Return whether our pods, which have no tolerations, can run on a node."""
     taints = node["spec"].get("taints") or []
     kept_out = node["spec"].get("unschedulable") or any(t.get("effect") in ("NoSchedule", "NoExecute") for t in taints)
     return not kept_out and not is_windows(node) and is_ready(node)
 
 
 def room() -> Finding:
-    """Free CPU and memory, by what pods request, against what the largest set requests."""
+    """Free CPU and memory, by the requests of pods, compared with the requests of each set."""
     for kind in (("nodes",), ("pods", "--all-namespaces")):
         if readable(*kind) is None:
             return Finding("room", NOTE, f"unknown: this user may not list {kind[0]}", SETS)
@@ -198,7 +198,7 @@ def room() -> Finding:
         # Our own are replaced, not added.
         if pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or pod["metadata"]["namespace"] == ours():
             continue
-        # What runs on a node that does not count, such as the control plane, takes nothing of the others.
+        # Pods on unusable nodes, such as the control plane, use nothing of the others.
         if (on := there.get(pod["spec"].get("nodeName", ""))) and not usable(on):
             continue
         for requests in _requests(pod["spec"]):
@@ -209,13 +209,13 @@ def room() -> Finding:
     if small:
         needed = max(REQUESTS[name][0] for name in small) / 1000
         mib = max(REQUESTS[name][1] for name in small)
-        mend = "give the cluster more (kind, Docker Desktop, minikube: in Docker's settings), or remove something"
-        return Finding("room", MISSING, f"{what}; {needed} CPUs and {mib:,} MiB are needed", tuple(small), mend)
+        fix = "give the cluster more (kind, Docker Desktop, minikube: in Docker's settings), or remove something"
+        return Finding("room", MISSING, f"{what}; {needed} CPUs and {mib:,} MiB are needed", tuple(small), fix)
     return Finding("room", OK, what, SETS)
 
 
 def _requests(pod: Any) -> Iterator[dict[str, str]]:
-    """Yield what the containers of a pod request that run as long as it does."""
+    """Yield the requests of the containers of a pod, including sidecars but not other init containers."""
     for container in pod.get("containers", []):
         yield container.get("resources", {}).get("requests", {})
     for container in pod.get("initContainers", []):
@@ -233,28 +233,28 @@ def quantity(text: str) -> float:
 
 
 def metrics_server() -> Finding:
-    """What the autoscalers read. Without one there are always two pods."""
+    """The metrics server, which the autoscalers need."""
     service = get("apiservices.apiregistration.k8s.io/v1beta1.metrics.k8s.io")
     if condition(service, "Available"):
         return Finding("metrics server", OK, "it is there", (ISTIO, AMBIENT))
     what = "there is none" if not service else "it is installed and does not answer"
-    mend = (
+    fix = (
         "minikube addons enable metrics-server"
         if "minikube" in context()
         else ("https://github.com/kubernetes-sigs/metrics-server#installation tells how to install it")
     )
     what += ": `rule` and the others always have two pods, and lesson 14 does not run on Istio"
-    return Finding("metrics server", NOTE, what, (ISTIO, AMBIENT), mend)
+    return Finding("metrics server", NOTE, what, (ISTIO, AMBIENT), fix)
 
 
 def condition(thing: Any, name: str) -> bool:
-    """Say whether a condition of an object is true."""
+    """Return whether a condition of an object is true."""
     found = thing.get("status", {}).get("conditions", []) if thing else []
     return any(each["type"] == name and each["status"] == "True" for each in found)
 
 
 def load_balancer() -> Finding:
-    """Whether Services of type LoadBalancer get an address from outside."""
+    """Whether Services of type LoadBalancer get an external address."""
     services = [each for each in items("services", "--all-namespaces") if each["spec"].get("type") == "LoadBalancer"]
     given = [
         each for service in services for each in service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
@@ -269,7 +269,7 @@ def load_balancer() -> Finding:
 
 
 def istio() -> list[Finding]:
-    """Istio: its version and revision, who installed it, and whether pods get sidecars from it."""
+    """Istio: its version, revision and installer, and whether it injects sidecars."""
     found = [mesh.istio(istios(), settings())]
     if found[0].state != MISSING:
         _, sidecars = mesh.label(istios(), environment=settings())
@@ -284,28 +284,28 @@ def ambient() -> Finding:
     if found is None:
         return Finding("ambient mode", NOTE, "this user may not look for it", (AMBIENT,))
     if not found:
-        mend = "`make install-istio MODE=ambient` installs it"
-        return Finding("ambient mode", MISSING, "ambient mode is missing in this cluster", (AMBIENT,), mend)
+        fix = "`make install-istio MODE=ambient` installs it"
+        return Finding("ambient mode", MISSING, "ambient mode is missing in this cluster", (AMBIENT,), fix)
     for each in found:
         ready, wanted = (each.get("status", {}).get(name, 0) for name in ("numberReady", "desiredNumberScheduled"))
         if ready < wanted:
-            mend = f"kubectl describe daemonset/{each['metadata']['name']} --namespace={each['metadata']['namespace']}"
-            return Finding("ambient mode", NOTE, f"ztunnel is ready on {ready} of {wanted} nodes", (AMBIENT,), mend)
+            fix = f"kubectl describe daemonset/{each['metadata']['name']} --namespace={each['metadata']['namespace']}"
+            return Finding("ambient mode", NOTE, f"ztunnel is ready on {ready} of {wanted} nodes", (AMBIENT,), fix)
     return Finding("ambient mode", OK, "ztunnel is there", (AMBIENT,))
 
 
 def gateway_api() -> Finding:
-    """The Gateway API: its version and channel, and who keeps it."""
+    """The Gateway API: its version, channel and installer."""
     found = mesh.gateway_api(settings())
-    # Whoever installs it need not stop for it; for whoever looks, something is missing.
-    return found._replace(state=MISSING) if found.state == NOTE and found.mend else found
+    # `make install-istio` installs it; in this table it is missing.
+    return found._replace(state=MISSING) if found.state == NOTE and found.fix else found
 
 
 def knative() -> Finding:
     """Knative Serving: its version, and whether its network layer is Istio. And whether Eventing is there, too."""
     if not serves("serving.knative.dev"):
-        mend = "`make install-knative` installs it"
-        return Finding("Knative", MISSING, "Knative Serving is missing in this cluster", (KNATIVE,), mend)
+        fix = "`make install-knative` installs it"
+        return Finding("Knative", MISSING, "Knative Serving is missing in this cluster", (KNATIVE,), fix)
     controller = get("deployment/controller", "--namespace=knative-serving") or {}
     version = controller.get("metadata", {}).get("labels", {}).get("app.kubernetes.io/version", "of unknown version")
     layer = (get("configmap/config-network", "--namespace=knative-serving") or {}).get("data") or {}
@@ -315,8 +315,8 @@ def knative() -> Finding:
         return Finding("Knative", MISSING, what, (KNATIVE,), "`make install-knative` in a cluster of its own")
     wanted = settings()["KNATIVE_VERSION"]
     if minor(version) != (0, 0) and minor(version) < minor(wanted):
-        mend = "`make install-knative` updates it"
-        return Finding("Knative", NOTE, f"{version}; {wanted} is what was tried", (KNATIVE,), mend)
+        fix = "`make install-knative` updates it"
+        return Finding("Knative", NOTE, f"{version}; {wanted} is what was tried", (KNATIVE,), fix)
     events = (
         " and Eventing"
         if serves("eventing.knative.dev")
@@ -326,7 +326,7 @@ def knative() -> Finding:
 
 
 def kiali() -> Finding:
-    """Kiali, and the Prometheus that its graph is made of."""
+    """Kiali, and the Prometheus that its graph needs."""
     lacking = [
         name
         for name in ("kiali", "prometheus")
@@ -338,7 +338,7 @@ def kiali() -> Finding:
 
 
 def rules() -> list[Finding]:
-    """The namespace: whose it is, and what its Pod Security, quotas and limits allow."""
+    """The namespace: its owner, and what its Pod Security, quotas and limits allow."""
     found = get("namespace", ours())
     rows = [namespace.whose(ours(), found, settings())]
     if not found:
@@ -356,19 +356,19 @@ def rules() -> list[Finding]:
 
 
 def _quota(quota: Any) -> Finding:
-    """Compare what a quota leaves with what a set requests."""
+    """Compare the rest of a quota with the requests of the sets."""
     name, hard, used = quota["metadata"]["name"], quota["status"].get("hard", {}), quota["status"].get("used", {})
     left = {key: quantity(value) - quantity(used.get(key, "0")) for key, value in hard.items()}
     cpu = left.get("requests.cpu", left.get("cpu", float("inf"))) * 1000
     memory = left.get("requests.memory", left.get("memory", float("inf"))) / 2**20
     small = tuple(purpose for purpose, (needed, mib) in REQUESTS.items() if cpu < needed or memory < mib)
     what = f"quota {name} leaves " + listed(f"{amount(key, value)} {key}" for key, value in sorted(left.items()))
-    # What is deployed already counts as used.
+    # If the application is deployed, it is already counted as used.
     if small and not get("deployment/todolist", f"--namespace={ours()}"):
         return Finding("quota", MISSING, what, small, "an administrator raises it, or choose another NAMESPACE=")
     return Finding("quota", NOTE, what, SETS)
 
 
 def amount(key: str, value: float) -> str:
-    """Return an amount of what a quota counts, in a unit that people read."""
+    """Return an amount of a quota in a readable unit."""
     return f"{value / 2**20:,.0f} MiB" if key.endswith(("memory", "storage")) else f"{value:g}"

@@ -1,7 +1,7 @@
-"""What a check found, what it is good for, and how what is missing is mended.
+"""The finding of a check: its state, the purposes that need it, and a fix.
 
-These modules run before `.venv` exists, on whichever Python 3 a machine has: the standard library alone, and no syntax
-newer than Python 3.8.
+These modules run before `.venv` exists, on any Python 3 of the machine: only the standard library, and no syntax newer
+than Python 3.8.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import sys
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# ok; works, but something is known to break or is left out; missing: what needs it does not work.
+# ok; note: works with a limitation; missing: the purposes that need it do not work.
 OK, NOTE, MISSING = "ok", "note", "missing"
 
-# What can be done with a machine and a cluster: the words of the table's column "good for".
+# The purposes of a machine and a cluster, as the table shows them.
 RUN, TEST, IMAGES, ISTIO, AMBIENT, KNATIVE, KIALI = PURPOSES = (
     "make run",
     "make test",
@@ -30,23 +30,23 @@ IN_CLUSTER = (ISTIO, AMBIENT, KNATIVE, KIALI)
 class Finding(NamedTuple):
     """A row of the table.
 
-    subject: what was looked at; found: what it is like, for a reader who sees this line alone; good_for: what does not
-    work where it is missing; mend: the one command, or the one thing to do; empty where all is well.
+    subject: what was checked; found: a complete message; good_for: the purposes that need it; fix: the command or step
+    that fixes it, or "".
     """
 
     subject: str
     state: str
     found: str
     good_for: tuple[str, ...] = ()
-    mend: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
-        """Return it as one line, for a command that stops because of it."""
-        return f"{self.found}: {self.mend}" if self.mend else self.found
+        """Return it as one line, for a command that fails because of it."""
+        return f"{self.found}: {self.fix}" if self.fix else self.found
 
 
 def said(*command: str, timeout: float = 20) -> tuple[bool, str]:
-    """Run a program; return whether it succeeded, and what it printed: its answer, or else its last words."""
+    """Run a program; return whether it succeeded, and its output or, on failure, the last line of its errors."""
     try:
         done = subprocess.run(  # noqa: S603
             command, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL,
@@ -65,23 +65,23 @@ def said(*command: str, timeout: float = 20) -> tuple[bool, str]:
 
 
 def minor(version: str) -> tuple[int, int]:
-    """Return the first two numbers of a version such as v1.34.2-gke.7 or 1.36+; zeros where it has none."""
+    """Return the first two numbers of a version such as v1.34.2-gke.7 or 1.36+; 0 for missing ones."""
     numbers = version.strip().lstrip("v").split(".")
     digits = ["".join(character for character in number if character.isdigit()) for number in numbers[:1]]
-    # Of the second number only what comes before a sign: 36+ and 34-rc are 36 and 34.
+    # Only the leading digits of the second: 36+ and 34-rc are 36 and 34.
     second = numbers[1] if len(numbers) > 1 else ""
     end = next((index for index, character in enumerate(second) if not character.isdigit()), len(second))
     return int(digits[0] or 0), int(second[:end] or 0)
 
 
 def listed(words: Iterable[object]) -> str:
-    """Return words as English lists them: a, b and c."""
+    """Join words as an English list: a, b and c."""
     *others, last = [str(word) for word in words]
     return f"{', '.join(others)} and {last}" if others else last
 
 
 def reply(findings: Iterable[Finding], answer: str = "") -> int:
-    """Answer a question of a script: print what is missing and return 1, or print the answer and return 0."""
+    """Return the exit code for a script: print the first finding that is MISSING (1), or else the answer (0)."""
     for finding in findings:
         if finding.state == MISSING:
             print(finding, file=sys.stderr)

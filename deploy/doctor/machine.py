@@ -1,4 +1,4 @@
-"""Checks of this machine, each a function that looks at one thing. Nothing of them needs `.venv`."""
+"""Checks of this machine, one function each. None needs `.venv`."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ from deploy.doctor.finding import (
 )
 from deploy.local import here, ports
 
-# As all commands: relative to the folder in which make runs.
+# Relative to the folder in which make runs.
 PYTHON_SH, VENV = "deploy/scripts/python.sh", Path(".venv")
 EVERYTHING = (RUN, TEST)
 SETS = (ISTIO, AMBIENT, KNATIVE)
-# `.venv` with all that `make test` needs, and what pip keeps of the downloads.
+# The size of `.venv` for `make test`, and of pip's cache.
 DISK = 2 * 1024**3
 NEWEST_PYTHON = (3, 14)
 GIB = 1024**3
-# What a shell or a service manager may limit, and what `make run` needs of it.
+# Resource limits that a shell or service manager may set, and the minimum for `make run`.
 LIMITS = (
     ("open files", "ulimit -n", resource.RLIMIT_NOFILE, 512, ""),
     ("the size of a file", "ulimit -f", resource.RLIMIT_FSIZE, GIB, "bytes"),
     ("address space", "ulimit -v", resource.RLIMIT_AS, 8 * GIB, "bytes"),
     ("CPU time", "ulimit -t", resource.RLIMIT_CPU, 24 * 3600, "seconds"),
 )
-# The first is the same engine without a desktop's parts, and takes half the CPU.
+# The first is the same engine without a desktop UI, and uses half the CPU.
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# What brings one; of Ubuntu, whose package is a snap, there is nothing here.
+# The install commands; none for Ubuntu, whose package is a snap.
 BROWSER_COMMANDS = {
     "ubuntu": "",
     "debian": "sudo apt-get install chromium-headless-shell",
@@ -63,7 +63,7 @@ BROWSER_COMMANDS = {
 }
 
 
-# How a kind of Linux installs a package.
+# The install commands of the Linux distributions.
 PACKAGES = {
     "ubuntu": "sudo apt-get install",
     "debian": "sudo apt-get install",
@@ -76,19 +76,19 @@ MAKE_CLUSTER = ("make cluster",)
 
 
 def python() -> Finding:
-    """The Python that `make` uses, and what it was built with."""
+    """The Python that `make` uses, and its optional modules."""
     found, words = said("sh", PYTHON_SH)
     if not found:
-        what, _, mend = words.partition(": ")
-        return Finding("Python", MISSING, what, EVERYTHING, mend)
+        what, _, fix = words.partition(": ")
+        return Finding("Python", MISSING, what, EVERYTHING, fix)
     version = f"Python {platform.python_version()}, {sys.executable}"
-    # A Python that was built from its source lacks those whose libraries were not there.
+    # A Python that was built from source lacks modules whose libraries were missing.
     lacking = [
         name.strip("_") for name in ("_ssl", "_sqlite3", "zlib", "_ctypes") if not importlib.util.find_spec(name)
     ]
     if lacking:
-        mend = "install their libraries and build it again, or put your system's Python first in PATH"
-        return Finding("Python", MISSING, f"{version}, was built without {listed(lacking)}", EVERYTHING, mend)
+        fix = "install their libraries and build it again, or put your system's Python first in PATH"
+        return Finding("Python", MISSING, f"{version}, was built without {listed(lacking)}", EVERYTHING, fix)
     if sys.version_info[:2] > NEWEST_PYTHON:
         newest = ".".join(map(str, NEWEST_PYTHON))
         what = f"{version} is newer than {newest}: some dependencies may have no packages for it yet"
@@ -99,7 +99,7 @@ def python() -> Finding:
 
 
 def venv() -> Finding:
-    """Whether `.venv` works, or can be made."""
+    """Whether `.venv` works, or can be created."""
     if said(str(VENV / "bin/python"), "-c", "")[0]:
         done = sorted(path.stem for path in VENV.glob("*.done"))
         return Finding("venv", OK, f".venv is there, with {listed(done)}" if done else ".venv is there", EVERYTHING)
@@ -120,7 +120,7 @@ def venv() -> Finding:
 
 
 def package_command(name: str, **names: str) -> str:
-    """Return the command that installs a program's package here. names: where a kind of Linux calls it otherwise."""
+    """Return the command that installs a package here. names: of the package in distributions where it differs."""
     if platform.system() == "Darwin":
         return f"brew install {name}"
     kind = distribution()
@@ -133,25 +133,25 @@ def _is_empty(path: Path) -> bool:
 
 
 def system() -> Finding:
-    """The kind of machine: Envoy is there for these only."""
+    """The platform: Envoy exists only for these."""
     kind = f"{platform.system()} on {platform.machine()}"
     if platform.system() not in ("Linux", "Darwin"):
         return Finding("system", MISSING, f"{kind}: neither Linux nor macOS", EVERYTHING, "on Windows use WSL 2")
     if platform.machine().lower() not in ("x86_64", "amd64", "aarch64", "arm64"):
-        mend = "docker compose --file deploy/compose.yaml up --build"
-        return Finding("system", MISSING, f"{kind}: there is no Envoy for it", EVERYTHING, mend)
+        fix = "docker compose --file deploy/compose.yaml up --build"
+        return Finding("system", MISSING, f"{kind}: there is no Envoy for it", EVERYTHING, fix)
     library, version = platform.libc_ver()
     if platform.system() == "Linux" and library != "glibc":
-        mend = "use Debian, Ubuntu or Fedora, or docker compose --file deploy/compose.yaml up --build"
-        return Finding("system", MISSING, f"{kind} without glibc: there is no Envoy for it", EVERYTHING, mend)
+        fix = "use Debian, Ubuntu or Fedora, or docker compose --file deploy/compose.yaml up --build"
+        return Finding("system", MISSING, f"{kind} without glibc: there is no Envoy for it", EVERYTHING, fix)
     if library == "glibc" and tuple(map(int, version.split(".")[:2])) < (2, 31):
-        mend = "use Debian 11, Ubuntu 20.04 or newer"
-        return Finding("system", MISSING, f"{kind}, glibc {version}: Envoy needs 2.31", EVERYTHING, mend)
+        fix = "use Debian 11, Ubuntu 20.04 or newer"
+        return Finding("system", MISSING, f"{kind}, glibc {version}: Envoy needs 2.31", EVERYTHING, fix)
     return Finding("system", OK, kind, EVERYTHING)
 
 
 def file_system() -> list[Finding]:
-    """What the file system of this folder can do: links, locks, programs. Nothing where nothing can be written."""
+    """Whether the file system of this folder supports links, locks and programs. Empty if it is not writable."""
     try:
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=Path.cwd()) as directory:
             lacking = _lacking(Path(directory))
@@ -159,22 +159,22 @@ def file_system() -> list[Finding]:
         return []
     if lacking:
         what = f"the file system of {Path.cwd()} has no {listed(lacking)}"
-        mend = (
+        fix = (
             "copy the folder to a disk of this machine, such as your home (not a USB stick, /mnt/c or a network drive)"
         )
-        return [Finding("file system", MISSING, what, EVERYTHING, mend)]
+        return [Finding("file system", MISSING, what, EVERYTHING, fix)]
     return [Finding("file system", OK, "links, locks and programs work here", EVERYTHING)]
 
 
 def folder() -> list[Finding]:
-    """Whether this folder, the data and `.venv` can be written, and the room on their disk."""
+    """Whether this folder, the data and `.venv` are writable, and the free space on their disk."""
     try:
         tempfile.TemporaryDirectory(prefix=".doctor-", dir=Path.cwd()).cleanup()
     except OSError as error:
         what = f"{Path.cwd()} cannot be written: {error.strerror}"
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        mend = "free some space" if full else "copy the folder to where you may write, such as your home"
-        return [Finding("folder", MISSING, what, EVERYTHING, mend)]
+        fix = "free some space" if full else "copy the folder to where you may write, such as your home"
+        return [Finding("folder", MISSING, what, EVERYTHING, fix)]
     found = []
     for name in ("data", ".venv"):
         path = Path(name)
@@ -190,7 +190,7 @@ def folder() -> list[Finding]:
 
 
 def _lacking(directory: Path) -> list[str]:
-    """Return what a file system cannot do of what `make run` needs."""
+    """Return the features that `make run` needs and the file system lacks."""
     import sqlite3
 
     lacking = []
@@ -227,30 +227,30 @@ def _lacking(directory: Path) -> list[str]:
 
 def localhost() -> Finding:
     """Whether `localhost` resolves to 127.0.0.1 in a browser, where `make run` listens."""
-    mend = "put the line `127.0.0.1 localhost` into /etc/hosts, or open http://127.0.0.1 in place of http://localhost"
+    fix = "put the line `127.0.0.1 localhost` into /etc/hosts, or open http://127.0.0.1 in place of http://localhost"
     try:
         addresses = {str(entry[4][0]) for entry in socket.getaddrinfo("localhost", 80, type=socket.SOCK_STREAM)}
     except OSError as error:
-        return Finding("localhost", NOTE, f"the name localhost is unknown ({error.strerror})", (RUN,), mend)
+        return Finding("localhost", NOTE, f"the name localhost is unknown ({error.strerror})", (RUN,), fix)
     if "127.0.0.1" not in addresses:
-        return Finding("localhost", NOTE, f"localhost is {listed(sorted(addresses))}", (RUN,), mend)
+        return Finding("localhost", NOTE, f"localhost is {listed(sorted(addresses))}", (RUN,), fix)
     return Finding("localhost", OK, f"localhost is {listed(sorted(addresses))}", (RUN,))
 
 
 def free_ports(environment: Mapping[str, str] = os.environ) -> Finding:
-    """Whether `make run` can listen: all ports at once, and the one setting that moves them all."""
+    """Whether all ports of `make run` are free; else the PORT_OFFSET that avoids the conflict."""
     try:
         running = here.current()
     except OSError:
-        # No locks: another row says so.
+        # No locks: reported by another row.
         running = None
     if running:
         return Finding("ports", OK, f"`make run` is on in this folder, at {running.url}", (RUN,))
     try:
         wanted = ports.chosen(environment)
     except ValueError as error:
-        what, _, mend = str(error).partition(": ")
-        return Finding("ports", MISSING, what, (RUN,), mend)
+        what, _, fix = str(error).partition(": ")
+        return Finding("ports", MISSING, what, (RUN,), fix)
     reasons = {port: why_not(port, for_browser=name in ports.OPENED) for name, port in wanted.items()}
     forbidden = [port for port, why in reasons.items() if why == "forbidden"]
     if forbidden:
@@ -264,8 +264,8 @@ def free_ports(environment: Mapping[str, str] = os.environ) -> Finding:
         what = f"Port{'s' if taken[1:] else ''} {listed(taken)} {'are' if taken[1:] else 'is'} in use"
         if all("::1" in reasons[port] for port in taken):
             what += " at [::1], where a browser looks for localhost first"
-        mend = "stop what uses it, or move all ports: " if not taken[1:] else "stop what uses them, or move all ports: "
-        return Finding("ports", MISSING, what, (RUN,), f"{mend}PORT_OFFSET={_free_offset()} make run")
+        fix = "stop what uses it, or move all ports: " if not taken[1:] else "stop what uses them, or move all ports: "
+        return Finding("ports", MISSING, what, (RUN,), f"{fix}PORT_OFFSET={_free_offset()} make run")
     return Finding("ports", OK, f"{listed(sorted(reasons))} are free", (RUN,))
 
 
@@ -279,7 +279,7 @@ def _free_offset() -> int:
 
 
 def why_not(port: int, *, for_browser: bool) -> str:
-    """Return why a port of this machine cannot be listened on, or nothing.
+    """Return why a port of this machine cannot be used, or "".
 
     for_browser: whether it is opened as `localhost`, which may be ::1.
     """
@@ -296,9 +296,9 @@ def why_not(port: int, *, for_browser: bool) -> str:
                 return f"in use at {address}"
             if error.errno in (errno.EACCES, errno.EPERM):
                 return "forbidden"
-            # Without IPv6 no program holds the port there.
+            # There is no IPv6.
             continue
-        # macOS lets two programs bind a port, one of them for all addresses.
+        # macOS allows two programs to bind a port, if one binds all addresses.
         with socket.socket(family) as caller:
             caller.settimeout(1)
             if caller.connect_ex((address, port)) == 0 and caller.getsockname() != caller.getpeername():
@@ -307,18 +307,18 @@ def why_not(port: int, *, for_browser: bool) -> str:
 
 
 def limits() -> Finding:
-    """What this shell may use. `make run` raises its own limits as far as it is allowed to."""
+    """Hard resource limits; `make run` raises the soft ones."""
     for what, command, number, needed, unit in LIMITS:
         hard = resource.getrlimit(number)[1]
         if hard != resource.RLIM_INFINITY and hard < needed:
             limit = f"{what}: at most {hard} {unit}".rstrip()
-            mend = f"raise the limit (`{command}`, /etc/security/limits.conf) to {needed}"
-            return Finding("limits", MISSING, f"this shell limits {limit}", EVERYTHING, mend)
+            fix = f"raise the limit (`{command}`, /etc/security/limits.conf) to {needed}"
+            return Finding("limits", MISSING, f"this shell limits {limit}", EVERYTHING, fix)
     return Finding("limits", OK, "none that is too low", EVERYTHING)
 
 
 def inotify() -> list[Finding]:
-    """Whether Envoy can watch its files, and kind run its nodes. Linux only."""
+    """Whether Envoy can watch its files, and kind can run its nodes. Linux only."""
     settings = Path("/proc/sys/fs/inotify")
     if not settings.is_dir():
         return []
@@ -327,22 +327,22 @@ def inotify() -> list[Finding]:
     library = ctypes.CDLL(None)
     descriptor = library.inotify_init1(0)
     instances, watches = (int((settings / name).read_text()) for name in ("max_user_instances", "max_user_watches"))
-    mend = "sudo sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288"
+    fix = "sudo sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288"
     if descriptor < 0:
         what = f"no inotify instance is left of {instances}: Envoy cannot watch its files"
-        return [Finding("inotify", MISSING, what, (RUN,), mend)]
+        return [Finding("inotify", MISSING, what, (RUN,), fix)]
     watch = library.inotify_add_watch(descriptor, b".", 0x80)
     os.close(descriptor)
     if watch < 0:
-        return [Finding("inotify", MISSING, f"no inotify watch is left of {watches}", (RUN,), mend)]
+        return [Finding("inotify", MISSING, f"no inotify watch is left of {watches}", (RUN,), fix)]
     if instances < 512 and shutil.which("kind"):
         what = f"{instances} instances: enough for `make run`, few for kind, whose pods then say `too many open files`"
-        return [Finding("inotify", NOTE, what, SETS, mend)]
+        return [Finding("inotify", NOTE, what, SETS, fix)]
     return [Finding("inotify", OK, f"{instances} instances, {watches} watches", (RUN,))]
 
 
 def surroundings(environment: Mapping[str, str] = os.environ) -> list[Finding]:
-    """What a shell exports that no command can make up for."""
+    """Problems in the environment that the commands cannot work around."""
     found = []
     for name in ("TMPDIR", "HOME"):
         value = environment.get(name)
@@ -355,13 +355,13 @@ def surroundings(environment: Mapping[str, str] = os.environ) -> list[Finding]:
             found.append(Finding("shell", NOTE, what, EVERYTHING, f"export {name} with another folder"))
     if not shutil.which("ps"):
         what = "ps is missing: `make run` does not notice when make alone is stopped"
-        mend = package_command("procps", fedora="procps-ng", arch="procps-ng")
-        found.append(Finding("shell", NOTE, what, (RUN,), mend))
+        fix = package_command("procps", fedora="procps-ng", arch="procps-ng")
+        found.append(Finding("shell", NOTE, what, (RUN,), fix))
     return found
 
 
 def distribution() -> str:
-    """Return the kind of Linux, such as debian, fedora or arch; of its relatives that of their parent; else nothing."""
+    """Return the Linux distribution, such as debian, fedora or arch, or the one that it derives from, or ""."""
     try:
         text = Path("/etc/os-release").read_text(encoding="utf-8")
     except OSError:
@@ -372,7 +372,7 @@ def distribution() -> str:
 
 
 def browser_command() -> str:
-    """Return the one command that brings a browser here."""
+    """Return the command that installs a browser."""
     if platform.system() == "Darwin":
         return "brew install --cask chromium"
     other = "sudo .venv/bin/python -m playwright install --with-deps chromium-headless-shell"
@@ -384,7 +384,7 @@ def browser(environment: Mapping[str, str] = os.environ) -> Finding:
     named = environment.get("CHROMIUM")
     if named and not shutil.which(named):
         return Finding("browser", MISSING, f"CHROMIUM={named}: there is no such program", (TEST,), "unset CHROMIUM")
-    # As the tests do it; before their first run, by name alone.
+    # As the tests find it; before their first run, only by name.
     if (VENV / "dev.done").exists():
         found, words = said(str(VENV / "bin/python"), "-m", "tests.browser.chromium", timeout=60)
     else:
@@ -398,15 +398,15 @@ def browser(environment: Mapping[str, str] = os.environ) -> Finding:
 
 @cache
 def docker_info() -> tuple[bool, str]:
-    """Return whether Docker answers, and what it says of itself, or its last words."""
+    """Return whether Docker answers, and the output of `docker info`, or its last error."""
     return said("docker", "info")
 
 
 def docker() -> Finding:
     """Docker: the client, and whether the daemon answers."""
     if not shutil.which("docker"):
-        mend = "https://docs.docker.com/get-started/get-docker/ tells how to install it"
-        return Finding("Docker", MISSING, "docker is missing", (IMAGES,), mend)
+        fix = "https://docs.docker.com/get-started/get-docker/ tells how to install it"
+        return Finding("Docker", MISSING, "docker is missing", (IMAGES,), fix)
     answers, words = docker_info()
     if not answers:
         return Finding("Docker", MISSING, f"Docker does not answer ({words})", (IMAGES,), _start_docker(words))
@@ -414,11 +414,11 @@ def docker() -> Finding:
 
 
 def _start_docker(words: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Return what makes the daemon answer, by where the client looks for it: its own words name the place."""
+    """Return how to start the daemon, by the address in the client's error."""
     named = re.search(r"(?:unix|tcp|ssh)://[^\s?,\"]+|(?<=dial unix )[^\s:]+", words)
     where = (named.group() if named else environment.get("DOCKER_HOST", "")).rstrip(".")
     linux, systemd = platform.system() == "Linux", Path("/run/systemd/system").is_dir()
-    mends = (
+    fixes = (
         (
             where.startswith(("tcp:", "ssh:")),
             f"start it at {where}, or `unset DOCKER_HOST; docker context use default`",
@@ -437,23 +437,23 @@ def _start_docker(words: str, environment: Mapping[str, str] = os.environ) -> st
         ),
         (systemd, "sudo systemctl start docker"),
     )
-    return next((mend for applies, mend in mends if applies), "sudo service docker start")
+    return next((fix for applies, fix in fixes if applies), "sudo service docker start")
 
 
 def buildx(environment: Mapping[str, str] = os.environ) -> list[Finding]:
-    """Docker's builder. Nothing where Docker itself does not answer."""
+    """Docker's builder. Empty if Docker itself does not answer."""
     if not shutil.which("docker") or not docker_info()[0]:
         return []
-    # Docker 20 has it all in one line.
+    # Docker 20 prints it in one line.
     version = _of_docker(r"buildx: .*\n\s*Version: +(.*)") or _of_docker(r"buildx: .*, (v[^)\s]+)\)")
-    # Debian 12 has Docker 20, whose client brings the builder for one platform.
+    # Debian 12 has Docker 20, whose client contains a builder for one platform.
     _, client = said("docker", "version", "--format={{.Client.Version}}")
     if not version and re.match(r"2[0-2]\.", client) and "," not in environment.get("PLATFORMS", ""):
         return [Finding("buildx", OK, f"the builder that is in Docker {client}, for one platform", (IMAGES,))]
-    # Podman, which some systems have under this name, builds by itself.
+    # Not Podman, which some systems install as `docker`: it has a builder.
     if not version and "Client:" in docker_info()[1]:
-        mend = "install docker-buildx-plugin (of Docker's own packages) or docker-buildx (of your system's)"
-        return [Finding("buildx", MISSING, "Docker's buildx is missing, which builds the images", (IMAGES,), mend)]
+        fix = "install docker-buildx-plugin (of Docker's own packages) or docker-buildx (of your system's)"
+        return [Finding("buildx", MISSING, "Docker's buildx is missing, which builds the images", (IMAGES,), fix)]
     return [Finding("buildx", OK, version, (IMAGES,))] if version else []
 
 
@@ -473,12 +473,12 @@ def _of_docker(pattern: str) -> str:
 
 
 def tools() -> list[Finding]:
-    """kubectl; where it is there, another row has its version."""
+    """kubectl, if it is missing; its version is in another row."""
     return [] if shutil.which("kubectl") else [kubectl_version()]
 
 
 def curl() -> list[Finding]:
-    """curl, with which the targets for a cluster download. Nothing where it is there."""
+    """curl, if it is missing: the targets for a cluster need it."""
     if shutil.which("curl"):
         return []
     what = "curl is missing, which `make install-istio` needs"
@@ -486,14 +486,14 @@ def curl() -> list[Finding]:
 
 
 def kind() -> list[Finding]:
-    """kind, where it is missing: only `make cluster` needs it."""
+    """kind, if it is missing: only `make cluster` needs it."""
     if shutil.which("kind"):
         return []
     return [Finding("kind", MISSING, "kind is missing", MAKE_CLUSTER, f"{KIND_PAGE} tells how to install it")]
 
 
 def kind_version(environment: Mapping[str, str] = os.environ) -> list[Finding]:
-    """Whether kind makes clusters that are new enough. Nothing where it is not there."""
+    """Whether kind creates clusters that are new enough. Empty if it is missing."""
     if not shutil.which("kind"):
         return []
     match = re.match(r"kind v?([0-9.]+)", said("kind", "version")[1])

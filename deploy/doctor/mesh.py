@@ -1,13 +1,13 @@
-"""Checks of the mesh that a cluster has already: which Istio, whose, which label brings its sidecars; the Gateway API.
+"""Checks of an existing mesh: Istio's version, installer and injection label; the Gateway API.
 
-`python3 -m deploy.doctor.mesh CHECK [ARGUMENT...]` is how the scripts use them: it prints its answer, or ends with 1
-and one line that says what is in the way.
-    label TARGET [NAMESPACE]   the label by which Istio knows that a namespace is its own, such as istio.io/rev=X
+`python3 -m deploy.doctor.mesh CHECK [ARGUMENT...]`, for the scripts, prints the answer, or exits with 1 and one line
+that names the problem.
+    label TARGET [NAMESPACE]   the namespace label for sidecar injection, such as istio.io/rev=X
     istio                      nothing, if there is an Istio that the sets work with
-    install                    `install`, or what is there and stays
-    removal                    nothing, if `make uninstall-istio` may remove the Istio that is there
-    gateway-api                `install`, or what is there and stays
-    gateway-api-fields         nothing, if it has what the sets say in it
+    install                    `install`, or what is installed and kept
+    removal                    nothing, if `make uninstall-istio` may remove the installed Istio
+    gateway-api                `install`, or what is installed and kept
+    gateway-api-fields         nothing, if it has the fields that the sets use
     parts                      which of ambient and cni this cluster's Istio has
 """
 
@@ -24,22 +24,22 @@ from deploy.doctor.finding import IN_CLUSTER, MISSING, NOTE, OK, Finding, listed
 
 DEFAULT = {"istio-injection": "enabled"}
 USUAL = "istio-injection=enabled"
-# A pod of ours, as far as an injector looks at it.
+# The labels of our pods, for the selectors of injectors.
 POD = {"app": "todolist"}
 REVISION, TAG = "istio.io/rev", "istio.io/tag"
 ISTIOCTL, HELM = "istioctl", "Helm"
-# What `kubectl apply --server-side` writes down as the owner of what `make install-istio` applies.
+# The field manager with which `make install-istio` applies.
 MANAGER = "todolist"
 
 
-# What only the settings of `make install-istio` (deploy/install/istio.yaml) make of istiod's Deployment.
+# The label of istiod's Deployment that only `make install-istio` sets (deploy/install/istio.yaml).
 OUR_LABEL, OUR_VALUE = "installed-by", "todolist"
-# The DaemonSets of Istio, by what they bring.
+# The DaemonSets of Istio's components.
 PARTS = {"ambient": "app.kubernetes.io/name=ztunnel", "cni": "k8s-app=istio-cni-node"}
 
 
 class ControlPlane(NamedTuple):
-    """An Istio. namespace: empty where it runs outside of the cluster; version, owner: empty where they are unknown.
+    """An Istio control plane. namespace: "" if outside of the cluster; version, owner: "" if unknown.
 
     marked: whether it has the label that only `make install-istio` sets.
     """
@@ -57,19 +57,19 @@ class ControlPlane(NamedTuple):
         return f"{version}, revision {self.revision}{where}{f', installed by {self.owner}' if self.owner else ''}"
 
     def is_ours(self) -> bool:
-        """Say whether `make install-istio` made it, and so may update it."""
+        """Return whether `make install-istio` installed it, and so may update it."""
         return self.revision == "default" and self.namespace == "istio-system" and self.marked
 
 
 class Mesh(NamedTuple):
-    """What the cluster says of its control planes. injectors: None where they may not be read."""
+    """The control planes of the cluster. injectors: None if reading them is forbidden."""
 
     planes: list[ControlPlane]
     injectors: list[Any] | None
 
 
 def mesh() -> Mesh:
-    """Look at the control planes: by the webhooks that put sidecars into pods, and by the Deployments."""
+    """Find the control planes: by the webhooks for sidecar injection, and by the Deployments."""
     webhooks = get("mutatingwebhookconfigurations", "--selector=app=sidecar-injector")
     deployments = (get("deployments", "--all-namespaces", "--selector=app=istiod") or {}).get("items", [])
     injectors = None if webhooks is None else webhooks.get("items", [])
@@ -100,7 +100,7 @@ def labels(thing: Any) -> dict[str, str]:
 
 
 def owner(thing: Any) -> str:
-    """Return what keeps an object as it is, or nothing."""
+    """Return the tool that manages an object, or ""."""
     annotations = thing["metadata"].get("annotations") or {}
     if "meta.helm.sh/release-name" in annotations:
         return HELM
@@ -114,14 +114,14 @@ def owner(thing: Any) -> str:
 
 
 def version_of(deployment: Any) -> str:
-    """Return the version of istiod by its image; nothing for an image without one."""
+    """Return the version of istiod from its image, or ""."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
     found = re.search(r":v?(\d+\.\d+\.\d+)", containers[0].get("image", ""))
     return found[1] if found else ""
 
 
 def matches(selector: Mapping[str, Any], marks: Mapping[str, str]) -> bool:
-    """Say whether a label selector of Kubernetes selects what has these labels."""
+    """Return whether a label selector matches these labels."""
     for name, value in (selector.get("matchLabels") or {}).items():
         if marks.get(name) != value:
             return False
@@ -139,7 +139,7 @@ def matches(selector: Mapping[str, Any], marks: Mapping[str, str]) -> bool:
 
 
 def injects(injectors: list[Any], namespace: Mapping[str, str]) -> bool:
-    """Say whether pods of ours get a sidecar in a namespace with these labels."""
+    """Return whether our pods get a sidecar in a namespace with these labels."""
     return any(
         matches(hook.get("namespaceSelector") or {}, namespace) and matches(hook.get("objectSelector") or {}, POD)
         for injector in injectors
@@ -148,7 +148,7 @@ def injects(injectors: list[Any], namespace: Mapping[str, str]) -> bool:
 
 
 def by_revision(found: Mesh) -> list[str]:
-    """Return the revisions and tags with which a namespace gets sidecars; a tag only in place of its revision."""
+    """Return the revisions and tags that inject sidecars; a tag only in place of its revision."""
     injectors = found.injectors or []
     names = {labels(injector).get(TAG) or labels(injector).get(REVISION, "default") for injector in injectors}
     usable = {name for name in names if injects(injectors, {REVISION: name})}
@@ -159,15 +159,15 @@ def by_revision(found: Mesh) -> list[str]:
 def label(
     found: Mesh, namespace: Mapping[str, str] | None = None, environment: Mapping[str, str] = os.environ
 ) -> tuple[str, Finding]:
-    """Return the label that makes a namespace Istio's own, and what was found.
+    """Return the namespace label for sidecar injection, and the finding.
 
-    namespace: the labels that it has already; what works stays as it is.
+    namespace: its present labels; a working one is kept.
     """
     wanted = environment.get("ISTIO_REVISION", "")
     kept = namespace or {}
     present = next((f"{name}={kept[name]}" for name in ("istio-injection", REVISION) if name in kept), "")
     if found.injectors is None:
-        # Without the right to list them: the label that is there, or the default one.
+        # Listing them is forbidden: the present label, or the default one.
         return present or (f"{REVISION}={wanted}" if wanted else USUAL), Finding("Istio", OK, "Istio", IN_CLUSTER)
     there = listed(found.planes) if found.planes else "no control plane of Istio"
     revisions = by_revision(found)
@@ -182,21 +182,21 @@ def label(
     if answer:
         return answer, Finding("Istio", OK, there, IN_CLUSTER)
     if not found.injectors:
-        what, mend = f"no sidecar injector of Istio is in this cluster ({there})", "`make install-istio` installs Istio"
+        what, fix = f"no sidecar injector of Istio is in this cluster ({there})", "`make install-istio` installs Istio"
     elif wanted:
         what = f"ISTIO_REVISION={wanted} is no revision of this cluster's Istio ({there})"
-        mend = f"set it to {listed(revisions or ['default'])}"
+        fix = f"set it to {listed(revisions or ['default'])}"
     else:
         what = f"none of this cluster's revisions of Istio is the default ({there})"
-        mend = "choose one: " + " or ".join(f"ISTIO_REVISION={revision}" for revision in revisions)
-    return "", Finding("Istio", MISSING, what, IN_CLUSTER, mend)
+        fix = "choose one: " + " or ".join(f"ISTIO_REVISION={revision}" for revision in revisions)
+    return "", Finding("Istio", MISSING, what, IN_CLUSTER, fix)
 
 
 def istio(found: Mesh, environment: Mapping[str, str] = os.environ) -> Finding:
     """Whether there is an Istio that the sets work with."""
     if not serves("networking.istio.io"):
-        mend = "`make install-istio` installs it"
-        return Finding("Istio", MISSING, "Istio is missing in this cluster", IN_CLUSTER, mend)
+        fix = "`make install-istio` installs it"
+        return Finding("Istio", MISSING, "Istio is missing in this cluster", IN_CLUSTER, fix)
     wanted, oldest = environment["ISTIO_VERSION"], environment["ISTIO_OLDEST"]
     for plane in found.planes:
         if not plane.version:
@@ -214,7 +214,7 @@ def istio(found: Mesh, environment: Mapping[str, str] = os.environ) -> Finding:
 
 
 def installation(found: Mesh, environment: Mapping[str, str] = os.environ) -> Finding:
-    """What `make install-istio` does: installs or updates ours (NOTE), leaves another's (OK), or refuses (MISSING)."""
+    """What `make install-istio` does: installs or updates ours (NOTE), keeps another's (OK), or fails (MISSING)."""
     wanted = environment["ISTIO_VERSION"]
     if not found.planes:
         return Finding("Istio", NOTE, "install", IN_CLUSTER)
@@ -234,7 +234,7 @@ def installation(found: Mesh, environment: Mapping[str, str] = os.environ) -> Fi
 
 
 def unmarked(planes: list[ControlPlane]) -> str:
-    """Return how one that an earlier `make install-istio` made gets its label; nothing where there is no such one."""
+    """Return how to label an Istio that an earlier `make install-istio` installed, or ""."""
     for plane in planes:
         if (plane.revision, plane.namespace, plane.owner) == ("default", "istio-system", ISTIOCTL):
             command = f"kubectl label deployment/istiod --namespace=istio-system {OUR_LABEL}={OUR_VALUE}"
@@ -243,7 +243,7 @@ def unmarked(planes: list[ControlPlane]) -> str:
 
 
 def removal(found: Mesh) -> Finding:
-    """Whether `make uninstall-istio` may remove the Istio that is there."""
+    """Whether `make uninstall-istio` may remove the installed Istio."""
     others = [plane for plane in found.planes if not plane.is_ours()]
     if others:
         what = f"Istio stays, because `make install-istio` did not install {listed(others)}"
@@ -251,7 +251,7 @@ def removal(found: Mesh) -> Finding:
     return Finding("Istio", OK, listed(found.planes) if found.planes else "no Istio", IN_CLUSTER)
 
 
-# What the sets say in the Gateway API, by the kinds that have to know it.
+# The fields of the Gateway API that the sets use, by kind.
 NEEDED = {
     "gateways": ("spec", "infrastructure", "parametersRef"),
     "httproutes": ("spec", "rules", "timeouts"),
@@ -261,15 +261,15 @@ GROUP = "gateway.networking.k8s.io"
 
 
 def gateway_api(environment: Mapping[str, str] = os.environ) -> Finding:
-    """The Gateway API: OK stays; NOTE is installed or updated; MISSING is another's, who has to update it."""
+    """The Gateway API: OK: kept; NOTE: installed or updated; MISSING: installed by others, who have to update it."""
     wanted = environment["GATEWAY_API_VERSION"]
     missing = "the Gateway API is missing in this cluster"
     absent = Finding("Gateway API", NOTE, missing, IN_CLUSTER, "`make install-istio` installs it")
     crds = get("customresourcedefinitions", *[f"{kind}.{GROUP}" for kind in NEEDED], "--show-managed-fields")
     if crds is None:
-        # Only an administrator may read definitions. What the API server serves, everybody may.
+        # Only an administrator may read CRDs; any user may list the served API groups.
         return Finding("Gateway API", OK, "the Gateway API", IN_CLUSTER) if serves(f"{GROUP}/v1") else absent
-    # One object alone comes without a list around it.
+    # A single object is not wrapped in a list.
     there = {crd["spec"]["names"]["plural"]: crd for crd in crds.get("items", [crds] if crds.get("spec") else [])}
     if not there:
         return absent
@@ -279,19 +279,19 @@ def gateway_api(environment: Mapping[str, str] = os.environ) -> Finding:
     whose = next((name for name in map(owner, there.values()) if name), "")
     by = f", installed by {whose}" if whose not in ("", MANAGER) else ""
     what, lacking = f"the Gateway API {version}, {channel} channel{by}", list(lacks(there))
-    # Another channel is another's choice: ours would take kinds and fields away from who uses them.
+    # Another channel is kept: ours would remove kinds and fields that others use.
     outdated = whose == MANAGER and version != wanted
     if lacking:
         what = f"this cluster has {what}, which lacks {listed(lacking)}"
         if channel == "standard" and whose in ("", MANAGER):
             return Finding("Gateway API", NOTE, what, IN_CLUSTER, "`make install-istio` updates it")
         return Finding("Gateway API", MISSING, what, IN_CLUSTER, f"whoever installed it can update it to {wanted}")
-    # Nothing has to be mended, but `make install-istio` brings the version that it is meant to bring.
+    # It works, but `make install-istio` updates it to its own version.
     return Finding("Gateway API", NOTE if channel == "standard" and outdated else OK, what, IN_CLUSTER)
 
 
 def lacks(there: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the kinds and fields that the sets need and these definitions do not have."""
+    """Yield the kinds and fields that the sets need and these CRDs lack."""
     for kind, path in NEEDED.items():
         served = [
             v for v in there.get(kind, {}).get("spec", {}).get("versions", []) if v["name"] == "v1" and v["served"]
@@ -308,7 +308,7 @@ def lacks(there: Mapping[str, Any]) -> Iterator[str]:
 
 
 def daemonsets(part: str) -> Any:
-    """Return the DaemonSets of a part of Istio; None where they may not be read."""
+    """Return the DaemonSets of a component of Istio; None if reading them is forbidden."""
     found = get("daemonsets", "--all-namespaces", f"--selector={PARTS[part]}")
     return None if found is None else found.get("items", [])
 
@@ -320,14 +320,14 @@ def ask_parts() -> tuple[str, Finding]:
 
 
 def ask_label(target: str, *namespace: str) -> tuple[str, Finding]:
-    """Answer `label`. In ambient mode only a revision is a label: the default Istio looks at all namespaces."""
+    """Answer `label`. In ambient mode only a revision needs a label: the default Istio handles all namespaces."""
     there = get("namespace", *namespace) if namespace else None
     answer, finding = label(mesh(), labels(there) if there else {})
     return "" if target == "ambient" and answer == USUAL else answer, finding
 
 
 def ask_istio() -> tuple[str, Finding]:
-    """Answer `istio`; a note is no reason to stop."""
+    """Answer `istio`; a NOTE is only printed."""
     finding = istio(mesh())
     if finding.state == NOTE:
         print(finding, file=sys.stderr)
@@ -347,9 +347,9 @@ def ask_gateway_api() -> tuple[str, Finding]:
 
 
 def ask_gateway_api_fields() -> tuple[str, Finding]:
-    """Answer `gateway-api-fields`: here what `make install-istio` would mend is missing, too."""
+    """Answer `gateway-api-fields`: what `make install-istio` would update is MISSING here, too."""
     finding = gateway_api()
-    return "", finding._replace(state=MISSING) if finding.mend else finding
+    return "", finding._replace(state=MISSING) if finding.fix else finding
 
 
 QUESTIONS: dict[str, Callable[..., tuple[str, Finding]]] = {
@@ -364,7 +364,7 @@ QUESTIONS: dict[str, Callable[..., tuple[str, Finding]]] = {
 
 
 def main(question: str, *arguments: str) -> int:
-    """Answer one question of a script."""
+    """Run a check for a script."""
     answer, finding = QUESTIONS[question](*arguments)
     return reply([finding], answer)
 

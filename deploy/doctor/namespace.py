@@ -1,7 +1,7 @@
-"""Checks of the namespace: whose it is, and which of its rules keep the sets out.
+"""Checks of the namespace: its owner, and rules that prevent a deployment.
 
-`python3 -m deploy.doctor.namespace NAMESPACE TARGET` prints what is in the way, and ends with 1, or prints nothing.
-Only what is sure is refused here. What a quota or a webhook thinks of a pod it says when the pod is made: wait.py.
+`python3 -m deploy.doctor.namespace NAMESPACE TARGET` prints the problem and exits with 1, or prints nothing. Whether a
+quota or a webhook rejects a pod is known only when the pod is created: wait.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PART_OF = "app.kubernetes.io/part-of"
 
 
 def whose(namespace: str, found: Any, environment: Mapping[str, str] = os.environ) -> Finding:
-    """Whether the namespace can be used: our own, or one that an administrator made, with KEEP_NAMESPACE=1."""
+    """Whether the namespace can be used: our own, or one that an administrator created, with KEEP_NAMESPACE=1."""
     keep = environment.get("KEEP_NAMESPACE", "")
     if not found:
         if keep:
@@ -30,13 +30,13 @@ def whose(namespace: str, found: Any, environment: Mapping[str, str] = os.enviro
         return Finding("namespace", OK, f"{namespace} is made by `make deploy`", IN_CLUSTER)
     if labels(found).get(PART_OF) != "todolist" and not keep:
         what = f"namespace {namespace} exists and is not the application's own"
-        mend = "choose another NAMESPACE=, or deploy into it as it is: KEEP_NAMESPACE=1"
-        return Finding("namespace", MISSING, what, IN_CLUSTER, mend)
+        fix = "choose another NAMESPACE=, or deploy into it as it is: KEEP_NAMESPACE=1"
+        return Finding("namespace", MISSING, what, IN_CLUSTER, fix)
     return Finding("namespace", OK, namespace, IN_CLUSTER)
 
 
 def in_mesh(namespace: str, found: Any, target: str, there: Mesh) -> Finding:
-    """Whether a namespace that stays as it is belongs to the mesh in the way of the set."""
+    """Whether a namespace that is not changed is in the mesh, as the set needs it."""
     marks = labels(found)
     if target == "ambient":
         fits, wanted = marks.get("istio.io/dataplane-mode") == "ambient", "istio.io/dataplane-mode=ambient"
@@ -50,7 +50,7 @@ def in_mesh(namespace: str, found: Any, target: str, there: Mesh) -> Finding:
 
 
 def pod_security(namespace: str, found: Any, target: str) -> Finding:
-    """Whether Pod Security lets sidecars in: without Istio's CNI plugin each pod has istio-init."""
+    """Whether Pod Security allows sidecars: without Istio's CNI plugin each pod has istio-init."""
     level = labels(found).get(ENFORCE, "privileged") if found else "privileged"
     if target == "ambient" or level == "privileged":
         return Finding("Pod Security", OK, level, IN_CLUSTER)
@@ -58,16 +58,16 @@ def pod_security(namespace: str, found: Any, target: str) -> Finding:
     if plugins is None or plugins:
         return Finding("Pod Security", OK, level, IN_CLUSTER)
     what = f"namespace {namespace} enforces Pod Security {level}, which refuses istio-init, a part of each sidecar"
-    mend = "`make install-istio MODE=cni` adds the plugin that takes its place"
-    return Finding("Pod Security", MISSING, what, IN_CLUSTER, mend)
+    fix = "`make install-istio MODE=cni` adds the plugin that takes its place"
+    return Finding("Pod Security", MISSING, what, IN_CLUSTER, fix)
 
 
-# What the ingress's Service counts in a quota: itself, and a port of the nodes for each of its two ports.
+# What the ingress's Service uses of a quota: itself, and a node port for each of its two ports.
 COUNTED = {"services.loadbalancers": 1, "services.nodeports": 2}
 
 
 def way_in(namespace: str, target: str, environment: Mapping[str, str] = os.environ) -> Finding:
-    """Whether a quota refuses the ingress its Service, without which nothing in it becomes ready."""
+    """Whether a quota allows the ingress's Service, without which it does not become ready."""
     fine = Finding("way in", OK, "no quota is in the way of the ingress", SETS)
     # On Knative the ingress is in istio-system.
     if target == "knative" or environment.get("INGRESS_SERVICE") == "ClusterIP":
@@ -78,20 +78,20 @@ def way_in(namespace: str, target: str, environment: Mapping[str, str] = os.envi
         for counted, needed in COUNTED.items():
             if counted not in hard or int(hard[counted]) - int(used.get(counted, "0")) >= needed:
                 continue
-            # The one that is there counts as used.
+            # If it exists, it is already counted as used.
             if get("service/ingress-istio", f"--namespace={namespace}"):
                 return fine
             name = quota["metadata"]["name"]
             what = f"quota {name} allows {hard[counted]} {counted}, and the ingress would wait for ever"
-            mend = (
+            fix = (
                 "INGRESS_SERVICE=ClusterIP does without, and `make url` forwards a port; or an administrator raises it"
             )
-            return Finding("way in", MISSING, what, SETS, mend)
+            return Finding("way in", MISSING, what, SETS, fix)
     return fine
 
 
 def main(namespace: str, target: str) -> int:
-    """Say what is in the way."""
+    """Print the problem, if there is one."""
     found = get("namespace", namespace)
     checks = [whose(namespace, found), pod_security(namespace, found, target), way_in(namespace, target)]
     if found and os.environ.get("KEEP_NAMESPACE"):

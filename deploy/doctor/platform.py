@@ -1,8 +1,8 @@
-"""Which platform a cluster runs on, as far as it matters: where its network plugin is, and how images get into it.
+"""The platform of a cluster: where its network plugin is, and how images are loaded into it.
 
-`python3 -m deploy.doctor.platform cni` prints Istio's name for the platform, where istio-cni needs it.
-`python3 -m deploy.doctor.platform images` prints how images of Docker get into the cluster's nodes: `kind NAME`,
-`minikube PROFILE`, `k3d NAME` or `shared`; or it ends with 1 and a line that says what to do instead.
+`python3 -m deploy.doctor.platform cni` prints Istio's name for the platform, if istio-cni needs it.
+`python3 -m deploy.doctor.platform images` prints how Docker's images are loaded into the nodes: `kind NAME`,
+`minikube PROFILE`, `k3d NAME` or `shared`; or exits with 1 and one line with an alternative.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from deploy.doctor.access import context, get
 from deploy.doctor.finding import IMAGES, MISSING, OK, Finding, reply
 
 MINIKUBE = "minikube.k8s.io/name"
-# Contexts of programs that give Docker and Kubernetes one store of images, if Docker runs the pods.
+# Contexts of programs in which Docker and Kubernetes share one image store, if Docker runs the pods.
 SHARING = ("docker-desktop", "orbstack", "colima", "rancher-desktop")
 OWN_REGISTRY = "set REGISTRY= to one that the cluster reaches"
 
 
 def nodes() -> list[Any]:
-    """Return the cluster's nodes; none where they may not be read."""
+    """Return the cluster's nodes; empty if reading them is forbidden."""
     found: list[Any] = (get("nodes") or {}).get("items", [])
     return found
 
 
 def cni(there: list[Any]) -> str:
-    """Return Istio's name for a platform whose network plugin is not where it usually is; nothing for others."""
+    """Return Istio's name for a platform whose network plugin is in unusual folders, or ""."""
     for node in there:
         version = node["status"]["nodeInfo"]["kubeletVersion"]
         if "+k3s" in version or "+rke2" in version:
@@ -41,7 +41,7 @@ def cni(there: list[Any]) -> str:
 
 
 def images(there: list[Any], name: str) -> tuple[str, Finding]:
-    """Return how images that Docker has get into the nodes, and what was found."""
+    """Return how Docker's images are loaded into the nodes, and the finding."""
     ways = {"kind-": "kind", "k3d-": "k3d"}
     for prefix, program in ways.items():
         if name.startswith(prefix):
@@ -49,7 +49,7 @@ def images(there: list[Any], name: str) -> tuple[str, Finding]:
                 f"{program} {name[len(prefix) :]}", Finding("images", OK, f"{program} loads them", (IMAGES,))
             )
     for node in there:
-        # Whatever its profile and context are called.
+        # Whatever the names of its profile and context.
         profile = node["metadata"].get("labels", {}).get(MINIKUBE)
         if profile:
             what = f"minikube loads them into profile {profile}"
@@ -59,17 +59,17 @@ def images(there: list[Any], name: str) -> tuple[str, Finding]:
     if name == "docker-desktop" or runtimes == {"docker"} or (shares and not runtimes):
         return "shared", Finding("images", OK, "the cluster shares Docker's images", (IMAGES,))
     if any("microk8s.io/cluster" in node["metadata"].get("labels", {}) for node in there):
-        what, mend = "MicroK8s has a store of images of its own", f"microk8s ctr image import, or {OWN_REGISTRY}"
+        what, fix = "MicroK8s has a store of images of its own", f"microk8s ctr image import, or {OWN_REGISTRY}"
     elif shares:
         what = f"{name} runs pods with {', '.join(sorted(runtimes))}, which does not see Docker's images"
-        mend = f"let Docker run them (colima start --runtime docker; dockerd in Rancher Desktop), or {OWN_REGISTRY}"
+        fix = f"let Docker run them (colima start --runtime docker; dockerd in Rancher Desktop), or {OWN_REGISTRY}"
     else:
-        what, mend = f"the nodes of {name or 'this cluster'} do not see Docker's images", OWN_REGISTRY
-    return "", Finding("images", MISSING, what, (IMAGES,), mend)
+        what, fix = f"the nodes of {name or 'this cluster'} do not see Docker's images", OWN_REGISTRY
+    return "", Finding("images", MISSING, what, (IMAGES,), fix)
 
 
 def loaded_by(way: str, finding: Finding) -> tuple[str, Finding]:
-    """Return the way in which a program loads images, if that program is here."""
+    """Return a loading method, if its program is installed."""
     program = way.partition(" ")[0]
     if shutil.which(program):
         return way, finding
@@ -78,7 +78,7 @@ def loaded_by(way: str, finding: Finding) -> tuple[str, Finding]:
 
 
 def main(question: str) -> int:
-    """Answer a question of a script."""
+    """Run a check for a script."""
     if question == "cni":
         return reply([], cni(nodes()))
     answer, finding = images(nodes(), os.environ.get("CONTEXT") or context())

@@ -6,7 +6,7 @@ from deploy import interrupts
 
 if __name__ == "__main__":
     # Until there are processes to stop.
-    interrupts.end_without_a_word()
+    interrupts.exit_silently()
     from deploy.local import mesh
 
     sys.exit(mesh.main())

@@ -1,15 +1,15 @@
 """Holds the listening socket of one service of `make run`, and starts the service when a connection waits there.
 
-`python -m deploy.local.activator user-v1`, with HOST, PORT and the settings of the service in its environment. It hands
-the socket over as systemd does (services/chassis/activation.py), and keeps it open while processes come and go.
+`python -m deploy.local.activator user-v1`, with HOST, PORT and the settings of the service in its environment. It
+passes the socket as systemd does (services/chassis/activation.py), and keeps it open while processes start and stop.
 
-What does the same on Knative, and what is different there:
+The same on Knative, and the differences:
 - Here the kernel plays the *activator*: while no process accepts, a connection waits in the queue of the socket, with
-  its request. Knative's activator is a proxy: it takes the requests of every sleeping service, keeps them, and passes
-  them on when a pod is ready. So it can count them, too, and wait for a pod on another machine.
-- Here this program starts and stops the process. There Kubernetes does, with a container, a sidecar and probes around.
-- Here a service is ready when it accepts. There its readiness probe says so.
-- When it is to sleep, autoscaler.py decides, and sends SIGUSR1 to this program.
+  its request. Knative's activator is a proxy: it buffers the requests of every service that is scaled to zero, and
+  forwards them when a pod is ready. So it can count them, too, and wait for a pod on another machine.
+- Here this program starts and stops the process. There Kubernetes does, as a container with a sidecar and probes.
+- Here a service is ready when it accepts connections. There its readiness probe decides.
+- autoscaler.py decides when to scale to zero, and sends SIGUSR1 to this program.
 """
 
 import os
@@ -22,25 +22,25 @@ import time
 
 from deploy.local import sleepers
 
-# What systemd hands over begins with this file descriptor.
+# The first file descriptor that systemd passes.
 FIRST = 3
-# The shell knows its process id, and exec keeps it.
+# LISTEN_PID must be the id of the new process: exec keeps the shell's.
 COMMAND = ("/bin/sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", sys.executable, "-m")
 STOP = {signal.SIGTERM, signal.SIGINT}
 SLEEP = signal.SIGUSR1
-# Seconds until the next start of a process that ends by itself: twice as long each time, up to the last of them.
+# Seconds before a process that has crashed is restarted: doubled each time, up to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 1, 30
 
 
 class Activator:
-    """One service, with a process or without."""
+    """One service, with or without a process."""
 
     def __init__(self, name: str, host: str, port: int) -> None:
         self._name, self._address = name, f"{host}:{port}"
         self._listener = socket.create_server((host, port), backlog=2048)
         os.dup2(self._listener.fileno(), FIRST)
         self._process: subprocess.Popen[bytes] | None = None
-        # Each signal comes as a byte, so that one `select` waits for signals and for connections.
+        # Each signal arrives as a byte on a socket, so that one `select` waits for signals and connections.
         self._signals, self._sends_signals = socket.socketpair()
         self._sends_signals.setblocking(False)
         signal.set_wakeup_fd(self._sends_signals.fileno())
@@ -49,11 +49,11 @@ class Activator:
 
     def run(self) -> int:
         """Start and stop the service as needed until SIGTERM. Returns the exit code."""
-        # As a revision of Knative: with a process at first.
+        # As a revision of Knative, it starts with one process.
         self._start()
         is_woken, pause, not_before = False, FIRST_PAUSE, 0.0
         while True:
-            # As long as a process is there, connections are its own business.
+            # While there is a process, it accepts the connections itself.
             waiting = max(0.0, not_before - time.monotonic())
             watched = [self._signals] if self._process or waiting else [self._signals, self._listener]
             ready = select.select(watched, [], [], waiting or None)[0]
@@ -62,7 +62,7 @@ class Activator:
                 if not is_woken or signals & STOP:
                     return code
                 self._process = None
-                self._tell()
+                self._write_state()
                 print(
                     f"{time.strftime('%H:%M:%S')} WARNING activator: {self._name} ended with exit code {code}. "
                     f"Its callers wait, and it is started again in {pause} s; `VERBOSE=1 make run` shows why it ends.",
@@ -75,7 +75,7 @@ class Activator:
                 self._stop()
                 pause = FIRST_PAUSE
             elif self._listener in ready:
-                # Its name in x-served-by says that it was woken up, and when: the page marks its first call.
+                # The name in x-served-by marks a cold start, and its time: the page shows it.
                 self._start(INSTANCE=f"{self._address}-woken-{time.strftime('%H%M%S')}")
                 is_woken = True
 
@@ -84,7 +84,7 @@ class Activator:
         self._process = subprocess.Popen(  # noqa: S603 - our own
             (*COMMAND, service), env={**os.environ, "LISTEN_FDS": "1", **environment}, pass_fds=(FIRST,)
         )
-        self._tell()
+        self._write_state()
 
     def _stop(self) -> int:
         """Stop the process, if there is one, and return its exit code."""
@@ -93,16 +93,16 @@ class Activator:
         self._process.terminate()
         code = self._process.wait()
         self._process = None
-        self._tell()
+        self._write_state()
         return code
 
-    def _tell(self) -> None:
+    def _write_state(self) -> None:
         process = self._process.pid if self._process else None
         sleepers.write(self._name, sleepers.Sleeper(os.getpid(), process, time.time()))
 
 
 def main(name: str) -> int:
-    """Run until SIGTERM (0), or until the first process ends by itself: then as it ended."""
+    """Run until SIGTERM (0), or until the first process ends by itself, then with its exit code or signal."""
     host, port = os.environ["HOST"], int(os.environ["PORT"])
     try:
         activator = Activator(name, host, port)

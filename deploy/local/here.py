@@ -1,9 +1,9 @@
-"""Is `make run` on in this folder, and where? One rule for `make traffic`, `make split` and all who ask.
+"""Finds the `make run` that is running in this folder, for `make traffic`, `make split` and others.
 
-A run writes its addresses to data/mesh.json and locks the file as long as it lives. What a run that was killed left
-behind is not locked, and so does not count.
+A run writes its addresses to data/mesh.json and locks the file while it runs. The file of a run that was killed is not
+locked, and so is ignored.
 
-`python -m deploy.local.here` prints the address, and exits with 1 if there is none.
+`python -m deploy.local.here` prints the URL, and exits with 1 if there is none.
 """
 
 from __future__ import annotations
@@ -16,30 +16,42 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
+from deploy.local import proxy
+
 FILE = Path("data/mesh.json")
+CONFIGURATION = Path("data/envoy")
 
 
 @dataclass(frozen=True)
 class Run:
     """A run of the local mesh.
 
-    url: where the ingress is; admin: where Envoy's administration is; ports: of all processes, by their settings;
-    sleep: after how many seconds services sleep, unless a lesson says otherwise.
+    ports: of all processes, by their settings; sleep: seconds after which services are scaled to zero, unless a
+    lesson changes them; tls: whether the ingress serves HTTPS, unless a lesson does.
     """
 
-    url: str
-    admin: str
     ports: dict[str, int]
     sleep: int = 0
+    tls: bool = False
+
+    @property
+    def url(self) -> str:
+        """The URL of the ingress."""
+        return f"{'https' if proxy.serves_https(CONFIGURATION) else 'http'}://127.0.0.1:{self.ports['PORT']}"
+
+    @property
+    def admin(self) -> str:
+        """The URL of Envoy's admin page."""
+        return f"http://127.0.0.1:{self.ports['ENVOY_ADMIN_PORT']}"
 
     @property
     def settings(self) -> dict[str, int]:
-        """What Envoy's files are made with."""
-        return {**self.ports, "SLEEP": self.sleep}
+        """The values for the templates of Envoy's files."""
+        return {**self.ports, "SLEEP": self.sleep, "TLS": self.tls}
 
 
 def claim(run: Run) -> TextIO | None:
-    """Say that this run is on until the returned file is closed, or return None if another one is."""
+    """Register this run until the returned file is closed, or return None if another one is running."""
     FILE.parent.mkdir(exist_ok=True)
     # Not "w", which would empty the file of another run.
     file = FILE.open("a", encoding="utf-8")
@@ -55,7 +67,7 @@ def claim(run: Run) -> TextIO | None:
 
 
 def current() -> Run | None:
-    """Return the run that is on, or None."""
+    """Return the current run, or None."""
     try:
         with FILE.open(encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -67,8 +79,8 @@ def current() -> Run | None:
 
 
 def unwritable(error: OSError) -> str:
-    """Return a sentence about a file below this folder that could not be read or written."""
-    # Some errors, such as that of a full disk, name no file.
+    """Return a message about a file below this folder that could not be read or written."""
+    # Some errors, such as a full disk, have no filename.
     file = Path(error.filename or FILE.parent)
     folder = file.parts[0]
     advice = {

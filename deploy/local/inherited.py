@@ -1,20 +1,20 @@
-"""What a process inherits from the shell or service manager that starts it, made as `make run` needs it."""
+"""Resets resource limits and signal handling that `make run` inherits from the shell or service manager."""
 
 import resource
 import signal
 from contextlib import suppress
 
-# A shell may lower these for one session without a reason that concerns us.
+# A shell may lower these for a session, for reasons that do not concern this program.
 LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_CPU)
-# macOS allows no more, whatever it says.
+# macOS allows no more, whatever its hard limit.
 OPEN_FILES = 10_240
 
 
-def settle() -> None:
-    """Raise what is limited as far as it may be raised, and take signals as they are usually taken.
+def reset() -> None:
+    """Raise the limits as far as allowed, and restore the default handling of signals.
 
-    nohup ignores SIGHUP, and that stays; a script's `&` ignores SIGINT; some parents block signals or ignore SIGCHLD.
-    Their children inherit it.
+    Inherited from parents: a script's `&` ignores SIGINT; some block signals or ignore SIGCHLD. SIGHUP stays ignored
+    under nohup.
     """
     for limit in LIMITS:
         soft, hard = resource.getrlimit(limit)

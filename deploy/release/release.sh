@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# What the workflow release.yaml does, step by step; each runs here, too. REGISTRY and TAG say which images: those that `make
-# build push` has sent there.
-#   release.sh check            whether TAG is the version in pyproject.toml, and CHANGELOG.md tells about it
-#   release.sh manifests DIR    writes what can be installed without the repository: a file for each set, secrets.sh, and the
-#                               images by their digests
+# The steps of the workflow release.yaml; each can also be run locally. REGISTRY and TAG: of the images, as pushed by
+# `make build push`.
+#   release.sh check            checks that TAG is the version in pyproject.toml, and has a section in CHANGELOG.md
+#   release.sh manifests DIR    writes the files for an installation without the repository: one for each set, secrets.sh,
+#                               and the images by their digests
 #   release.sh sign DIR         signs these images, with cosign
 #   release.sh notes DIR        writes DIR/notes.md
-#   release.sh publish DIR      makes the release, with gh
+#   release.sh publish DIR      creates the release, with gh
 # shellcheck source=deploy/scripts/render.sh
 . "$(dirname "$0")/../scripts/render.sh"
 
@@ -27,7 +27,7 @@ manifests() {
   done
   "${PYTHON:-python3}" "$root/deploy/release/digest.py" "${images[@]}" >"$out/images.txt"
   for service in "${services[@]}"; do
-    # What render.sh puts in place of the tag.
+    # Used by render.sh in place of the tag.
     printf -v "digest_$service" %s "$(sed -n "s,^.*/$service@,,p" "$out/images.txt")"
   done
   write_set "$out" istio "Istio with sidecars" istio
@@ -36,7 +36,7 @@ manifests() {
   cp "$root/deploy/scripts/secrets.sh" "$out/secrets.sh"
 }
 
-# heading FILE SET: the first lines of a file that is read without the repository.
+# heading FILE SET: the header of a file for an installation without the repository.
 heading() {
   cat <<HEADING
 # todolist $TAG for $2, with its images by digest. Two commands install it where that is:
@@ -56,11 +56,11 @@ write_set() {
   { heading "$file" "$3" && kubectl kustomize "$build/deploy/release-$2"; } >"$1/$file"
 }
 
-# On Knative a Service user would need two steps: user-route.yaml says what stands in its place.
+# A Knative Service user would need two steps; user-route.yaml explains its replacement.
 write_knative() {
   local file=todolist-knative.yaml
   configuration release-user-v1 user-v1 knative/user-v1.yaml
-  # The Service alone: the rest is in the set, too.
+  # Only the Service: the rest is also in the set.
   cat >>"$build/deploy/release-user-v1/kustomization.yaml" <<'EOF'
   - target: {kind: ServiceAccount}
     patch: '{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "any"}, "$patch": "delete"}'
@@ -68,7 +68,7 @@ write_knative() {
     patch: '{"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "any"}, "$patch": "delete"}'
 EOF
   configuration release-user-v2 user-v2 knative
-  # Without a broker, so that it works where Knative Eventing is not.
+  # Without a broker, so that it works without Knative Eventing.
   EVENTING=no TARGET=knative render release-knative ../.build/deploy/release-user-v2 ../.build/deploy/release-user-v1 release/user-route.yaml
   render_activator release-activator
   {
@@ -79,7 +79,7 @@ EOF
   } >"$1/$file"
 }
 
-# configuration NAME USER PART: writes .build/deploy/NAME, where the Service user is a Configuration of another name.
+# configuration NAME USER PART: writes .build/deploy/NAME, which turns the Service user into a Configuration named USER.
 configuration() {
   local out=$build/deploy/$1 resource=../../../deploy/$3
   rm -rf "$out"
@@ -148,5 +148,5 @@ publish() {
 case $1 in
   check) check_version ;;
   manifests | sign | notes | publish) "$@" ;;
-  *) die "release.sh knows check, manifests, sign, notes and publish, and not $1" ;;
+  *) die "release.sh: unknown step $1; use check, manifests, sign, notes or publish" ;;
 esac

@@ -1,8 +1,8 @@
-"""The address of an ingress, and the domain that Knative makes names below.
+"""The address of an ingress, and Knative's domain.
 
 usage: address.py of SERVICE NAMESPACE       prints the address, an IP or a name; nothing without a load balancer
-       address.py domain SERVICE NAMESPACE   gives Knative a domain that leads to it, unless the cluster has its own
-A load balancer may take minutes: this waits for it, as long as the Service is young and the platform has one.
+       address.py domain SERVICE NAMESPACE   sets Knative's domain to a name for it, unless the cluster has one
+A load balancer may take minutes: this waits for it while the Service is new and the platform has load balancers.
 """
 
 from __future__ import annotations
@@ -16,52 +16,53 @@ import sys
 import time
 from typing import Any
 
-# How old a Service is, in seconds, when no address comes any more. In a cloud a load balancer is a machine that starts.
-YOUNG, YOUNG_IN_A_CLOUD = 30, 300
+# The age of a Service, in seconds, after which no address is expected. In a cloud a load balancer takes minutes to
+# start.
+MAX_AGE, MAX_AGE_IN_A_CLOUD = 30, 300
 INTERVAL = 2
 LOCAL = "127.0.0.1.sslip.io"
-# Names the domain that this gave, so that a later run may mend it.
+# Annotation with the domain that this script set, so that a later run may replace it.
 GIVEN = "todolist/domain"
 
 
 def kubectl(*args: str) -> str:
-    """Return what kubectl prints, or nothing when it fails."""
+    """Return the output of kubectl, or "" if it fails."""
     command = ["kubectl", *args]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
 
 
 def get(*what: str) -> Any:
-    """Return an object or a list; an empty one where there is nothing."""
+    """Return an object or a list, or an empty dictionary."""
     return json.loads(kubectl("get", *what, "--output=json", "--ignore-not-found").strip() or "{}")
 
 
 def addresses(service: Any) -> list[str]:
-    """Return the addresses that a load balancer gave a Service."""
+    """Return the addresses of the load balancer of a Service."""
     given = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
     return [entry.get("ip") or entry["hostname"] for entry in given if entry.get("ip") or entry.get("hostname")]
 
 
 def age(service: Any) -> float:
-    """Return how many seconds ago the Service was made, by this machine's clock."""
+    """Return the age of the Service in seconds, by this machine's clock."""
     made = datetime.datetime.strptime(service["metadata"]["creationTimestamp"], "%Y-%m-%dT%H:%M:%S%z")
     return (datetime.datetime.now(made.tzinfo) - made).total_seconds()
 
 
-def patience() -> int:
-    """Return how long a load balancer may take on this platform: nodes name the cloud that made them."""
+def max_age() -> int:
+    """Return how long a load balancer may take on this platform: nodes name their cloud."""
     providers = {node.get("spec", {}).get("providerID", "").partition(":")[0] for node in get("nodes").get("items", [])}
-    return YOUNG_IN_A_CLOUD if providers - {"", "kind", "k3s"} else YOUNG
+    return MAX_AGE_IN_A_CLOUD if providers - {"", "kind", "k3s"} else MAX_AGE
 
 
 def find(name: str, namespace: str) -> list[str]:
-    """Return the Service's addresses, and wait for them while they may still come."""
+    """Return the Service's addresses; wait for them up to max_age."""
     limit = 0
     while True:
         service = get("service", name, f"--namespace={namespace}")
         found = addresses(service)
         if found or service.get("spec", {}).get("type") != "LoadBalancer":
             return found
-        limit = limit or patience()
+        limit = limit or max_age()
         left = limit - age(service)
         if left <= 0:
             return []
@@ -90,12 +91,12 @@ def sslip(address: str) -> str:
 
 
 def defaults(data: dict[str, str]) -> list[str]:
-    """Return the domains for all Services: those without a selector."""
+    """Return the default domains: those without a selector."""
     return [name for name, value in data.items() if not name.startswith("_") and "selector" not in value]
 
 
 def set_domain(service: str, namespace: str) -> str:
-    """Give Knative a domain, and return what was done. One that we did not give stays, and is the only one."""
+    """Set Knative's domain, and return what was done. A domain that was set by others is kept, as the only one."""
     config = get("configmap", "config-domain", "--namespace=knative-serving")
     present = defaults(config.get("data") or {})
     ours = {LOCAL, (config.get("metadata", {}).get("annotations") or {}).get(GIVEN, "")}
@@ -108,7 +109,7 @@ def set_domain(service: str, namespace: str) -> str:
         reachable = [sslip(address) for name in found for address in resolve(name)]
         kept = [name for name in present if name in reachable]
         wanted = next(iter(kept + reachable), LOCAL)
-        said = f"Knative makes names below {wanted}"
+        said = f"Knative's domain is {wanted}"
         if found and not reachable:
             said = f"the name {found[0]} does not resolve yet: once it does, `make install-knative` again"
     data: dict[str, str | None] = {name: None for name in present if name in ours and name != wanted}

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Removes everything that was installed or created in this folder. The data of `make run` is not the environment's, so it
-# asks first.
+# Removes everything that was installed or created in this folder; asks before it deletes the data of `make run`.
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a kind cluster and a registry that its nodes can pull from, or deletes both.
+# Creates a kind cluster and a registry that its nodes can pull from, or deletes both.
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -16,11 +16,11 @@ create() {
   fi
 
   if ! exists_here; then
-    say "making the cluster $name"
+    say "creating the cluster $name"
     kind create cluster --name="$name" --wait=120s
   fi
   kubectl config use-context "kind-$name" >/dev/null
-  # One that an older kind made some time ago.
+  # An existing cluster may be too old.
   need_kubernetes
 
   # To a node, localhost is the node itself: point it at the registry's container for this name.
@@ -47,7 +47,7 @@ delete() {
     kind delete cluster --name="$name"
   fi
   docker rm --force --volumes "$registry" >/dev/null 2>&1 || true
-  say "the cluster $name and its registry are gone"
+  say "the cluster $name and its registry are deleted"
 }
 
 exists_here() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Puts the application into the cluster that kubectl points at, or updates it, and waits until it is ready.
-# main has the order, then deploy_istio, deploy_ambient or deploy_knative. The files in deploy/ stay as they are: render.sh says what is
-# added to them, and writes the result to .build/deploy/.
+# Deploys or updates the application in the current cluster, and waits until it is ready. The order is in main, then in
+# deploy_istio, deploy_ambient or deploy_knative. The files in deploy/ are not edited: render.sh writes overlays to
+# .build/deploy/.
 # shellcheck source=deploy/scripts/render.sh
 . "$(dirname "$0")/render.sh"
 
@@ -13,7 +13,7 @@ main() {
   remove_unwanted
   "deploy_$TARGET"
   delete_lesson
-  say "ready: \`make url\` tells how to open it"
+  say "ready: \`make url\` prints its address"
   echo "The account admin has the password that this prints:"
   echo "  kubectl get secret user-admin --namespace=$namespace --output=go-template='{{.data.password | base64decode}}'"
 }
@@ -33,8 +33,8 @@ deploy_ambient() {
   wait_for "${databases[@]}" "${deployments[@]}" deployment/ingress-istio deployment/waypoint
 }
 
-# A Knative Service has one template at a time, so its two revisions take two steps. The first is left out if user-v1 is
-# there already, with the right image.
+# A Knative Service has one pod template at a time, so its two revisions take two steps. The first is skipped if user-v1
+# exists with the right image.
 deploy_knative() {
   has_kind brokers.eventing.knative.dev || EVENTING=no
   render_activator activator
@@ -74,12 +74,12 @@ look_around() {
     ambient)
       need_ambient
       [ -z "${REQUEST_AUTHENTICATION:-}" ] ||
-        die "REQUEST_AUTHENTICATION is for TARGET=istio: istiod does not tell a waypoint the way to user's keys"
+        die "REQUEST_AUTHENTICATION is for TARGET=istio: istiod does not configure a waypoint to fetch user's keys"
       ;;
     knative)
       need_knative
       [ -z "${REQUEST_AUTHENTICATION:-}" ] ||
-        die "REQUEST_AUTHENTICATION is for TARGET=istio: a sidecar that needs user's keys does not wait until user has a pod"
+        die "REQUEST_AUTHENTICATION is for TARGET=istio: a sidecar that fetches user's keys does not wait for a cold start of user"
       ;;
     *) die "TARGET=$TARGET is neither istio, ambient nor knative" ;;
   esac
@@ -89,7 +89,7 @@ look_around() {
     die "namespace $namespace holds the $deployed set, whose names are the same: \`make undeploy\` first, or choose NAMESPACE="
 
   if [ "$(kubectl get "namespace/$namespace" --ignore-not-found --output=jsonpath='{.status.phase}')" = Terminating ]; then
-    say "waiting until the former namespace $namespace is gone"
+    say "waiting for the deletion of the former namespace $namespace"
     kubectl wait "namespace/$namespace" --for=delete --timeout=180s
   fi
   check namespace "$namespace" "$TARGET"
@@ -97,14 +97,14 @@ look_around() {
 }
 
 make_namespace() {
-  # Before the set, which has it too, because the Secrets need it.
+  # Before the set, which also contains it, because the Secrets need it.
   if [ -z "${KEEP_NAMESPACE:-}" ]; then
     render_namespace namespace
     kubectl apply --kustomize="$build/deploy/namespace"
   fi
   if [ -n "${IMAGE_PULL_SECRET:-}" ] && ! exists "secret/$IMAGE_PULL_SECRET"; then
     die "IMAGE_PULL_SECRET=$IMAGE_PULL_SECRET is not in namespace $namespace: kubectl create secret docker-registry" \
-      "$IMAGE_PULL_SECRET --namespace=$namespace --docker-server=... --docker-username=... --docker-password=... makes it"
+      "$IMAGE_PULL_SECRET --namespace=$namespace --docker-server=... --docker-username=... --docker-password=... creates it"
   fi
 }
 
@@ -112,7 +112,7 @@ make_secrets() {
   NAMESPACE=$namespace "$root/deploy/scripts/secrets.sh"
 }
 
-# What an earlier deployment was asked for and this one is not: applying a set removes nothing.
+# Removes options of an earlier deployment: applying a set does not delete anything.
 remove_unwanted() {
   if [ -z "${NETWORK_POLICIES:-}" ]; then
     kubectl delete networkpolicies --namespace="$namespace" --selector=app.kubernetes.io/part-of=todolist >/dev/null
@@ -124,8 +124,8 @@ remove_unwanted() {
   fi
 }
 
-# apply NAME: what render wrote. Asks kubectl diff first, because kubectl apply says "configured" even of an object that
-# has not changed, if the server has filled in defaults in its lists.
+# apply NAME: applies what render wrote. Runs kubectl diff first, because kubectl apply reports unchanged objects as
+# "configured" if the server has set defaults in their lists.
 apply() {
   if kubectl diff --kustomize="$build/deploy/$1" >/dev/null 2>&1; then
     echo "$1: unchanged"
@@ -134,12 +134,12 @@ apply() {
   fi
 }
 
-# wait_for KIND/NAME...: one after the other. It ends the deployment when one cannot become ready, and says why.
+# wait_for KIND/NAME...: waits for each in turn. If one cannot become ready, prints why and ends the deployment.
 wait_for() {
   NAMESPACE=$namespace "${PYTHON:-python3}" "$root/deploy/scripts/wait.py" "$@"
 }
 
-# revision NAME FIELD: what the cluster knows of a revision; nothing where there is none.
+# revision NAME FIELD: a field of a revision, or nothing if there is none.
 revision() {
   kubectl get "revision/$1" --namespace="$namespace" --output=jsonpath="$2" 2>/dev/null || true
 }
@@ -156,14 +156,14 @@ template_name() {
   kubectl get services.serving.knative.dev/user --namespace="$namespace" --output=jsonpath='{.spec.template.metadata.name}'
 }
 
-# replace_revision OLD OTHER: a revision never changes, so a new image takes its name after it is gone. Until then the
-# other one takes all traffic, and no request fails.
+# replace_revision OLD OTHER: revisions are immutable, so OLD is deleted before a new image can get its name. Meanwhile
+# the other one gets all traffic, and no request fails.
 replace_revision() {
   exists "revision/$1" || return 0
   if [ "$(revision_ready "$2")" = True ]; then
     local template=
     if [ "$(template_name)" = "$1" ]; then
-      # An earlier deployment failed at this step. A template may not change and keep its name.
+      # An earlier deployment failed at this step. A changed template must have a new name.
       template="\"template\":{\"metadata\":{\"name\":\"$2\"},\"spec\":$(revision "$2" '{.spec}')},"
     fi
     kubectl patch services.serving.knative.dev/user --namespace="$namespace" --type=merge \
@@ -171,7 +171,7 @@ replace_revision() {
     wait_for ksvc/user:RoutesReady
     kubectl delete "revision/$1" --namespace="$namespace"
   else
-    # The other one cannot take over: an earlier deployment failed. The databases keep what matters.
+    # The other one is not ready: an earlier deployment failed. The data is in the databases.
     say "user is recreated, because $2 is not ready"
     kubectl delete services.serving.knative.dev/user --namespace="$namespace"
     kubectl wait "revision/$1" --for=delete --timeout=60s --namespace="$namespace"

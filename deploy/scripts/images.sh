@@ -8,7 +8,7 @@ services=(todolist user rule)
 doctor docker buildx
 cd "$root"
 
-# Several platforms make an index, which only a registry can hold: `push` sends it there.
+# An image for several platforms is an index, which only a registry can store: `push` uploads it.
 several=
 if [[ ${PLATFORMS:-} == *,* ]]; then
   several=1
@@ -17,16 +17,16 @@ fi
 
 build_one() {
   local builder=(docker ${several:+buildx} build ${PLATFORMS:+--platform="$PLATFORMS"})
-  # The base of the Dockerfile, from a mirror.
+  # The base image, from a mirror.
   local base
   base=$(sed -n 's/^ARG BASE=//p' "services/$1/Dockerfile")
-  # DOCKER_FLAGS is a list of words: another base, a proxy, a certificate as a secret.
+  # DOCKER_FLAGS is split into words: another base image, a proxy, a certificate as a secret.
   # shellcheck disable=SC2086
   DOCKER_BUILDKIT=1 "${builder[@]}" ${DOCKER_FLAGS:-} --file="services/$1/Dockerfile" --tag="$REGISTRY/$1:$TAG" \
     ${MIRROR:+--build-arg=BASE="${MIRROR%/}/$base"} --build-arg=VERSION="$TAG" --build-arg=REVISION="$(git rev-parse HEAD 2>/dev/null || echo unknown)" "${@:2}" .
 }
 
-# A layer below /app or /opt is ours; the rest is the base.
+# Our layers are those below /app and /opt; the others are the base image's.
 print_size() {
   docker history --no-trunc --human=false --format='{{.Size}} {{.CreatedBy}}' "$REGISTRY/$1:$TAG" |
     awk -v image="$REGISTRY/$1:$TAG" '
@@ -50,15 +50,15 @@ build() {
   done
 }
 
-# into_nodes IMAGE WAY [NAME]: loads an image of dev.local into the nodes of a cluster.
+# into_nodes IMAGE METHOD [NAME]: loads an image of dev.local into the nodes of a cluster.
 into_nodes() {
   local archive=
   if [ "$2" = shared ]; then
     echo "$1 stays with Docker, whose images this cluster shares"
     return
   fi
-  # Docker's containerd image store keeps an index of an image for several platforms, with what was built for this one
-  # alone; handed over as a whole, the node misses the rest ("content digest ... not found").
+  # Docker's containerd image store keeps an index of several platforms, of which only this one was built; loading the
+  # whole index fails on the node ("content digest ... not found").
   if docker info --format='{{.DriverStatus}}' | grep io.containerd.snapshotter >/dev/null; then
     archive=$(mktemp -d)/image.tar
     docker save --platform="$(docker version --format='{{.Server.Os}}/{{.Server.Arch}}')" --output="$archive" "$1" ||

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Installs istio, knative or kiali into the cluster that kubectl points at, from the projects' own release files.
-# Running it again is safe.
+# Installs istio, knative or kiali into the current cluster, from the projects' own release files. Idempotent.
 # shellcheck source=deploy/scripts/releases.sh
 . "$(dirname "$0")/releases.sh"
 
@@ -10,7 +9,7 @@ istio() {
   answer=$(check mesh install)
   install_gateway_api
   if [ "$answer" != install ]; then
-    # Not ours: neither replaced, nor joined by a second one that would fight with it about the same pods.
+    # Installed by others: neither replaced, nor joined by a second one that would conflict over the same pods.
     [ "${MODE:-}" != ambient ] || has_part ambient || die "$answer; it has no ambient mode, which whoever installed it can add"
     [ "${MODE:-}" != cni ] || has_part cni || die "$answer; it has no CNI plugin, which whoever installed it can add"
     say "$answer"
@@ -18,7 +17,7 @@ istio() {
   fi
   download_istio
   say "installing Istio $ISTIO_VERSION"
-  # An ingress that is there already stays: it is Knative's, or somebody else's.
+  # An existing istio-ingressgateway is kept: it belongs to Knative or to other applications.
   install_istio "$(kubectl get deployment/istio-ingressgateway --namespace=istio-system --ignore-not-found --output=name)"
 }
 
@@ -30,13 +29,13 @@ install_gateway_api() {
     return
   fi
   say "installing the Gateway API $GATEWAY_API_VERSION"
-  # On the server's side: these definitions are too large for the annotation that apply keeps. The manager's name tells
-  # that they are ours to update and to remove.
+  # Server-side: these CRDs are too large for the annotation of a client-side apply. The field manager marks them as
+  # ours, to update and to remove.
   kubectl apply --server-side --field-manager=todolist --force-conflicts --filename="$gateway_api"
 }
 
-# install_istio GATEWAY: with the ingress that Knative uses, unless it is empty. Ambient mode and the CNI plugin, if they
-# are there, stay.
+# install_istio GATEWAY: with the ingress for Knative, unless it is empty. Ambient mode and the CNI plugin are kept if
+# installed.
 install_istio() {
   local options=(--filename="$root/deploy/install/istio.yaml") platform
   if [ "${MODE:-}" = ambient ] || has_part ambient; then
@@ -45,10 +44,10 @@ install_istio() {
     options+=(--filename="$root/deploy/install/cni.yaml")
   fi
   if [[ " ${options[*]}" == *ambient.yaml* || " ${options[*]}" == *cni.yaml* ]]; then
-    # Where istio-cni finds the folders of the node's network plugin.
+    # The folders of the node's network plugin, for istio-cni.
     platform=$(check platform cni)
     [ -z "$platform" ] || options+=(--set="values.global.platform=$platform")
-    # And the network of a pod, if Docker runs the pods, as in minikube and Docker Desktop.
+    # And the folder of network namespaces, if Docker runs the pods, as in minikube and Docker Desktop.
     case $(kubectl get nodes --output=jsonpath='{.items[*].status.nodeInfo.containerRuntimeVersion}') in
       *docker://*) options+=(--set=values.cni.cniNetnsDir=/var/run/docker/netns) ;;
     esac
@@ -81,42 +80,44 @@ knative() {
   say "installing Knative Serving $KNATIVE_VERSION"
   fetch_yaml "$serving/serving-crds.yaml" | kubectl apply --filename=-
   kubectl wait --for=condition=Established --timeout=60s crd --selector=knative.dev/crd-install=true
-  # Before the pods: under strict mutual TLS Knative's activator and autoscaler need sidecars too.
+  # Before the pods are created: under strict mutual TLS Knative's activator and autoscaler need sidecars too.
   kubectl get namespace knative-serving >/dev/null 2>&1 || kubectl create namespace knative-serving
   kubectl label namespace knative-serving "$label" --overwrite
   fetch_yaml "$serving/serving-core.yaml" | kubectl apply --filename=-
   fetch_yaml "$net_istio" | kubectl apply --filename=-
   kubectl wait --for=condition=Available --timeout=300s deployment --all --namespace=knative-serving
-  # Knative looks up every image's digest, which it cannot for images that only the nodes have or
-  # for a registry that only the nodes reach under this name.
+  # Knative resolves every image tag to a digest, which fails for images that only the nodes have and for a registry
+  # that only the nodes reach by this name.
   kubectl patch configmap/config-deployment --namespace=knative-serving --type=merge \
     --patch='{"data":{"registries-skipping-tag-resolving":"kind.local,ko.local,dev.local,localhost:5001"}}'
-  # sslip.io resolves to the address in the name; a port-forward stands in for a load balancer.
+  # sslip.io resolves to the IP address in the name; a port-forward replaces a load balancer.
   "${PYTHON:-python3}" "$root/deploy/scripts/address.py" domain istio-ingressgateway istio-system
   [ "${EVENTING:-}" = no ] || eventing "$label"
 }
 
-# eventing LABEL: the broker that all namespaces share, with events in memory. LABEL: what puts sidecars into its pods.
+# eventing LABEL: the broker that all namespaces share, with events in memory. LABEL: enables sidecar injection for its
+# pods.
 eventing() {
   say "installing Knative Eventing $KNATIVE_VERSION"
   fetch_yaml "$eventing/eventing-crds.yaml" | kubectl apply --filename=-
   kubectl wait --for=condition=Established --timeout=60s crd --selector=app.kubernetes.io/name=knative-eventing
-  # Before the pods: where mutual TLS is strict, the broker can neither be called nor call without sidecars.
+  # Before the pods are created: under strict mutual TLS the broker needs sidecars.
   kubectl get namespace knative-eventing >/dev/null 2>&1 || kubectl create namespace knative-eventing
   kubectl label namespace knative-eventing "$1" --overwrite
   kubectl apply --filename="$root/deploy/install/eventing.yaml"
   local part
   for part in eventing-core in-memory-channel mt-channel-broker; do
-    # Its parts request 100m each, and use less than a fifth of it.
+    # Its components request 100m each, and use less than a fifth of it.
     fetch_yaml "$eventing/$part.yaml" | sed -E 's/^( *cpu: )"?1(00|25)m"?$/\120m/' | kubectl apply --filename=-
   done
-  # todolist uses neither of the two. The autoscalers go, too: they compare the use with requests that are this small.
+  # todolist uses neither of the two. The autoscalers are deleted, too: they would compare the usage with these small
+  # requests.
   kubectl scale deployment/job-sink statefulset/request-reply --namespace=knative-eventing --replicas=0
   kubectl delete horizontalpodautoscalers --all --namespace=knative-eventing
   kubectl wait --for=condition=Available --timeout=300s deployment --all --namespace=knative-eventing
 }
 
-# ADDONS names some of them, for a small machine. PROMETHEUS_URL takes the place of prometheus.
+# ADDONS selects some of them, for a small machine. PROMETHEUS_URL replaces prometheus.
 kiali() {
   need_istio
   local addon there wanted
@@ -147,7 +148,7 @@ kiali() {
   for addon in $wanted; do
     [ "$addon" = kiali ] || fetch_yaml "$addons/$addon.yaml" | kubectl apply --filename=-
   done
-  # The release's Kiali has tracing off; Jaeger is where Kiali looks for it by default.
+  # In the release's Kiali tracing is disabled; Jaeger is at Kiali's default address.
   local tracing=false
   [[ $wanted != *" jaeger "* ]] || tracing=true
   fetch_yaml "$addons/kiali.yaml" | awk -v to="$tracing" -v prometheus="${PROMETHEUS_URL:-}" '
@@ -158,7 +159,8 @@ kiali() {
       indent = $0; sub(/external_services:.*/, "", indent)
       print indent "  prometheus:\n" indent "    url: \"" prometheus "\""
     }' | kubectl apply --filename=-
-  # In ambient mode pods answer only callers in the mesh, so Prometheus is one. Elsewhere the label means nothing.
+  # In ambient mode pods accept only clients in the mesh, so Prometheus is added to it. Elsewhere the label has no
+  # effect.
   [[ $wanted != *" prometheus "* ]] || kubectl patch deployment/prometheus --namespace=istio-system \
     --patch='{"spec":{"template":{"metadata":{"labels":{"istio.io/dataplane-mode":"ambient"}}}}}'
   # Kiali reads its configuration at start only.
@@ -166,7 +168,7 @@ kiali() {
   kubectl rollout status deployment/kiali --namespace=istio-system --timeout=300s
 }
 
-# The address of a Prometheus elsewhere in the cluster; nothing where there is none.
+# The address of another Prometheus in the cluster, or nothing.
 other_prometheus() {
   kubectl get services --all-namespaces --selector='app.kubernetes.io/name in (prometheus, kube-prometheus-stack-prometheus)' \
     --output=go-template='{{range .items}}{{.metadata.namespace}} http://{{.metadata.name}}.{{.metadata.namespace}}:{{(index .spec.ports 0).port}}{{"\n"}}{{end}}' \

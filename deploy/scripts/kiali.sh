@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Forwards Kiali's dashboard until Ctrl-C, and says first whether there is anything to see.
+# Forwards a port to Kiali until Ctrl-C; first prints whether there is any traffic to see.
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -8,9 +8,10 @@ need_cluster
 kubectl get deployment/kiali --namespace=istio-system --output=name >/dev/null 2>&1 ||
   die "Kiali is missing in this cluster: \`make install-kiali\` installs it"
 
-# The graph is made of this metric: sum(increase(istio_requests_total{destination_workload_namespace="NAMESPACE"}[5m])) > 0.5
+# The graph is built from this metric:
+# sum(increase(istio_requests_total{destination_workload_namespace="NAMESPACE"}[5m])) > 0.5
 query="sum%28increase%28istio_requests_total%7Bdestination_workload_namespace%3D%22$namespace%22%7D%5B5m%5D%29%29%3E0.5"
-# Where Kiali finds Prometheus: at its own address, or at the one of `make install-kiali PROMETHEUS_URL=`.
+# Kiali's Prometheus: the default, or that of `make install-kiali PROMETHEUS_URL=`.
 url=$(kubectl get configmap/kiali --namespace=istio-system --output=jsonpath='{.data.config\.yaml}' 2>/dev/null |
   sed -n '/^ *prometheus:/,/url:/s,^ *url: *"\{0\,1\}\(http[^" ]*\).*,\1,p' | head -n 1)
 server=${url#*://}

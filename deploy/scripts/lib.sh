@@ -1,4 +1,4 @@
-# What the scripts in this folder share: how they stop, what they check first, how they ask kubectl.
+# Shared by the scripts in this folder: errors, checks of preconditions, calls of kubectl.
 # shellcheck shell=bash
 set -euo pipefail
 
@@ -7,7 +7,7 @@ namespace=${NAMESPACE:-todolist}
 # shellcheck disable=SC2034 # the scripts use it
 build=$root/.build
 
-# What `die` says first.
+# Printed by `die` before its message.
 before=
 
 die() {
@@ -24,8 +24,7 @@ doctor() {
   PYTHONPATH=$root PYTHONDONTWRITEBYTECODE=1 "${PYTHON:-python3}" -m deploy.doctor check "$@" || exit 1
 }
 
-# confirm QUESTION: whether data may go. VOLUMES=keep or delete answers it; without a terminal there is nobody to ask, and
-# keeping is the answer that can be taken back.
+# confirm QUESTION: whether data may be deleted. VOLUMES=keep or delete answers it; without a terminal the data is kept.
 confirm() {
   local answer=${VOLUMES:-}
   [[ $answer =~ ^(keep|delete)?$ ]] || die "VOLUMES is $answer: it can be keep, delete or unset"
@@ -35,8 +34,8 @@ confirm() {
   [[ $answer == [yY]* || $answer == delete ]]
 }
 
-# check MODULE ARGUMENT...: one of the checks in deploy/doctor/, which `make doctor` makes, too. It prints its answer, or
-# ends the script with a line that says what is in the way.
+# check MODULE ARGUMENT...: runs one of the checks of `make doctor` (deploy/doctor/). Prints its result, or ends the
+# script with one line that names the problem.
 check() {
   local words
   { words=$(PYTHONPATH=$root PYTHONDONTWRITEBYTECODE=1 "${PYTHON:-python3}" -m "deploy.doctor.$1" "${@:2}" 2>&1 >&3 3>&-) ||
@@ -44,17 +43,18 @@ check() {
   [ -z "$words" ] || echo "$words" >&2
 }
 
-# The address of `make run` in this folder; fails when it is not on.
+# The URL of `make run` in this folder; fails if it is not running.
 here() {
   ${HOLD_INTERRUPT:-} "${PYTHON:-false}" -m deploy.local.here
 }
 
-# For what works with `make run` and in a cluster: what comes now is about a cluster, as `make run` is not on.
+# For commands that work with `make run` and in a cluster: from here on errors are about the cluster, as `make run` is
+# not running.
 here_or_cluster() {
   before="\`make run\` is not on in this folder: start it in another terminal. Or in a cluster: "$'\n'
 }
 
-# For what works in a cluster only, to those who meant `make run`.
+# For commands that need a cluster: a hint, if `make run` is running, that they do not work with it.
 only_a_cluster() {
   local url
   if url=$(here); then
@@ -69,8 +69,8 @@ need_cluster() {
   check access
 }
 
-# From here on everything speaks to the cluster that is the current one now, whatever another terminal does meanwhile:
-# kubectl takes the current context from the first file that has one, and all else from the others.
+# Pins the current context, so that another terminal cannot switch the cluster meanwhile: kubectl reads the current
+# context from the first file that has one, and everything else from the others.
 pin_context() {
   local current
   current=${CONTEXT:-$(kubectl config current-context 2>/dev/null || true)}
@@ -81,17 +81,17 @@ pin_context() {
   export KUBECONFIG=$pinned:${KUBECONFIG:-$HOME/.kube/config}
 }
 
-# Stops at a cluster that is too old for what versions.mk names.
+# Fails for a cluster that is older than versions.mk allows.
 need_kubernetes() {
   doctor kubernetes
 }
 
-# Whether the API server knows a kind, by its group.
+# Whether the API server serves a kind, by its group.
 has_kind() {
   [ "$(check access serves "${1#*.}")" ]
 }
 
-# Whether this cluster's Istio has a part: ambient or cni.
+# Whether this cluster's Istio has a component: ambient or cni.
 has_part() {
   [[ " $(check mesh parts) " == *" $1 "* ]]
 }
@@ -109,14 +109,14 @@ need_knative() {
   doctor knative
 }
 
-# Sets `deployed` to the set that the namespace holds.
+# Sets `deployed` to the set in the namespace.
 need_application() {
   deployed=$(deployed_target)
   [ -n "$deployed" ] ||
-    die "the application is not in namespace $namespace: \`make deploy\` puts it there"
+    die "the application is not in namespace $namespace: \`make deploy\` deploys it"
 }
 
-# The set that the namespace holds: istio, ambient, knative, or nothing.
+# The set in the namespace: istio, ambient, knative, or nothing.
 deployed_target() {
   if has_kind services.serving.knative.dev && exists services.serving.knative.dev/todolist; then
     echo knative
@@ -129,19 +129,19 @@ exists() {
   kubectl get "$1" --namespace="$namespace" --output=name >/dev/null 2>&1
 }
 
-# Whether `make deploy` made the namespace; one that it did not make may hold other things.
+# Whether `make deploy` created the namespace; any other may contain other applications.
 is_ours() {
   [ "$(kubectl get "namespace/$namespace" --output=go-template='{{index .metadata.labels "app.kubernetes.io/part-of"}}')" = todolist ]
 }
 
-# The lesson that is on, which one of these objects names; nothing when none is on.
+# The active lesson, from the label of these objects; nothing if there is none.
 deployed_lesson() {
   kubectl get envoyfilters.networking.istio.io/lesson-mark httproutes.gateway.networking.k8s.io/todolist \
     --namespace="$namespace" --ignore-not-found --output=jsonpath='{.items[*].metadata.labels.lesson}'
 }
 
-# Deletes what only a lesson adds: its objects have the label `lesson`. What a lesson replaced has lost it by then, as the set
-# is applied again before.
+# Deletes objects that a lesson added: they have the label `lesson`. Objects that a lesson replaced have lost it, as the
+# set has been applied again before.
 delete_lesson() {
   local istio=networking.istio.io security=security.istio.io
   local kinds="virtualservices.$istio,destinationrules.$istio,envoyfilters.$istio,authorizationpolicies.$security"

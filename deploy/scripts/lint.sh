@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lets checkov look at everything that is deployed, and at the Dockerfiles.
+# Runs checkov on all manifests and Dockerfiles.
 # shellcheck source=deploy/scripts/render.sh
 . "$(dirname "$0")/render.sh"
 
@@ -14,7 +14,7 @@ for set in istio ambient knative; do
   NETWORK_POLICIES=1 render lint "$set"
   kubectl kustomize "$build/deploy/lint" >"$rendered/$set.yaml"
 done
-# checkov objects to objects in the namespace default.
+# checkov rejects objects in the namespace default.
 kubectl kustomize "$root/deploy/traffic" | sed "s/^metadata:/&\n  namespace: $namespace/" >"$rendered/traffic.yaml"
 "$checkov" --config-file="$root/deploy/checkov.yaml" --skip-download --directory="$rendered" --directory="$root/services"
 say "checkov found nothing"

@@ -1,5 +1,5 @@
-# Where the projects' own release files are, in the versions of versions.mk. install.sh applies them, and uninstall.sh
-# deletes what is in them.
+# URLs of the projects' own release files, in the versions of versions.mk. install.sh applies them, uninstall.sh deletes
+# their objects.
 # shellcheck shell=bash
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -15,7 +15,8 @@
   addons=$istio_release/samples/addons
 }
 
-# fetch_yaml URL|FILE: its text, with MIRROR= before the name of each image. A name without a registry is one of Docker Hub.
+# fetch_yaml URL|FILE: prints it, with MIRROR= before the name of each image. A name without a registry is on Docker
+# Hub.
 fetch_yaml() {
   {
     case $1 in
@@ -31,13 +32,13 @@ fetch_yaml() {
   fi
 }
 
-# The Helm release that an object in istio-system belongs to; nothing where it is none of Helm's.
+# The Helm release of an object in istio-system, or nothing.
 helm_release() {
   kubectl get "$1" --namespace=istio-system --ignore-not-found \
     --output=jsonpath='{.metadata.annotations.meta\.helm\.sh/release-name}' 2>/dev/null || true
 }
 
-# The official archive holds istioctl and the add-ons' manifests.
+# The official archive contains istioctl and the add-ons' manifests.
 download_istio() {
   [ -x "$istioctl" ] && return
   doctor curl

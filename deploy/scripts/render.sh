@@ -1,5 +1,5 @@
-# Writes kustomizations into .build/deploy/ that say what a deployment adds to the sets: registry, tag, namespace, the
-# label by which Istio knows it, and the options that were asked for. So no file of the repository is edited to deploy it.
+# Writes kustomize overlays to .build/deploy/ with what a deployment adds to the sets: registry, tag, namespace, Istio's
+# label and the chosen options. So deploying edits no file of the repository.
 # shellcheck shell=bash
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -11,13 +11,13 @@ for option in NETWORK_POLICIES REQUEST_AUTHENTICATION KEEP_NAMESPACE; do
   [[ ${!option:-} =~ ^1?$ ]] || die "$option is ${!option}: it can be 1 or unset"
 done
 
-# Which label makes the namespace Istio's own, if it is not the one in namespace.yaml: istio.io/rev=REVISION.
+# The namespace's label for sidecar injection, if not the one in namespace.yaml: istio.io/rev=REVISION.
 namespace_label=
 
-# The images that are not ours, by their full names. MIRROR= goes before each of them.
+# Third-party images, by their full names. MIRROR= is prefixed to each.
 third_party=(docker.io/library/postgres docker.io/locustio/locust)
 
-# By their tag, or by the digest that digest_SERVICE has: a release means one image for ever.
+# By tag, or by the digest in digest_SERVICE: a release refers to immutable images.
 our_images() {
   local service digest
   for service in todolist user rule; do
@@ -38,7 +38,7 @@ mirrored_images() {
   done
 }
 
-# What is changed in objects of the sets. A namespace that stays as it is, is not applied.
+# Patches to objects of the sets. With KEEP_NAMESPACE the Namespace is removed from them.
 patches() {
   if [ -n "${KEEP_NAMESPACE:-}" ]; then
     cat <<EOF
@@ -46,7 +46,7 @@ patches() {
     patch: '{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "any"}, "\$patch": "delete"}'
 EOF
   elif [[ $namespace_label == istio.io/rev=* ]]; then
-    # The revision alone: where istio-injection is, too, Istio looks at nothing else.
+    # Only the revision: the label istio-injection would take precedence.
     cat <<EOF
   - target: {kind: Namespace}
     patch: |-
@@ -58,7 +58,7 @@ EOF
 EOF
   fi
   if [ "${EVENTING:-}" = no ]; then
-    # No broker: rule posts its events to user. `test` fails where the variable is not the one that is meant.
+    # No broker: rule posts its events to user. `test` fails if the variable is at another index.
     cat <<EOF
   - target: {kind: Broker}
     patch: '{"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "metadata": {"name": "any"}, "\$patch": "delete"}'
@@ -71,7 +71,7 @@ EOF
 EOF
   fi
   if [ -n "${INGRESS_SERVICE:-}" ]; then
-    # Istio reads it when it makes the Service of the Gateway.
+    # Read by Istio when it creates the Service of the Gateway.
     cat <<EOF
   - target: {kind: Gateway, name: ingress}
     patch: |-
@@ -83,7 +83,7 @@ EOF
 EOF
   fi
   if [ -n "${IMAGE_PULL_SECRET:-}" ]; then
-    # The pods get it from their accounts; Istio makes the account of a Gateway, from what the ConfigMap of the proxies says.
+    # Pods get it from their service accounts; Istio creates that of a Gateway from the ConfigMap `proxies`.
     cat <<EOF
   - target: {kind: ServiceAccount}
     patch: '[{"op": "add", "path": "/imagePullSecrets", "value": [{"name": "$IMAGE_PULL_SECRET"}]}]'
@@ -113,7 +113,7 @@ $(patches)
 components:
 ${NETWORK_POLICIES:+  - ../../../deploy/options/network-policies}
 ${REQUEST_AUTHENTICATION:+  - ../../../deploy/options/request-authentication}
-# The namespace in full names: of what todolist calls, of where rule sends events, and of where a sidecar finds user's keys.
+# The namespace in fully qualified names: todolist's upstreams, rule's sink, and the URL of user's keys.
 replacements:
   - source: {kind: ServiceAccount, name: user-database, fieldPath: metadata.namespace}
     targets:
@@ -141,7 +141,7 @@ EOF
       if [ -d "$root/deploy/$part" ]; then
         echo "  - ../../../deploy/$part"
       else
-        # kustomize reads no single file of another folder.
+        # kustomize does not load a single file from another folder.
         cp "$root/deploy/$part" "$out"
         echo "  - $(basename "$part")"
       fi
@@ -149,7 +149,7 @@ EOF
   } >"$out/kustomization.yaml"
 }
 
-# render_namespace NAME: the namespace alone, which the Secrets need before the set.
+# render_namespace NAME: only the namespace, which the Secrets need before the set.
 render_namespace() {
   local out=$build/deploy/$1
   rm -rf "$out"
@@ -165,7 +165,7 @@ $(IMAGE_PULL_SECRET='' patches)
 EOF
 }
 
-# render_activator NAME: deploy/knative/activator.yaml, whose object is in another namespace and names ours.
+# render_activator NAME: deploy/knative/activator.yaml, whose object is in another namespace and refers to ours.
 render_activator() {
   local out=$build/deploy/$1
   rm -rf "$out"
@@ -188,12 +188,12 @@ patches:
 EOF
 }
 
-# render_eventing NAME: deploy/knative/eventing.yaml, whose objects are in another namespace and name ours.
+# render_eventing NAME: deploy/knative/eventing.yaml, whose objects are in another namespace and refer to ours.
 render_eventing() {
   local out=$build/deploy/$1
   rm -rf "$out"
   mkdir -p "$out"
-  # All but the label that says what they are part of.
+  # Everywhere except in the label part-of.
   sed "/part-of:/!s/todolist/$namespace/" "$root/deploy/knative/eventing.yaml" >"$out/eventing.yaml"
   cat >"$out/kustomization.yaml" <<EOF
 apiVersion: kustomize.config.k8s.io/v1beta1

@@ -1,19 +1,19 @@
 #!/bin/sh
-# Makes the Secrets that all sets need, with random values, unless they are there already: the databases' passwords, that of
-# the account admin, and the key of the session tokens. `make deploy` runs it, and so does who installs a release without
-# the repository. It needs nothing but kubectl.
+# Creates the Secrets of all sets, with random values, unless they exist: the databases' passwords, that of the account
+# admin, and the key of the session tokens. Run by `make deploy`, and by hand to install a release without the
+# repository. It needs only kubectl.
 set -eu
 
 namespace=${NAMESPACE:-todolist}
 
-# make_secret NAME KEY COMMAND: a Secret with what the command prints. Through a pipe, as other processes can read command
-# lines.
+# make_secret NAME KEY COMMAND: creates a Secret with the output of the command. Through a pipe, as other processes can
+# read command lines.
 make_secret() {
   if [ -n "$(kubectl get secret "$1" --namespace="$namespace" --ignore-not-found --output=name)" ]; then
     return
   fi
   "$3" | kubectl create secret generic "$1" --namespace="$namespace" --from-file="$2=/dev/stdin"
-  # By this label `make undeploy` finds it in a namespace that it does not delete.
+  # The label by which `make undeploy` finds it in a namespace that it does not delete.
   kubectl label secret "$1" --namespace="$namespace" app.kubernetes.io/part-of=todolist >/dev/null
 }
 
@@ -21,8 +21,8 @@ random_password() {
   head -c 18 /dev/urandom | od -An -tx1 | tr -d ' \n'
 }
 
-# What `openssl genpkey -algorithm ed25519` prints, without openssl: 16 bytes that say what it is (PKCS #8), and any 32
-# bytes, which are the key.
+# As `openssl genpkey -algorithm ed25519`, without openssl: the 16-byte PKCS #8 header, and 32 random bytes, which are
+# the key.
 random_token_key() {
   echo "-----BEGIN PRIVATE KEY-----"
   { printf '\060\056\002\001\000\060\005\006\003\053\145\160\004\042\004\040'; head -c 32 /dev/urandom; } | base64

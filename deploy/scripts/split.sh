@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Changes the split of user: split.sh V1 V2, in percent, of `make run` if it is on here, else in the cluster.
-# A new start of `make run`, and `make deploy`, set it back.
+# Changes the split of user: split.sh V1 V2, in percent, of `make run` if it is running here, else in the cluster. A
+# restart of `make run`, and `make deploy`, reset it.
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -16,7 +16,7 @@ fi
 here_or_cluster
 need_cluster
 need_application
-# Where the weights of v1 and v2 are. In two of the sets reads and writes are two routes with one split.
+# The paths of the weights of v1 and v2. In two of the sets reads and writes are two routes with the same split.
 case $deployed in
   istio) object=virtualservice/user split=("/spec/http/0/route/%d/weight" "/spec/http/1/route/%d/weight") ;;
   ambient) object=httproute/user split=("/spec/rules/0/backendRefs/%d/weight" "/spec/rules/1/backendRefs/%d/weight") ;;

@@ -13,14 +13,21 @@ show_split() {
   fi
 }
 
+# show_lesson NAME: which lesson or riddle is on, if one is.
+show_lesson() {
+  case $1 in
+    riddle-*) echo "the riddle that is on: $1 (\`make riddle\` repeats what people complain about)" ;;
+    *) echo "the lesson that is on: ${1:-none}${1:+ (lessons/$1/README.md)}" ;;
+  esac
+}
+
 if url=$(here); then
   echo "\`make run\` at $url"
   echo
   echo "the split of user:"
   show_split "$(sed -n 's/.*{ name: user-\(v[12]\), weight: \([0-9]*\) }.*/  \1 \2 %/p' data/envoy/user-routes.yaml | head -n 2)"
   "$PYTHON" -m deploy.local.sleepers
-  lesson=$(sed -n 's/.*key: x-lesson, value: \([^ ]*\).*/\1/p' data/envoy/lesson-filter.yaml)
-  echo "the lesson that is on: ${lesson:-none}${lesson:+ (lessons/$lesson/README.md)}"
+  show_lesson "$(sed -n 's/.*key: x-lesson, value: \([^ ]*\).*/\1/p' data/envoy/lesson-filter.yaml)"
   exit
 fi
 here_or_cluster
@@ -56,4 +63,4 @@ esac
 echo
 echo "the split of user:"
 show_split "$(kubectl get "$object" --namespace="$namespace" --output=go-template="$split")"
-echo "the lesson that is on: $(deployed_lesson | grep . || echo none)"
+show_lesson "$(deployed_lesson)"

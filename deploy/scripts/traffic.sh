@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Starts or stops a low, steady rate of requests to the ingress from inside the cluster.
+# Starts or stops the load generator, which sends requests to the ingress from inside the cluster.
 # shellcheck source=deploy/scripts/render.sh
 . "$(dirname "$0")/render.sh"
 
-# Its pod has the account default, which is not ours to change.
+# Its pod has the service account `default`, which belongs to the namespace.
 pull_secret() {
   [ -n "${IMAGE_PULL_SECRET:-}" ] || return 0
   cat <<EOF

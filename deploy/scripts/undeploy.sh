@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Removes the application; asks before the database volumes go.
+# Removes the application; asks before it deletes the database volumes.
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -8,7 +8,7 @@ exists "namespace/$namespace" || {
   echo "There is no namespace $namespace: nothing to remove."
   exit
 }
-# A namespace that an administrator made stays; what `make deploy KEEP_NAMESPACE=1` put into it goes.
+# A namespace that an administrator created is kept; what `make deploy KEEP_NAMESPACE=1` added to it is removed.
 is_ours || [ -n "$(deployed_target)" ] ||
   die "namespace $namespace is not one that \`make deploy\` made, and the application is not in it: it stays"
 
@@ -27,16 +27,16 @@ fi
 
 if [ "$volumes" = delete ] && is_ours; then
   kubectl delete namespace "$namespace"
-  say "nothing is left"
+  say "the namespace $namespace is deleted"
 else
-  # Everything but the volumes and the Secrets, without whose passwords the volumes are of no use. Pods, endpoints and
-  # events go with what made them, and metrics cannot be deleted.
+  # Everything except the volumes and the Secrets, whose passwords the volumes need. Pods, endpoints and events are
+  # deleted with their owners, and metrics cannot be deleted.
   kept='persistentvolumeclaims|secrets|'
   [ "$volumes" = keep ] || kept=
   kinds=$(kubectl api-resources --namespaced --verbs=delete,list --output=name |
     grep -vxE "${kept}events|events\.events\.k8s\.io|pods|endpoints|.*\.metrics\.k8s\.io" |
     paste -sd, -)
-  # Ours, and what a lesson added.
+  # Our objects, and those of a lesson.
   for selector in app.kubernetes.io/part-of=todolist lesson; do
     kubectl delete "$kinds" --namespace="$namespace" --selector="$selector" --ignore-not-found
   done

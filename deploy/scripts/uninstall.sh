@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Removes kiali, knative or istio, with all that their installation brought. It refuses while somebody uses them.
+# Removes kiali, knative or istio, with everything that was installed with them. Fails while they are in use.
 # shellcheck source=deploy/scripts/releases.sh
 . "$(dirname "$0")/releases.sh"
 
-# namespaces_of KIND [SELECTOR]: where such objects are, each namespace once, in a line.
+# namespaces_of KIND [SELECTOR]: the namespaces with such objects, in one line.
 namespaces_of() {
   kubectl get "$1" --all-namespaces --ignore-not-found ${2:+--selector="$2"} \
     --output=jsonpath='{range .items[*]}{.metadata.namespace}{"\n"}{end}' | sort -u | xargs
@@ -13,7 +13,7 @@ kiali() {
   download_istio
   local addon files=()
   for addon in kiali grafana jaeger prometheus; do
-    # One of Helm's in the same place is another's.
+    # An add-on of a Helm release was installed by others.
     [ -z "$(helm_release "deployment/$addon")" ] || continue
     files+=("--filename=$addons/$addon.yaml")
   done
@@ -29,16 +29,17 @@ knative() {
   users=$(namespaces_of services.serving.knative.dev,configurations.serving.knative.dev,routes.serving.knative.dev)
   [ -z "$users" ] || die "Knative stays, because there are Knative Services in: $users (\`make undeploy NAMESPACE=\` removes ours)"
   ! has_kind brokers.eventing.knative.dev || eventing
-  # First the pods, and what calls them: the activator may take ten minutes to stop, and a namespace waits for that.
+  # First the webhooks and pods: the activator may take ten minutes to stop, and the namespace's deletion waits for
+  # that.
   kubectl delete mutatingwebhookconfigurations,validatingwebhookconfigurations \
     --selector=app.kubernetes.io/name=knative-serving
   kubectl delete deployments --all --namespace=knative-serving
   kubectl delete pods --all --namespace=knative-serving --grace-period=5
-  # With the namespace knative-serving its configuration goes, and the policies of applications that are gone.
+  # The namespace knative-serving contains its configuration, and policies of removed applications.
   kubectl delete --ignore-not-found --timeout=300s --filename="$net_istio"
   kubectl delete --ignore-not-found --timeout=300s --filename="$serving/serving-core.yaml"
   kubectl delete --ignore-not-found --timeout=300s --filename="$serving/serving-crds.yaml"
-  # Knative's ingress, unless Gateways of Istio's own kind are left that may use it.
+  # Knative's ingress, unless Gateways of Istio's own kind exist that may use it.
   users=$(namespaces_of gateways.networking.istio.io)
   if [ -n "$users" ]; then
     say "istio-ingressgateway stays, because Gateways may use it in: $users"
@@ -64,7 +65,7 @@ istio() {
   ! has_kind services.serving.knative.dev || die "Istio stays, because Knative needs it: \`make uninstall-knative\` first"
   users=$(namespaces_of pods security.istio.io/tlsMode)
   [ -z "$users" ] || die "Istio stays, because pods have its sidecar in: $users (\`make undeploy NAMESPACE=\` removes ours)"
-  # Prometheus may be among them; the check of istio-system below finds it.
+  # Without istio-system, whose Prometheus may be in the mesh: it is checked below.
   users=$(kubectl get pods --all-namespaces --output=jsonpath="$in_ambient" | sort -u | sed '/^istio-system$/d' | xargs)
   [ -z "$users" ] || die "Istio stays, because its ztunnel serves pods in: $users (\`make undeploy NAMESPACE=\` removes ours)"
   if has_kind gateways.gateway.networking.k8s.io; then
@@ -72,7 +73,7 @@ istio() {
       {{.spec.gatewayClassName}} {{.metadata.namespace}}/{{.metadata.name}}{{end}}' | awk '/^ *istio/ { print $2 }' | xargs)
     [ -z "$users" ] || die "Istio stays, because it runs these Gateways: $users (\`make undeploy NAMESPACE=\` removes ours)"
   fi
-  # `istioctl uninstall --purge` would take Helm's, a cloud's or another revision, too.
+  # `istioctl uninstall --purge` would also remove an Istio of Helm, of a cloud or of another revision.
   check mesh removal
   users=$(kubectl get deployments,statefulsets,daemonsets --namespace=istio-system --ignore-not-found \
     --selector='!operator.istio.io/component' --output=name | xargs)
@@ -81,7 +82,7 @@ istio() {
   download_istio
   "$istioctl" uninstall --purge --skip-confirmation
   kubectl delete namespace istio-system --ignore-not-found
-  # What istiod itself made: its certificate in each namespace, and the classes of its Gateways.
+  # Objects created by istiod: its root certificate in each namespace, and its GatewayClasses.
   kubectl delete configmaps --all-namespaces --selector=istio.io/config=true
   if has_kind gatewayclasses.gateway.networking.k8s.io; then
     kubectl delete gatewayclasses.gateway.networking.k8s.io istio istio-remote istio-waypoint --ignore-not-found
@@ -102,4 +103,4 @@ istio() {
 
 need_cluster
 "$1"
-say "$1 is gone"
+say "$1 is removed"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tells how to open the application; without a load balancer it forwards a port until Ctrl-C.
+# Prints the URL of the application; without a load balancer it forwards a port until Ctrl-C.
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -17,16 +17,17 @@ else
   service=ingress-istio service_namespace=$namespace host=
 fi
 address=$("${PYTHON:-python3}" "$root/deploy/scripts/address.py" of "$service" "$service_namespace")
-# An IPv6 address has colons of its own.
+# An IPv6 address needs brackets.
 [[ $address != *:* ]] || address="[$address]"
 
 if [ -n "$address" ]; then
   name=$host
-  # Knative was installed before there was an address: its name leads to the reader's own machine. On a laptop it may.
+  # If Knative was installed before there was an address, its domain resolves to this machine, which is right only on a
+  # laptop.
   [[ $address =~ ^(localhost|127\..*)$ ]] || name=${host/%*.127.0.0.1.sslip.io/}
   if [ -z "$host" ]; then
     echo "http://$address/"
-    # Names of load balancers are new, and it takes a while until they are known everywhere.
+    # It takes a while until the name of a new load balancer resolves everywhere.
     [[ $address != *[a-z].* ]] || echo "If that name does not resolve yet, wait a few minutes: it is as new as the load balancer."
   elif [ -n "$name" ]; then
     echo "http://$name/   (where that name does not resolve: curl -H 'Host: $host' http://$address/)"
@@ -42,7 +43,7 @@ case $host in
   *) echo "curl -H 'Host: $host' http://localhost:$port/" ;;
 esac
 echo "The cluster has no load balancer, so this forwards the port until Ctrl-C."
-# kubectl ends when the ingress resets a connection, as it may with a request that it refuses: then once more.
+# kubectl exits if the ingress resets a connection, as it may for a rejected request: started again then.
 until started=$SECONDS && kubectl port-forward "service/$service" "$port:80" --namespace="$service_namespace"; do
   [ $((SECONDS - started)) -gt 1 ] || exit 1
 done

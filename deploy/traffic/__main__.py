@@ -3,8 +3,8 @@
 from deploy import interrupts
 
 if __name__ == "__main__":
-    interrupts.end_without_a_word()
+    interrupts.exit_silently()
     from locust.main import main
 
-    interrupts.end_as_usual()
+    interrupts.raise_keyboard_interrupt()
     main()  # type: ignore[no-untyped-call] # Locust has no types.

@@ -1,9 +1,9 @@
-"""Traffic of people who use the todo application: reads mostly, and a few writes.
+"""Simulated users of the todo application: mostly reads, and a few writes.
 
-Guests and people with an account, so that both databases are asked and both names of the guest are seen. Items are
-deleted again; the accounts, named `traffic-…`, stay.
-Requests that fail are counted and the next one follows: nothing here ends because the application is not
-up yet. At the end it says how the calls to user were split, and then what became of each kind of request.
+Guests and users with an account, so that both databases are read and both names of the guest occur. Items are deleted
+again; the accounts, named `traffic-…`, stay.
+Failed requests are counted and do not stop it, so it can start before the application. At the end it prints the split
+of the calls to user, then a summary of each kind of request.
 """
 
 import logging
@@ -21,17 +21,19 @@ SERVED_BY = re.compile(r'desc="user/(?:user-)?(v\d)@')
 split: Counter[str] = Counter()
 
 
-class Person(HttpUser):
-    """A guest who looks at the demonstration list; each of the requests is one task, so the rate is exact."""
+class Guest(HttpUser):
+    """A guest who reads the demonstration list; each request is one task, so the rate is exact."""
 
     host = os.environ.get("TRAFFIC_URL", "http://127.0.0.1:3001")
-    # Requests a second of each person, at most.
+    # Requests a second of each simulated user, at most.
     wait_time = constant_throughput(float(os.environ.get("TRAFFIC_RATE", "1")))
 
     def on_start(self) -> None:
-        """Give every request the host name that the ingress routes by, where it needs one."""
+        """Set the Host header, if the ingress routes by host name, and trust the local CA, if it serves HTTPS."""
         if name := os.environ.get("TRAFFIC_HOST"):
             self.client.headers["Host"] = name
+        if authority := os.environ.get("TRAFFIC_CA"):
+            self.client.verify = authority
 
     @task(3)
     def profile(self) -> None:
@@ -44,8 +46,8 @@ class Person(HttpUser):
         self.client.get("/api/rule?current=1&pageSize=20", name="/api/rule")
 
 
-class Member(Person):
-    """Somebody with an account, who adds an item, finishes it and deletes it again."""
+class Member(Guest):
+    """A user with an account, who adds an item, finishes it and deletes it again."""
 
     registered = False
     item: dict[str, Any] | None = None
@@ -67,7 +69,7 @@ class Member(Person):
             self.item = None
 
     def on_stop(self) -> None:
-        """Leave no item behind."""
+        """Delete the item that is left."""
         if self.item:
             self.client.delete("/api/rule", json={"key": self.item["key"]})
 
@@ -81,7 +83,7 @@ def count(response: Any = None, **_: Any) -> None:
 
 @events.init.add_listener
 def keep(environment: Environment, **_: Any) -> None:
-    """Print a summary of our own at the end: Locust's tables have 150 columns."""
+    """Print our own summary at the end: Locust's tables have 150 columns."""
     logging.getLogger("locust.stats_logger").disabled = True
 
     @events.quit.add_listener
@@ -90,7 +92,7 @@ def keep(environment: Environment, **_: Any) -> None:
 
 
 def summary(environment: Environment) -> str:
-    """Return the split, which is what to look at, then a line for each kind of request, and of failure."""
+    """Return the split, then a line for each kind of request, and of failure."""
     total = split.total()
     parts = (f"{version} {count} ({count / total:.0%})" for version, count in sorted(split.items()))
     lines = [f"Calls to user: {total}   {'   '.join(parts)}", ""]

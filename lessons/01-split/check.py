@@ -1,12 +1,12 @@
-"""Lesson 1, Split: the weights decide who answers, and no request fails while they change."""
+"""Lesson 1, Split: requests are split by weights, and none fails while they change."""
 
-from deploy.lessons.check import PROFILE, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import PROFILE, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Split",
-    learn="send a part of the calls to a new version, then all of them",
-    look="Reload the page a few times: the badge in the upper right corner now says v2, each time. "
+    learn="send a part of the requests to a new version, then all of them",
+    look="Reload the page a few times: the badge in the upper right corner now shows v2, each time. "
     "The panel Request path counts the calls to each version. In a cluster, Kiali shows it too: choose Traffic "
     "Distribution for the edges.",
     think="You set 90/10 and send ten requests. How often does v2 answer none of them?",
@@ -25,6 +25,6 @@ def run(check: Check) -> None:
         check.share(guest.get(PROFILE, REQUESTS).by_version()["v2"], REQUESTS, 1, "requests were answered by v2")
     check.that(
         others and not others.failed(),
-        f"{len(others.failed())} of {len(others)} requests of somebody else failed while the weights changed",
+        f"{len(others.failed())} of {len(others)} requests of another client failed while the weights changed",
         "none",
     )

@@ -1,21 +1,21 @@
-"""Lesson 2, Canary: one person is served by v2, and nobody else, whatever headers they send."""
+"""Lesson 2, Canary: v2 serves one user only, whatever headers other clients send."""
 
-from deploy.lessons.check import PROFILE, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import PROFILE, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
-    title="Canary by person",
-    learn="let chosen people try a new version before anybody else",
-    look="Reload the page as a guest: the badge says v1, each time. Log in as lesson-alice (password learn-the-mesh): "
-    "it says v2, each time. Log out, and it says v1 again.",
-    think="lesson-alice's login is a call to user, too. Which version carries it out, and why?",
+    title="Canary by user",
+    learn="route chosen users to a new version before all others",
+    look="Reload the page as a guest: the badge shows v1, each time. Log in as lesson-alice (password learn-the-mesh): "
+    "it shows v2, each time. Log out, and it shows v1 again.",
+    think="lesson-alice's login is a request to user, too. Which version handles it, and why?",
     places=("laptop", "istio", "ambient"),
     elsewhere={
         "knative": "Knative splits by weights, not by headers.",
     },
 )
 
-# At the former 50/50 even 20 requests would all reach one version only once in a million times.
+# At the former 50/50 all of 20 requests would reach one version only once in a million times.
 OF_ALICE, OF_GUESTS = 200, 20
 
 

@@ -1,12 +1,12 @@
 """Lesson 3, Mirror: v1 answers all, and v2 gets a copy of every read."""
 
-from deploy.lessons.check import PROFILE, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import PROFILE, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Mirror",
-    learn="try a new version with real requests, while nobody sees its answers",
-    look="Reload the page: the badge says v1, each time, and the panel Request path counts calls to v1 alone. "
+    learn="try a new version with real requests, without its responses reaching users",
+    look="Reload the page: the badge shows v1, each time, and the panel Request path counts calls to v1 alone. "
     "In a cluster, Kiali shows that v2 gets as many requests as v1.",
     think="Why are only reads copied, and not registrations?",
     places=("laptop", "istio", "ambient"),
@@ -26,9 +26,9 @@ def run(check: Check) -> None:
     before = {version: served(version) for version in ("v1", "v2")}
     answers = check.guest().get(PROFILE, REQUESTS)
     check.share(answers.by_version()["v1"], REQUESTS, 1, "requests were answered by v1")
-    # Nobody waits for a copy, so the last ones may still be under way.
+    # The proxy does not wait for copies, so the last ones may still be in progress.
     check.eventually(lambda: served("v2") - before["v2"] >= REQUESTS)
     for version in ("v1", "v2"):
         count = served(version) - before[version]
-        # More than these, when somebody else uses the page.
+        # More, if the page is used meanwhile.
         check.that(count >= REQUESTS, f"{version} counted {count} requests meanwhile", f"at least {REQUESTS}")

@@ -1,22 +1,22 @@
-"""Lesson 4, Delay: rule answers one person late, and nobody else notices."""
+"""Lesson 4, Delay: rule responds late to one user, and other requests are not affected."""
 
-from deploy.lessons.check import LIST, PROFILE, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import LIST, PROFILE, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Delay",
-    learn="make a service slow for one person, to see what depends on it",
+    learn="inject a delay for one user, to see what depends on a service",
     look="Log in as lesson-alice (password learn-the-mesh) and reload: her name is there at once, her list 3 s later. "
-    "The panel Request path says how long rule took. A guest's list is as quick as ever.",
+    "The panel Request path shows how long rule took. A guest's list is not delayed.",
     think="A new item of lesson-alice is not late, although it goes to rule, too. Why?",
     places=("laptop", "istio"),
     elsewhere={
-        "ambient": "A waypoint is told by HTTPRoutes, and these know no faults.",
-        "knative": "Knative has no way to say it.",
+        "ambient": "A waypoint is configured by HTTPRoutes, which have no fault injection.",
+        "knative": "Knative has no fault injection.",
     },
 )
 
-# The delay in seconds; and what an answer takes at most without one, on a busy machine.
+# The delay in seconds; and the maximum without one, on a busy machine.
 DELAY, QUICK = 3, 1
 
 

@@ -1,42 +1,42 @@
-"""Lesson 5, Timeout: rule takes 9 s, the mesh gives up after 2 s, and the rest of the page goes on."""
+"""Lesson 5, Timeout: rule takes 9 s, the mesh times out after 2 s, and the rest of the page works."""
 
 import json
 
-from deploy.lessons.check import LIST, PROFILE, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import LIST, PROFILE, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Timeout",
-    learn="give up on a slow service in time, and say so",
+    learn="limit the wait for a slow service, and return a clear error",
     look="Log in as lesson-alice (password learn-the-mesh) and reload: her name is there at once, and after 2 s the "
-    "page says in place of her list that a service did not answer in time. A guest's list is there at once.",
-    think="rule takes 9 s and the timeout is back at 8 s, but each try has 2 s. How long does lesson-alice wait?",
+    "page shows in place of her list that a service did not answer in time. A guest's list is there at once.",
+    think="rule takes 9 s and the timeout is back at 8 s, but each attempt has 2 s. How long does lesson-alice wait?",
     places=("laptop", "istio", "ambient"),
     elsewhere={
-        "knative": "Knative has no way to delay a call, and its timeout is that of a whole revision.",
+        "knative": "Knative has no fault injection, and its timeout applies to a whole revision.",
     },
     failures="rule .* 504",
 )
 
-# The timeout in seconds; and what an answer takes beside it at most, on a busy machine.
+# The timeout in seconds; and the maximum of any other response, on a busy machine.
 TIMEOUT, QUICK = 2, 1
 
 
 def run(check: Check) -> None:
     alice, guest = check.person("lesson-alice"), check.guest()
-    # In a cluster, an open connection knows nothing of the delay until the proxy of rule closes it, within 45 s.
+    # In a cluster, open connections are not delayed until the proxy of rule closes them, within 45 s.
     check.eventually(lambda: len(alice.get(LIST, 24, at_once=12).with_status(504)) == 24, 90)
     lists = alice.get(LIST, 4, at_once=4)
-    given_up = lists.with_status(504)
+    timed_out = lists.with_status(504)
     seconds = max(answer.seconds for answer in lists.all)
     check.that(
-        len(given_up) == len(lists) and TIMEOUT <= seconds < TIMEOUT + QUICK,
-        f"{len(given_up)} of {len(lists)} lists of lesson-alice are a 504, the last after {seconds:.1f} s",
+        len(timed_out) == len(lists) and TIMEOUT <= seconds < TIMEOUT + QUICK,
+        f"{len(timed_out)} of {len(lists)} lists of lesson-alice are a 504, the last after {seconds:.1f} s",
         f"all, after {TIMEOUT} to {TIMEOUT + QUICK} s",
     )
     detail = json.loads(lists.all[0].body).get("detail")
     expected = "rule did not answer in time."
-    check.that(detail == expected, f"the gateway explains it: {detail}", expected)
+    check.that(detail == expected, f"the gateway's error: {detail}", expected)
     for what, answers in (("lesson-alice's profile", alice.get(PROFILE, 10)), ("a guest's list", guest.get(LIST, 10))):
         seconds = answers.seconds()
         check.that(

@@ -1,23 +1,23 @@
-"""Lesson 10, Session at the door: the proxy refuses a forged token, and the application never sees it."""
+"""Lesson 10, Session at the proxy: the proxy rejects a forged token, and the application never receives it."""
 
 import json
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from deploy.lessons.check import PROFILE, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import PROFILE, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
-    title="Session at the door",
-    learn="refuse a forged session before it reaches the application",
+    title="Session at the proxy",
+    learn="reject a forged session before it reaches the application",
     look="Log in, and change a letter in the middle of the cookie jwtToken in the developer tools of your browser: "
     "reload, and instead of the page you get a 401, which also removes the cookie. Reload again, and you are a guest.",
-    think="Somebody steals a good token. What does the check at the door do about it?",
+    think="An attacker steals a valid token. What does the validation at the proxy do about it?",
     places=("laptop", "istio"),
     elsewhere={
-        "ambient": "The waypoint would check, and Istio does not tell it the way to the keys of user.",
-        "knative": "A sidecar that wants the keys of user does not wait until Knative has woken user up.",
+        "ambient": "Istio does not configure a waypoint to fetch keys from user, a service behind it.",
+        "knative": "A sidecar that fetches the keys of user does not wait for a cold start of user.",
     },
 )
 
@@ -34,14 +34,14 @@ def run(check: Check) -> None:
 
     before = served(check)
     forged = guest.get(PROFILE, REQUESTS, headers={"cookie": f"{COOKIE}={forge(alice.cookie(COOKIE))}"})
-    refused = len(forged.with_status(401))
-    check.that(refused == REQUESTS, f"{refused} of {REQUESTS} requests with a forged token were a 401", "all")
-    seen = served(check) - before
-    check.that(seen == 0, f"todolist and user saw {seen} of these requests", "none")
+    rejected = len(forged.with_status(401))
+    check.that(rejected == REQUESTS, f"{rejected} of {REQUESTS} requests with a forged token were a 401", "all")
+    received = served(check) - before
+    check.that(received == 0, f"todolist and user received {received} of these requests", "none")
 
 
 def forge(token: str) -> str:
-    """Return a token that says the same as this one, of the same form, but is signed with a key of our own."""
+    """Return a token with the same claims and format as this one, but signed with a key of our own."""
     claims = jwt.decode(token, options={"verify_signature": False})
     return jwt.encode(claims, Ed25519PrivateKey.generate(), "EdDSA", jwt.get_unverified_header(token))
 

@@ -1,4 +1,4 @@
-"""Lesson 13, Asleep and awake: services without a process, and what the first request pays."""
+"""Lesson 13, Asleep and awake: services scaled to zero, and the cold start of the first request."""
 
 import shutil
 import subprocess
@@ -8,30 +8,29 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from deploy.lessons.check import LIST, PROFILE, Answer, Check, show
-from deploy.lessons.lesson import About
+from lessons.runner.check import LIST, PROFILE, Answer, Check, show
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Asleep and awake",
-    learn="let services have no process until a request comes, and see how long the first call waits",
+    learn="scale services to zero until a request comes, and see how long the cold start takes",
     look="Leave the page alone, with Gentle traffic off: ten seconds on the laptop, three minutes on Knative. Then "
-    "reload it: the panel Request path marks each call that woke a service up with a snowflake, and says how long it "
-    "took.",
+    "reload it: the panel Request path marks each call with a cold start with a snowflake, and shows how long it took.",
     think="user and rule are both asleep. Why does the page wait for one cold start and not for two?",
     places=("laptop", "knative"),
-    elsewhere=dict.fromkeys(("istio", "ambient"), "Istio never takes the last pod of a service away."),
+    elsewhere=dict.fromkeys(("istio", "ambient"), "Istio does not scale pods, so it never scales to zero."),
     sleep=5,
 )
 
 ASLEEP = "app in (user, rule)"
-PEOPLE = 50
-# The parts of a cold start on the laptop, by the point at which each ends: see start_of in deploy/lessons/laptop.py.
+AT_ONCE = 50
+# The phases of a cold start on the laptop, by the point at which each ends: see start_of in lessons/runner/laptop.py.
 PARTS = {
-    "process": "the process: the activator sees the call, and starts it",
+    "process": "the process: the activator detects the connection, and starts it",
     "python": "Python starts",
     "imports": "imports: FastAPI, SQLAlchemy and the rest",
     "application": "the application: settings, routes, database",
-    "answer": "the first answer",
+    "answer": "the first response",
 }
 
 
@@ -41,9 +40,9 @@ def run(check: Check) -> None:
     else:
         on_knative(check)
     guest = check.guest()
-    answers = guest.get(LIST, PEOPLE, at_once=PEOPLE)
+    answers = guest.get(LIST, AT_ONCE, at_once=AT_ONCE)
     good = len(answers.with_status(200))
-    check.that(good == PEOPLE, f"{good} of {PEOPLE} people who came at once to a sleeping rule got their list", "all")
+    check.that(good == AT_ONCE, f"{good} of {AT_ONCE} concurrent requests to a sleeping rule got their list", "all")
 
 
 def on_the_laptop(check: Check) -> None:
@@ -69,8 +68,8 @@ def on_the_laptop(check: Check) -> None:
         all(
             answer.status == 200 and "-woken-" in answer.headers.get("server-timing", "") for answer in (profile, items)
         ),
-        f"The first page took {max(profile_at, items_at) - asked:.2f} s: its calls woke user and rule up",
-        "two answers, of processes that were woken up",
+        f"The first page took {max(profile_at, items_at) - asked:.2f} s: cold starts of user and rule",
+        "two responses, from processes after a cold start",
     )
     show_parts(check, "user", profile, asked, profile_at)
     show_parts(check, "rule", items, asked, items_at)
@@ -89,7 +88,7 @@ def fell_asleep(check: Check) -> None:
 
 
 def show_parts(check: Check, service: str, answer: Answer, asked: float, answered: float) -> None:
-    """Print the parts of a cold start. asked, answered: when, in seconds since 1970."""
+    """Print the phases of a cold start. asked, answered: in seconds since 1970."""
     if not (version := answer.version(service)):
         return
     print(f"         {service} {version}:")
@@ -101,7 +100,7 @@ def show_parts(check: Check, service: str, answer: Answer, asked: float, answere
 
 
 def memory(processes: Iterable[int]) -> int:
-    """Return how much memory processes take, in MiB; 0 where there is no `ps`."""
+    """Return the memory of processes in MiB; 0 if there is no `ps`."""
     numbers = ",".join(map(str, processes))
     if not numbers or not (ps := shutil.which("ps")):
         return 0
@@ -112,7 +111,7 @@ def memory(processes: Iterable[int]) -> int:
 def on_knative(check: Check) -> None:
     sleep(check)
     (profile,) = check.guest().get(PROFILE).all
-    check.that(profile.status == 200, f"The first profile took {profile.seconds:.1f} s", "an answer")
+    check.that(profile.status == 200, f"The first profile took {profile.seconds:.1f} s", "a response")
     for pod in check.cluster.pods("app=user"):
         for what, seconds in parts(pod):
             print(f"         {seconds:5.1f} s  {what}")
@@ -129,15 +128,15 @@ def sleep(check: Check) -> None:
 
 
 def parts(pod: Any) -> list[tuple[str, float]]:
-    """Return what happened before a pod was ready, and how many seconds after its creation, as Kubernetes noted it."""
+    """Return the phases until a pod was ready, with the seconds since its creation, as Kubernetes recorded them."""
     began = time_of(pod["metadata"]["creationTimestamp"])
     ready = {item["type"]: time_of(item["lastTransitionTime"]) for item in pod["status"]["conditions"]}
-    marks = [("it was given to a node", ready.get("PodScheduled", began))]
+    marks = [("it was scheduled to a node", ready.get("PodScheduled", began))]
     for status in pod["status"].get("initContainerStatuses", []) + pod["status"].get("containerStatuses", []):
         state = status["state"].get("running") or status["state"].get("terminated") or {}
         if "startedAt" in state:
             marks.append((f"{status['name']} started", time_of(state["startedAt"])))
-    marks.append(("all of it was ready", ready.get("Ready", began)))
+    marks.append(("all containers were ready", ready.get("Ready", began)))
     marks.sort(key=lambda mark: mark[1])
     return [(what, (at - began).total_seconds()) for what, at in marks]
 

@@ -1,16 +1,16 @@
-"""Lesson 15, Roll back: a bad release gets no traffic, or is taken back in one step."""
+"""Lesson 15, Roll back: a bad release gets no traffic, or is rolled back in one step."""
 
-from deploy.lessons.check import PROFILE, Check
-from deploy.lessons.lesson import About
+from lessons.runner.check import PROFILE, Check
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Roll back",
-    learn="keep a bad version from people, or take it back in one step",
-    look="The panel Request path counts the calls to user that failed, while the second release was on.",
-    think="The second release was ready, and yet it was wrong. What would have noticed it before a person did?",
+    learn="keep traffic from a bad release, or roll it back in one step",
+    look="The panel Request path counts the calls to user that failed while the second release was running.",
+    think="The second release was ready, and yet it was wrong. What would have detected it before a user did?",
     places=("istio", "ambient", "knative"),
     elsewhere={
-        "laptop": "`make run` starts one process of each version, and no readiness probe decides who gets calls.",
+        "laptop": "`make run` starts one process of each version, and there are no readiness probes.",
     },
 )
 
@@ -21,23 +21,23 @@ def run(check: Check) -> None:
     guest = check.guest()
     arrived = check.eventually(lambda: pods(check), 60)
     check.that(arrived, "The next release of user has started, with a mistake in the address of its database", "a pod")
-    # On Knative both versions may be asleep.
+    # On Knative both versions may be scaled to zero.
     check.eventually(lambda: not guest.get(PROFILE, 20).failed())
     answers = guest.get(PROFILE, REQUESTS)
     check.that(
         not answers.failed(),
-        f"It does not become ready, so it gets no call: {len(answers.failed())} of {REQUESTS} requests failed",
+        f"It does not become ready, so it gets no requests: {len(answers.failed())} of {REQUESTS} requests failed",
         "none",
     )
-    check.step("wrong", "another release is ready, but it answers wrongly")
+    check.step("wrong", "another release is ready, but returns wrong responses")
     check.eventually(lambda: guest.get(PROFILE, 20).failed(), 120)
     answers = guest.get(PROFILE, REQUESTS)
     check.that(
         answers.failed(),
-        f"{len(answers.failed())} of {REQUESTS} requests failed: to be ready is not to be right",
+        f"{len(answers.failed())} of {REQUESTS} requests failed: ready does not mean correct",
         "some",
     )
-    check.back("it is taken back")
+    check.back("it is rolled back")
     answers = guest.get(PROFILE, REQUESTS)
     check.that(not answers.failed(), f"{len(answers.failed())} of {REQUESTS} requests failed", "none")
 

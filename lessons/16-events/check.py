@@ -6,8 +6,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
-from deploy.lessons.check import LIST, Answers, Check, Person
-from deploy.lessons.lesson import About
+from lessons.runner.check import LIST, Answers, Check, Person
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Events",
@@ -62,7 +62,7 @@ def fell_asleep(check: Check) -> bool:
         check.cluster.kubectl(*SCALE, "--replicas=0")
     else:
         print("  then   no request to user for some time")
-    asleep = check.eventually(lambda: not consumers(check), PATIENCE)
+    asleep = check.eventually(lambda: not consumers(check, leaving=True), PATIENCE)
     check.that(asleep, "user has no process", "no process of user's (`make traffic` and Gentle traffic keep it awake)")
     return asleep
 
@@ -195,10 +195,15 @@ def by_hand(check: Check) -> bool:
     return check.place.name in ("istio", "ambient")
 
 
-def consumers(check: Check) -> list[str]:
-    """Return what user runs as: the numbers of its processes, or in a cluster the names of its pods."""
+def consumers(check: Check, *, leaving: bool = False) -> list[str]:
+    """Return what user runs as: the numbers of its processes, or in a cluster the names of its pods.
+
+    leaving: also of pods that are on their way out.
+    """
     if check.place.name == "laptop":
         return [str(process) for name, process in check.laptop.processes().items() if name.startswith("user-")]
+    if leaving:
+        return check.cluster.kubectl("get", "pods", "--selector=app=user", "--output=name").split()
     return [pod["metadata"]["name"] for pod in check.cluster.pods("app=user")]
 
 

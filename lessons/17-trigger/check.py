@@ -1,7 +1,7 @@
 """Lesson 17, Trigger: who gets an event is said by its type, and what a consumer refuses goes to a dead letter sink."""
 
-from deploy.lessons.check import LIST, Answer, Answers, Check, Person
-from deploy.lessons.lesson import About
+from lessons.runner.check import LIST, Answer, Answers, Check, Person
+from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Trigger",

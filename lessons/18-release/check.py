@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import perf_counter
 
-from deploy.lessons.check import PROFILE, Check, show
-from deploy.lessons.lesson import About
-from deploy.lessons.place import Figures
+from lessons.runner.check import PROFILE, Check, show
+from lessons.runner.lesson import About
+from lessons.runner.place import Figures
 
 ABOUT = About(
     title="Release by figures",

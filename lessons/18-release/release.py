@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 
-from deploy.lessons.place import Figures
+from lessons.runner.place import Figures
 
 STEPS = (5, 25, 50, 100)
 # A version with so many more bad reads than v1 has to show itself in each step, so certainly.

@@ -1,4 +1,4 @@
-"""Socket activation: a service manager listens, and hands its socket over to the service that it starts.
+"""Socket activation: a service manager listens, and passes its socket to the service that it starts.
 
 This is systemd's protocol, sd_listen_fds(3). While no process of the service runs, a connection waits in the kernel's
 queue; systemd, or the activator of `make run` (deploy/local/activator.py), sees it there and starts the service.
@@ -12,26 +12,26 @@ import uvicorn
 
 from services.chassis import metrics
 
-# The first file descriptor that is handed over, after standard input, output and error.
+# The first file descriptor that is passed, after standard input, output and error.
 FIRST = 3
-# How long open connections get: 3 s. Callers close an unused one sooner (2 s: deploy/local/envoy/clusters.yaml).
+# Open connections are drained for 3 s. Clients close an idle one sooner (2 s: deploy/local/envoy/clusters.yaml).
 DRAIN_STEP, DRAIN_STEPS = 0.1, 30
 
 
 def handed_over() -> socket.socket | None:
-    """Return the socket that was handed over, or None. Raises ValueError with a sentence for a wrong value."""
+    """Return the socket that the service manager passed, or None. Raises ValueError for invalid variables."""
     pid, count = os.environ.get("LISTEN_PID", ""), os.environ.get("LISTEN_FDS", "")
     for name, value in (("LISTEN_PID", pid), ("LISTEN_FDS", count)):
         if value and not value.isdecimal():
             raise ValueError(f"{name}: {value} is not a number")
-    # Variables for another process were only inherited.
+    # Set for another process, and inherited by this one.
     if not count or not pid or int(pid) != os.getpid():
         return None
     if int(count) != 1:
         raise ValueError(f"LISTEN_FDS: a service takes one socket, and {count} were handed over")
     try:
         listener = socket.socket(fileno=FIRST)
-        # Changes nothing for a socket that listens, and fails for a connection.
+        # No effect on a listening socket; fails for a connected one.
         listener.listen(2048)
     except OSError as error:
         raise ValueError(f"LISTEN_FDS: file descriptor {FIRST} is no listening socket: {error.strerror}") from None
@@ -46,11 +46,11 @@ class Server(uvicorn.Server):
         metrics.reached("application")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Leave new connections to the next process, and answer one more request on each of those that are open."""
+        """Leave new connections to the next process, and drain the open ones: each may send one more request."""
         for server in self.servers:
             server.close()
-        # The caller may be sending a request just now: it learns from its answer that the connection ends, or closes it
-        # itself when it has not used it for a while.
+        # The client may be sending a request at this moment: `Connection: close` in the response ends the connection.
+        # An idle connection is closed by the client.
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         for _ in range(DRAIN_STEPS):
             await asyncio.sleep(DRAIN_STEP)

@@ -1,4 +1,4 @@
-"""The application factory: what every service has around its own routes."""
+"""The application factory: health, metrics and error handling around the routes of each service."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from services.chassis.settings import Settings
 
 
 def served_by(service: str, settings: Settings) -> dict[str, str]:
-    """Return the header of every answer that says which process gave it."""
+    """Return the response header that names the process that answered."""
     return {"x-served-by": f"{service}/{settings.version}@{settings.instance_name}"}
 
 
@@ -27,10 +27,10 @@ def create_app(
     check: Callable[[], Awaitable[Any]] | None = None,
     **options: Any,
 ) -> FastAPI:
-    """Return an application with these routes, and with health, metrics and problems as its errors.
+    """Return an application with these routes, health checks, metrics, and problem details for errors.
 
-    edge: the headers of every answer, or None for one that is mounted behind another's Edge;
-    check: raises a Problem when the service cannot serve now; options: FastAPI's own.
+    edge: the headers of every response, or None for an application that is mounted behind another Edge;
+    check: raises a Problem while the service is not ready; options: passed to FastAPI.
     """
     app = FastAPI(
         title=service,
@@ -38,12 +38,12 @@ def create_app(
         middleware=[] if edge is None else [Middleware(Edge, headers=edge)],
         responses=problems.PROBLEMS,
         exception_handlers=problems.HANDLERS,
-        # Swagger UI and ReDoc load scripts of third parties; the document itself is enough.
+        # Swagger UI and ReDoc load third-party scripts; the OpenAPI document itself is enough.
         docs_url=None,
         redoc_url=None,
-        # The redirect would go wherever the Host header says.
+        # The client controls the Host header, and so the target of the redirect.
         redirect_slashes=False,
-        # Traces are the work of the proxies; the services pass their headers on.
+        # The proxies report the traces; the services propagate the trace headers.
         telemetry={"tracing": False, "metrics": False, "logs": False},
         **options,
     )
@@ -57,7 +57,7 @@ def create_app(
 
     @app.get("/readyz", tags=["health"])
     async def readyz() -> dict[str, str]:
-        """The service can take requests: its database answers, if it has one."""
+        """Readiness: the service accepts requests, and its database answers, if it has one."""
         if check:
             await check()
         return {"status": "ok"}
@@ -70,7 +70,7 @@ def create_app(
 
 
 def from_state(name: str) -> Any:
-    """Return a dependency on what stands in `app.state` by this name."""
+    """Return a dependency that reads this attribute of `app.state`."""
 
     # async, although it waits for nothing: FastAPI would run a plain function in a thread.
     async def read(request: Request) -> Any:

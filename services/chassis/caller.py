@@ -1,4 +1,4 @@
-"""Who calls: what the gateway says in headers to the services behind it."""
+"""The caller of a request: the headers in which the gateway sends it to the services behind it."""
 
 from typing import Annotated, NamedTuple
 from urllib.parse import unquote
@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 GUEST = "guest"
 # The name is percent-encoded (RFC 3986) as UTF-8.
 USER_ID, USER_NAME = "x-user-id", "x-user-name"
-# Of an answer of the gateway, also of a refusal: the id of the caller for whom it was made.
+# A response header of the gateway, also of its errors: the id of the caller that the response is for.
 CALLER = "x-caller"
 
 
@@ -24,5 +24,5 @@ async def _caller(request: Request) -> Caller:
     return Caller(id, unquote(request.headers.get(USER_NAME, id))) if id else Caller()
 
 
-# What a route asks for to learn who calls.
+# The dependency of a route on its caller.
 CallerDep = Annotated[Caller, Depends(_caller)]

@@ -1,4 +1,4 @@
-"""Work for a client that has left: it is cancelled."""
+"""Cancels work whose client has disconnected."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -8,14 +8,14 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 T = TypeVar("T")
-# Seconds. What takes no longer than this is not worth a second task that watches the connection.
+# Seconds. Shorter work does not pay for a second task that watches the connection.
 UNWATCHED = 0.2
 
 
 async def until_disconnect(request: Request, work: Awaitable[T]) -> T:
-    """Return what the work returns; cancel it when the client closes its connection, and raise ClientDisconnect.
+    """Await the work; if the client disconnects first, cancel it and raise ClientDisconnect.
 
-    For reads, which have no body: whether a change that is cancelled was made would be unknown.
+    For reads only: the outcome of a cancelled write would be unknown.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     watchers: list[asyncio.Task[None]] = []

@@ -1,4 +1,4 @@
-"""Logs on standard output: JSON lines for a collector, plain lines for a person at a terminal."""
+"""Logs on standard output: JSON lines for a log collector, plain text for a terminal."""
 
 import logging
 import sys
@@ -18,7 +18,7 @@ class TracedJsonFormatter(JsonFormatter):
 
 
 def configure(settings: Settings, service: str) -> None:
-    """Send all logs of the process to standard output in the format that the settings ask for."""
+    """Send all logs of the process to standard output, in the configured format."""
     formatter: logging.Formatter = TracedJsonFormatter(
         ["levelname", "name", "message"],
         rename_fields={"levelname": "level", "name": "logger", "exc_info": "exception"},
@@ -30,6 +30,6 @@ def configure(settings: Settings, service: str) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(formatter)
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
-    # These report every step of a start and a stop, and every request; only their warnings are news.
+    # These log every step of a start and a stop, and every request: only their warnings are kept.
     for name in ("uvicorn.error", "alembic.runtime.plugins", "httpx"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -1,4 +1,4 @@
-"""What happens around every request, whichever route answers it."""
+"""The middleware around every request: common headers, metrics, and errors as problem details."""
 
 import logging
 import time
@@ -14,9 +14,9 @@ from services.chassis.tracing import request_headers
 
 
 class Edge:
-    """Gives every answer the same headers, counts and times it, and answers with a problem where a route failed.
+    """Adds headers to every response, counts and times it, and returns a problem if a route failed.
 
-    A HEAD is answered wherever a GET is: the routes see a GET, and the server sends no body (RFC 9110, 9.3.2).
+    HEAD works wherever GET does: the routes see a GET, and the server sends no body (RFC 9110, 9.3.2).
     """
 
     def __init__(self, app: ASGIApp, *, headers: Mapping[str, str]) -> None:
@@ -41,7 +41,7 @@ class Edge:
                 message["headers"] = [*message["headers"], *self._headers]
                 if b"cache-control" not in dict(message["headers"]):
                     message["headers"].append((b"cache-control", b"no-store"))
-                if status == 503:  # Deliberate: Envoy does not retry an answer with this header.
+                if status == 503:  # A deliberate 503: with this header, Envoy does not retry it.
                     message["headers"].append((b"x-envoy-ratelimited", b"true"))
             await send(message)
 
@@ -49,7 +49,7 @@ class Edge:
         try:
             await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
-            # nginx's status for it, in the metrics; nobody reads an answer.
+            # nginx's status for a client that disconnected, for the metrics only: there is no connection to answer on.
             status = status or 499
         except Exception as error:
             answer = problem_response(_as_problem(error, f"{method} {scope['path']}"))
@@ -62,7 +62,7 @@ class Edge:
 
 
 def _as_problem(error: Exception, request: str) -> HTTPException:
-    """Return the error if it is an answer; else log it, as it is a fault of ours, and return a 500."""
+    """Return an HTTP error as it is; log any other, as it is a bug, and return a 500."""
     if isinstance(error, HTTPException):
         return error
     logging.getLogger("application").error("%s failed", request, exc_info=error)

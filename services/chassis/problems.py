@@ -9,16 +9,16 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from services.chassis.camel import CamelModel
 from services.chassis.tracing import trace_id
-from services.chassis.wire import Wire
 
 MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(HTTPException):
-    """An answer that is an error.
+    """An error response.
 
-    status: the HTTP status code; detail: one sentence for a person; headers: sent with the answer;
+    status: the HTTP status code; detail: one readable sentence; headers: of the response;
     members: further members of the body (RFC 9457, section 3.2).
     """
 
@@ -27,8 +27,8 @@ class Problem(HTTPException):
         self.members = members
 
 
-class ProblemDetails(Wire, extra="allow"):
-    """The body of every error, as the OpenAPI documents show it."""
+class ProblemDetails(CamelModel, extra="allow"):
+    """The response model of every error."""
 
     type: str = Field(examples=["about:blank"])
     title: str
@@ -39,7 +39,7 @@ class ProblemDetails(Wire, extra="allow"):
 
 
 def documented(*statuses: int | str, model: type[BaseModel] = ProblemDetails) -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` argument of FastAPI for these errors ("4XX" stands for all from 400 to 499)."""
+    """Return FastAPI's `responses` argument for these errors ("4XX" stands for 400 to 499)."""
     content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
     return {status: {"description": "Problem details", "model": model, "content": content} for status in statuses}
 
@@ -48,7 +48,7 @@ PROBLEMS = documented("4XX", "5XX")
 
 
 def problem_response(error: HTTPException) -> JSONResponse:
-    """Return the answer that tells the caller of this error."""
+    """Return an error as a response with problem details."""
     status = HTTPStatus(error.status_code)
     body = {"type": "about:blank", "title": status.phrase, "status": status, "detail": error.detail}
     body |= getattr(error, "members", {})
@@ -59,7 +59,7 @@ def problem_response(error: HTTPException) -> JSONResponse:
 
 async def _answer_error(request: Request, error: HTTPException) -> Response:
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        # Each method is a route of its own, and the framework names that of the first one only.
+        # Each method is a separate route, and the framework's Allow header names only that of the first one.
         path = getattr(request.scope.get("route"), "path", "")
         routes = (route for route in request.app.routes if getattr(route, "path", None) == path)
         methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
@@ -69,7 +69,7 @@ async def _answer_error(request: Request, error: HTTPException) -> Response:
             return Response(None, 204, allow)
         error = Problem(405, "This address does not take this method; Allow names those it takes.", headers=allow)
     elif error.status_code == HTTPStatus.BAD_REQUEST and not isinstance(error, Problem):
-        # The framework's, for a body that it could not parse.
+        # FastAPI's error for a body that it could not parse.
         error = Problem(400, "The body cannot be read: it must be JSON in UTF-8.")
     return problem_response(error)
 
@@ -83,17 +83,17 @@ async def _answer_invalid(_: Request, error: RequestValidationError) -> JSONResp
 
 
 def _field(error: Any, body: Any) -> str:
-    """Return the name on the wire of the field that an error is about; "body" or "query" if it is about the whole."""
-    whole, *place = error["loc"]
+    """Return the JSON name of the field of an error, or "body" or "query" if the error is about all of it."""
+    whole, *path = error["loc"]
     if whole == "body":
-        place = _without_branches(place, body, error["type"])
-    return ".".join(map(str, place)) or str(whole)
+        path = _without_branches(path, body, error["type"])
+    return ".".join(map(str, path)) or str(whole)
 
 
-def _without_branches(place: list[Any], body: Any, type: str) -> list[Any]:
-    """Return the place of an error without what names no member of the body, such as the branch of a union."""
+def _without_branches(path: list[Any], body: Any, type: str) -> list[Any]:
+    """Return the path of an error without parts that are no member of the body, such as the branch of a union."""
     members = []
-    for part in place:
+    for part in path:
         is_member = part in body if isinstance(body, dict) else isinstance(body, list) and isinstance(part, int)
         if is_member:
             body = body[part]
@@ -103,9 +103,9 @@ def _without_branches(place: list[Any], body: Any, type: str) -> list[Any]:
 
 
 async def _leave_to_edge(_: Request, error: Exception) -> Response:
-    # Without this, Starlette would answer in plain text before Edge can.
+    # Otherwise Starlette would respond in plain text before Edge can.
     raise error
 
 
-# The `exception_handlers` of an application whose errors are all problems.
+# The `exception_handlers` of an application: every error becomes problem details.
 HANDLERS: Any = {HTTPException: _answer_error, RequestValidationError: _answer_invalid, Exception: _leave_to_edge}

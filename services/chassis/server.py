@@ -1,4 +1,4 @@
-"""The process of a service: settings, socket, server, exit code."""
+"""Runs the process of a service: settings, socket, server, exit code."""
 
 import gc
 import importlib
@@ -14,12 +14,12 @@ from services.chassis.settings import Settings
 
 
 def run(service: str) -> None:
-    """Run a service until SIGTERM: then it takes no new connection, and what runs finishes.
+    """Run a service until SIGTERM, then shut down gracefully: no new connections, running requests finish.
 
-    Exits with code 0 after that (start.py), and with code 1 and a line that says why if it cannot serve.
+    Exit code 0 after that (start.py); 1, with one line that names the reason, if the service cannot start.
     """
     module = importlib.import_module(f"services.{service}.app")
-    metrics.reached("python", start.BEGAN)
+    metrics.reached("python", start.STARTED)
     metrics.reached("imports")
     try:
         settings: Settings = module.Settings()
@@ -42,13 +42,13 @@ def run(service: str) -> None:
         access_log=settings.access_log,
         server_header=False,
         proxy_headers=False,
-        # Longer than the callers' 60 s: they close an idle connection first, and so send no request into a closed one.
+        # Longer than the clients' 60 s, so that they close an idle connection first and never send on a closed one.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=settings.shutdown_timeout,
     )
-    # What exists now stays: the garbage collector need not look at it again.
+    # Objects that exist now live as long as the process: excluded from garbage collection.
     gc.freeze()
-    # At its default threshold it would run all the time under load, and find almost nothing.
+    # The default threshold would trigger it constantly under load, with almost nothing to collect.
     gc.set_threshold(20_000)
     gc.enable()
     server = activation.Server if handed_over else uvicorn.Server
@@ -56,7 +56,7 @@ def run(service: str) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Listen on an address. `::` is every address of IPv6 and of IPv4, as far as this machine has them."""
+    """Listen on an address. `::` is every IPv6 and IPv4 address of this machine."""
     if host == "::" and not socket.has_dualstack_ipv6():
         host = "0.0.0.0"
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

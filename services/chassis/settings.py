@@ -1,4 +1,4 @@
-"""Configuration: environment variables only, read once at start, each with a default that works locally."""
+"""Configuration: environment variables, read once at start. Each default works locally."""
 
 import os
 import socket

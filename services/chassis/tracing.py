@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from contextvars import ContextVar
 
-# The headers of the current request: the id is worked out only when a log line or an error needs it.
+# The headers of the current request. The id is parsed only when a log line or an error needs it.
 request_headers: ContextVar[Iterable[tuple[bytes, bytes]]] = ContextVar("request_headers", default=())
 
 

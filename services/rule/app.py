@@ -39,7 +39,7 @@ async def list_items(
 ) -> Page:
     """Return a page of the caller's list."""
     if query.name and not query.key:
-        # It looks at the name of every item of the list; all other pages are read from an index.
+        # A search by name scans the whole list; all other pages are read from an index.
         found = await until_disconnect(request, database.search(store.read_page, caller.id, query))
     else:
         found = await database.read(store.read_page, caller.id, query)
@@ -60,7 +60,7 @@ async def create_item(
     relay: RelayDep,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=100)] = None,
 ) -> Item:
-    """Add an item to the caller's list. Sent again with the same Idempotency-Key, it is not a second one."""
+    """Add an item to the caller's list. With an Idempotency-Key the request is idempotent."""
     if idempotency_key:
         row = await database.write(store.create_once, caller.id, item, relay.cause(), idempotency_key)
     else:
@@ -71,7 +71,7 @@ async def create_item(
 
 @router.put("/api/rule")
 async def update_item(item: ItemUpdate, caller: CallerDep, database: DatabaseDep, relay: RelayDep) -> Item:
-    """Change the given fields of one of the caller's items; with nothing to change it stays as it is."""
+    """Change the given fields of one of the caller's items."""
     row = await database.write(store.change, caller.id, item, relay.cause())
     relay.wake()
     if row is None:
@@ -112,7 +112,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _items(rows: Sequence[Row], caller: Caller) -> list[Item]:
-    """Return rows as items. Only their owner reads them, so the owner's name is the caller's."""
+    """Return rows as response models. Only the owner can read them, so the owner's name is the caller's."""
     return ITEMS.validate_python(
         [
             {

@@ -1,7 +1,7 @@
-"""The transactional outbox: events that are still to be sent. All SQL of it.
+"""The transactional outbox: events that are not delivered yet, and all SQL for them.
 
-`store.py` adds an event in the transaction of the change that it tells of: either both are durable, or neither.
-`relay.py` sends what is here.
+`store.py` adds an event in the transaction of its change: either both are durable, or neither.
+`relay.py` sends the events.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from services.chassis.database import Row, rows_of
 from services.rule.models import outbox
 
-# Seconds until an event is sent again: the first after one failure, then twice as long each time, up to the longest.
+# Exponential backoff, in seconds: after the first failure, then doubled each time, up to the longest.
 FIRST_BACKOFF, LONGEST_BACKOFF = 1, 60
 
 
 class Happened(StrEnum):
-    """What can happen to an item: the types of the events."""
+    """The types of the events: what happened to an item."""
 
     CREATED = "todolist.item.created"
     DONE = "todolist.item.done"
@@ -29,13 +29,13 @@ class Happened(StrEnum):
 
 
 class Cause(NamedTuple):
-    """The request that makes a change; its trace goes on with the event."""
+    """The request that caused a change: its trace continues with the event."""
 
     traceparent: str | None
 
 
 class Waiting(NamedTuple):
-    """How many events wait, and since when the oldest does."""
+    """The number of undelivered events, and the time of the oldest."""
 
     events: int
     since: datetime | None
@@ -65,9 +65,9 @@ def add(connection: Connection, events: Sequence[tuple[Happened, Row, Cause]]) -
 def settle_and_claim(
     connection: Connection, delivered: Sequence[Row], failed: Sequence[Row], limit: int, lease: timedelta
 ) -> list[Row]:
-    """Delete what was delivered, put off what failed, and claim up to so many events that are due.
+    """Delete delivered events, reschedule failed ones, and claim due ones, up to the limit.
 
-    What is claimed belongs to the caller until the lease ends. If it dies, the event is due again then.
+    A claimed event belongs to this replica until the lease ends. If the replica dies, the event is due again then.
     """
     now = datetime.now(UTC)
     if delivered:
@@ -75,8 +75,8 @@ def settle_and_claim(
     for event in failed:
         backoff = timedelta(seconds=min(FIRST_BACKOFF * 2 ** event["attempts"], LONGEST_BACKOFF))
         connection.execute(update(outbox).where(outbox.c.id == event["id"]).values(due_at=now + backoff))
-    # What never failed comes first: events that fail again and again hold up no others. SKIP LOCKED: what another
-    # replica claims at this moment is not waited for. (SQLite has no such clause, and one writer at a time.)
+    # Fewest attempts first, so that events that keep failing do not block the others. SKIP LOCKED: events that another
+    # replica is claiming are skipped. (SQLite has no such clause, and one writer at a time.)
     due = select(outbox).where(outbox.c.due_at <= now).order_by(outbox.c.attempts, outbox.c.due_at).limit(limit)
     claimed = rows_of(connection.execute(due.with_for_update(skip_locked=True)))
     if claimed:
@@ -86,5 +86,5 @@ def settle_and_claim(
 
 
 def waiting(connection: Connection) -> Waiting:
-    """Return how many events wait, those included that are being sent."""
+    """Count the undelivered events, including those that are being sent."""
     return Waiting(*connection.execute(select(func.count(), func.min(outbox.c.happened_at)).select_from(outbox)).one())

@@ -1,6 +1,6 @@
-"""The relay: sends what is in the outbox to K_SINK, each event at least once, beside the requests.
+"""The relay: sends the events of the outbox to K_SINK in the background, each at least once.
 
-`K_SINK` is Knative's name for the address to which a service sends its events: a Broker, or the consumer itself.
+`K_SINK` is Knative's name for the URL to which a service sends its events: a Broker, or the consumer itself.
 Without it there is no relay, and the outbox stays empty.
 """
 
@@ -22,27 +22,27 @@ from services.chassis.tracing import request_headers
 from services.rule import outbox
 from services.rule.outbox import Cause
 
-# How many events one replica sends at the same time. One that is stuck leaves the other places to the others.
+# How many events one replica sends concurrently, so that a slow one does not block the others.
 AT_ONCE = 32
-# Seconds for an event, a cold start of the consumer included.
+# Seconds for an event, including a cold start of the consumer.
 SEND_TIMEOUT = 10
-# Longer than that: meanwhile no other replica sends the same event.
+# Longer than SEND_TIMEOUT: until it ends no other replica sends the same event.
 LEASE = timedelta(seconds=20)
-# Seconds in which answers are gathered: one commit for all of them leaves the disk, and the processor, to people.
+# Seconds in which results are collected for one commit, so that the relay leaves disk and processor to requests.
 GATHER = 0.05
-# Seconds. A change wakes the relay up; this finds what is due after a backoff, or was left by a replica that died.
+# Seconds. A change wakes the relay; polling finds events that are due after a backoff or whose replica died.
 POLL = 1
-# Seconds between two rounds while the sink takes nothing at all: the first, doubled each time up to the longest.
+# Seconds between two rounds while the sink accepts nothing: the first, doubled each time up to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5
-# After so many failures one is worth a warning.
-WORRYING = 5
-# Seconds for what is left when the service stops.
-LAST_ROUNDS = 5
+# From this attempt on a failure is logged as a warning.
+WARN_AFTER = 5
+# Seconds to deliver the rest when the service stops.
+DRAIN_TIMEOUT = 5
 
 # https://www.w3.org/TR/trace-context/#traceparent-header
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
-# All replicas see the same outbox, and so have the same figures.
+# All replicas share the outbox, and so report the same values.
 waiting_events = Gauge("outbox_events", "Events that wait in the outbox.")
 oldest_event = Gauge("outbox_oldest_event_seconds", "How long the oldest of them has waited.")
 
@@ -50,34 +50,34 @@ log = logging.getLogger("relay")
 
 
 class Relay:
-    """Sends events, in the background."""
+    """Sends events in the background."""
 
     def __init__(self, url: str | None, database: Database) -> None:
         """url: K_SINK, or None."""
         self._url, self._database = url, database
         self._sink: Any = None
-        # Set by a change, and by the end of an attempt to send.
+        # Set by a change, and at the end of each attempt.
         self._news = asyncio.Event()
         self._stopping = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
-        # What the outbox does not know yet.
+        # Results that are not written to the outbox yet.
         self._delivered: list[Row] = []
         self._failed: list[Row] = []
 
     def cause(self) -> Cause | None:
-        """Return what the events of the current request carry; None where there is no sink, and so no events."""
+        """Return the cause of the current request's events, or None without a sink, as there are no events then."""
         if not self._url:
             return None
         traceparent = dict(request_headers.get()).get(b"traceparent", b"")
         return Cause(traceparent.decode() if TRACEPARENT.fullmatch(traceparent) else None)
 
     def wake(self) -> None:
-        """Look into the outbox now. Returns at once."""
+        """Poll the outbox now. Returns at once."""
         self._news.set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Relay events; at the end send what is left, if the sink takes it in time."""
+        """Relay events; on shutdown try to deliver the rest in time."""
         if not self._url:
             yield
             return
@@ -87,7 +87,7 @@ class Relay:
         finally:
             self._stopping.set()
             self._news.set()
-            await asyncio.wait(tasks, timeout=LAST_ROUNDS)
+            await asyncio.wait(tasks, timeout=DRAIN_TIMEOUT)
             tasks.extend(self._sending)
             for task in tasks:
                 task.cancel()
@@ -96,13 +96,13 @@ class Relay:
                 await self._sink.close()
 
     async def _keep_alive(self, function: Callable[[], Awaitable[None]]) -> None:
-        """Run this once the database can be used, and again after each failure: without it the service looks well."""
+        """Run a function once the database is available, and restart it on failure: a dead relay would go unnoticed."""
         while not self._stopping.is_set():
             try:
                 await self._database.check()
                 await function()
             except Problem:
-                # The database is away. What is claimed is due again when its lease ends.
+                # The database is unavailable. Claimed events are due again when their lease ends.
                 await _wait(self._stopping, POLL)
             except Exception:
                 log.exception("The relay failed, and starts again")
@@ -126,7 +126,7 @@ class Relay:
             claimed = await self._database.write(outbox.settle_and_claim, delivered, failed, room, LEASE)
             del self._delivered[: len(delivered)], self._failed[: len(failed)]
             if claimed and not self._sink:
-                # In a thread: it takes a tenth of a second, and requests go on.
+                # In a thread: the import takes a tenth of a second, and would block requests.
                 self._sink = await asyncio.to_thread(_open_sink, self._url)
             for event in claimed:
                 task = asyncio.create_task(self._send(event))
@@ -143,14 +143,14 @@ class Relay:
             await self._sink.send(event)
             self._delivered.append(event)
         except Exception as error:
-            # Whatever is wrong with this event, the others go on.
-            level = logging.WARNING if event["attempts"] == WORRYING else logging.INFO
+            # An invalid event must not block the others.
+            level = logging.WARNING if event["attempts"] == WARN_AFTER else logging.INFO
             log.log(level, "Event %s was not taken, attempt %d: %r", event["id"], event["attempts"] + 1, error)
             self._failed.append(event)
         self._news.set()
 
     async def _measure(self) -> None:
-        """Keep the metrics true."""
+        """Update the metrics."""
         while not self._stopping.is_set():
             found = await self._database.search(outbox.waiting)
             waiting_events.set(found.events)
@@ -163,11 +163,11 @@ def _open_sink(url: str | None) -> Any:
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Wait for an event (of asyncio), but no longer than so many seconds."""
+    """Wait for an asyncio event, with a timeout."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
 
 
-# What a route asks for to announce a change.
+# The dependency of a route on the relay.
 RelayDep = Annotated[Relay, from_state("relay")]

@@ -1,4 +1,4 @@
-"""What is on the wire of the rule service."""
+"""Request and response models of the rule service."""
 
 import unicodedata
 from datetime import datetime
@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from services.chassis.wire import Wire
+from services.chassis.camel import CamelModel
 
-# Totals are counted up to here, and pages end here: what lies beyond is found by searching.
+# Totals are counted, and pages exist, up to here: items beyond it are found by searching.
 WINDOW = 10_000
 
 
 class Status(IntEnum):
-    """How far an item is: 0 closed, 1 in progress, 2 done, 3 paused."""
+    """The status of an item: 0 closed, 1 in progress, 2 done, 3 paused."""
 
     CLOSED = 0
     IN_PROGRESS = 1
@@ -32,7 +32,7 @@ def _plain_text(value: str) -> str:
 
 def _utf8(value: str) -> str:
     if "\ufffd" in value:
-        # What the framework makes of bytes in an address that are no UTF-8.
+        # The framework replaces bytes of a URL that are not UTF-8 with this character.
         raise ValueError("must be UTF-8, percent-encoded")
     return value
 
@@ -45,8 +45,8 @@ def _visible(value: str) -> str:
 
 def _can_be_seen(character: str) -> bool:
     category = unicodedata.category(character)
-    # Letters, numbers, punctuation and symbols are seen; marks, formats and spaces by themselves are not. What this
-    # Python does not know yet (Cn) may be an emoji: Unicode adds some each year.
+    # Letters, numbers, punctuation and symbols are visible; marks, formats and spaces by themselves are not. A code
+    # point that this Python does not know yet (Cn) may be an emoji: Unicode adds some each year.
     return character not in BLANK and (
         category[0] in "LNPS" or (category == "Cn" and "\U00010000" <= character < "\U00040000")
     )
@@ -62,8 +62,8 @@ def _post(value: Any) -> None:
         raise ValueError("POST creates an item: PUT changes one, DELETE deletes items")
 
 
-# By their category they could be seen: the fillers of Hangul, an empty Braille pattern, the place of an object, a note
-# without a head, blanks between hieroglyphs.
+# Invisible despite their category: Hangul fillers, the empty Braille pattern, the object replacement character, the
+# null notehead, blanks between hieroglyphs.
 BLANK = "\u115f\u1160\u3164\uffa0\u2800\ufffc\U0001d159\U00013441\U00013442"
 PlainText = AfterValidator(_plain_text)
 Utf8 = AfterValidator(_utf8)
@@ -77,17 +77,17 @@ Digit = Annotated[int, Field(strict=True, ge=0, le=3)]
 StatusNumber = Annotated[Digit | Literal["0", "1", "2", "3"], AfterValidator(int)]
 
 
-class ItemCreate(Wire, strict=True, json_schema_extra={"examples": [{"name": "Buy milk", "desc": "Two"}]}):
+class ItemCreate(CamelModel, strict=True, json_schema_extra={"examples": [{"name": "Buy milk", "desc": "Two"}]}):
     """A new item."""
 
     name: Name
     desc: Desc = ""
-    # An older version of the first front end sends all changes by POST. Without this they would be further items.
+    # An older version of the first front end sends all changes by POST: they must not create further items.
     key: SkipJsonSchema[Annotated[Any, AfterValidator(_absent)]] = Field(None, exclude=True)
     method: SkipJsonSchema[Annotated[Any, AfterValidator(_post)]] = Field(None, exclude=True)
 
 
-class ItemUpdate(Wire, strict=True, json_schema_extra={"examples": [{"key": "1", "status": 2}]}):
+class ItemUpdate(CamelModel, strict=True, json_schema_extra={"examples": [{"key": "1", "status": 2}]}):
     """The fields of an item that change; the others stay."""
 
     key: Key
@@ -96,14 +96,14 @@ class ItemUpdate(Wire, strict=True, json_schema_extra={"examples": [{"key": "1",
     status: StatusNumber | None = None
 
 
-class ItemDelete(Wire, strict=True, json_schema_extra={"examples": [{"key": ["1", "2"]}]}):
+class ItemDelete(CamelModel, strict=True, json_schema_extra={"examples": [{"key": ["1", "2"]}]}):
     """The key, or up to 100 keys, of the items to delete."""
 
     key: Key | Annotated[list[Key], Field(min_length=1, max_length=100)]
 
 
-class PageQuery(Wire):
-    """Which page of the list, in which order, of which items."""
+class PageQuery(CamelModel):
+    """Query parameters of a page: number, size, order, filters."""
 
     current: Annotated[int, Field(ge=1, le=WINDOW)] = 1
     page_size: Annotated[int, Field(ge=1, le=100)] = 20
@@ -122,7 +122,7 @@ class PageQuery(Wire):
     @model_validator(mode="before")
     @classmethod
     def _without_empty_ones(cls, query: dict[str, Any]) -> dict[str, Any]:
-        # The first front end, in React, ends each address with "&sorter=".
+        # The first front end, in React, ends each URL with "&sorter=".
         return {name: value for name, value in query.items() if value != ""}
 
     @model_validator(mode="after")
@@ -133,7 +133,7 @@ class PageQuery(Wire):
 
     @property
     def keys(self) -> list[str]:
-        """The keys of the items that are wanted; empty means all."""
+        """The keys of the requested items; empty means all."""
         return self.key.split(",") if self.key else []
 
     @property
@@ -148,7 +148,7 @@ class PageQuery(Wire):
         return () if len(chosen) == len(Status) else tuple(chosen)
 
 
-class Item(Wire):
+class Item(CamelModel):
     """A todo item."""
 
     key: str = Field(examples=["1"])
@@ -165,7 +165,7 @@ class Item(Wire):
     updated_at: datetime
 
 
-class Pagination(Wire):
+class Pagination(CamelModel):
     """How many items match, counted up to WINDOW."""
 
     total: int = Field(le=WINDOW)
@@ -181,7 +181,7 @@ class Page(Pagination):
     current: int
 
 
-class AfterDelete(Wire):
+class AfterDelete(CamelModel):
     """The first page of what is left."""
 
     deleted: list[str] = Field(description="The keys of the items that were there until now", examples=[["1"]])

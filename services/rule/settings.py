@@ -11,5 +11,5 @@ class Settings(DatabaseSettings):
 
     port: Port = 3000
     database_url: DatabaseUrl = "sqlite:///data/rule.db"
-    # Knative's name for the address that takes a service's events.
+    # Knative's name for the URL to which a service sends its events.
     k_sink: HttpUrl | None = None

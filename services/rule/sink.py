@@ -1,6 +1,6 @@
-"""The sink: the address that takes the events, as CloudEvents over HTTP.
+"""The sink: sends events as CloudEvents over HTTP.
 
-Imported with the first event that is sent: a cold start needs none of it.
+Imported with the first event, as it would delay a cold start.
 """
 
 import asyncio
@@ -15,18 +15,18 @@ SOURCE = "/rule"
 
 
 class Sink:
-    """Posts events to one address."""
+    """Posts events to one URL."""
 
     def __init__(self, url: str, timeout: float) -> None:
         """timeout: seconds for an event."""
         self._url, self._timeout = url, timeout
         self._tls = httpx.create_ssl_context(trust_env=False)
-        # A client with one connection for each event under way: the pool of one client takes the longer, the more
-        # connections are in it, and with 32 four times as much processor time.
+        # One client for each concurrent event: the pool of a single client slows down with its connections, and with
+        # 32 takes four times the processor time.
         self._idle: list[httpx.AsyncClient] = []
 
     async def send(self, event: Row) -> None:
-        """Send a row of the outbox once, in binary mode: attributes as headers. Raises if it was not taken."""
+        """Send a row of the outbox once, in binary mode: attributes as headers. Raises if it was not accepted."""
         attributes = {
             "type": event["type"],
             "source": SOURCE,
@@ -35,13 +35,13 @@ class Sink:
             "time": event["happened_at"],
             "datacontenttype": "application/json",
         }
-        # In the event for who handles it, behind however many brokers; in the request for the proxies on its way.
+        # In the event for its consumer, behind any number of brokers; in the request for the proxies on its path.
         trace = {"traceparent": event["traceparent"]} if event["traceparent"] else {}
         data = {"key": str(event["item_id"]), "name": event["item_name"]}
         message = to_binary_event(CloudEvent({**attributes, **trace}, data))
         client = self._idle.pop() if self._idle else self._new_client()
         try:
-            # httpx has time limits for each step only.
+            # httpx has timeouts for single steps only.
             async with asyncio.timeout(self._timeout):
                 answer = await client.post(self._url, content=message.body, headers={**message.headers, **trace})
         finally:

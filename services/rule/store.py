@@ -32,11 +32,11 @@ from services.rule.models import items
 from services.rule.outbox import Cause, Happened
 from services.rule.schemas import WINDOW, ItemCreate, ItemUpdate, PageQuery, Status
 
-# The rows come back in the order of the values.
+# The rows are returned in the order of the values.
 INSERT = insert(items).returning(*items.c, sort_by_parameter_order=True)
 
 # For each owner, the status filters that matched more than WINDOW items: counting is the most expensive part of their
-# pages. Entries expire after 5 s; until then a deletion may go unnoticed. Several threads use it.
+# pages. Entries expire after 5 s; until then a total may miss deletions. Shared by several threads.
 long_lists: TTLCache[str, set[tuple[int, ...]]] = TTLCache(maxsize=1000, ttl=5)
 long_lists_lock = Lock()
 
@@ -72,7 +72,7 @@ def read_page(connection: Connection, owner: str, query: PageQuery) -> Found:
     if rows:
         total = rows[0]["total"]
     elif query.offset:
-        # A page beyond the end has no row that could carry the total.
+        # A page beyond the end has no row with the total.
         total = connection.execute(_count(statuses, by_name), parameters).scalar_one()
     else:
         total = 0
@@ -99,7 +99,7 @@ def create(
 
 
 def create_once(connection: Connection, owner: str, item: ItemCreate, cause: Cause | None, idempotency_key: str) -> Row:
-    """Add an item, unless the owner has one of this idempotency key; return the one of the key, as it now is."""
+    """Add an item unless the owner has one with this idempotency key; return that item in its current state."""
     with suppress(IntegrityError), connection.begin_nested():
         return create(connection, [(owner, item, cause)], idempotency_key)[0]
     mine = (items.c.owner == owner, items.c.idempotency_key == idempotency_key)
@@ -107,14 +107,14 @@ def create_once(connection: Connection, owner: str, item: ItemCreate, cause: Cau
 
 
 def change(connection: Connection, owner: str, item: ItemUpdate, cause: Cause | None) -> Row | None:
-    """Change the given fields of an item and return it as it then is, or None if the owner has no such item."""
+    """Change the given fields of an item and return it, or None if the owner has no such item."""
     fields = item.model_dump(exclude={"key"}, exclude_none=True)
     mine = (items.c.owner == owner, items.c.id.in_(_ids([item.key])))
     before = None
     if cause and item.status is not None:
-        # Locked: of two requests that say "done" at the same time, one makes the event.
+        # Locked: of two concurrent requests that set "done", only one creates the event.
         before = connection.scalar(select(items.c.status).where(*mine).with_for_update())
-    # What is as it should be already does not count as a change; with no field at all, nothing differs.
+    # Setting a field to its current value does not count as a change; neither does a request without fields.
     differs = or_(false(), *(items.c[name] != value for name, value in fields.items()))
     values = {**fields, "changes": items.c.changes + 1, "updated_at": datetime.now(UTC)}
     changed = connection.execute(update(items).where(*mine, differs).values(values).returning(*items.c))
@@ -126,8 +126,8 @@ def change(connection: Connection, owner: str, item: ItemUpdate, cause: Cause | 
 
 
 def remove(connection: Connection, owner: str, keys: Sequence[str], cause: Cause | None) -> tuple[list[str], Found]:
-    """Delete the owner's items of these keys; return the keys that were there, and the first page that is left."""
-    # Locked in one order: two deletions of the same items would otherwise deadlock.
+    """Delete the owner's items with these keys; return the deleted keys, and the first page of the remaining items."""
+    # Locked in a fixed order: two deletions of the same items would otherwise deadlock.
     mine = select(items.c.id).where(items.c.owner == owner, items.c.id.in_(_ids(keys))).order_by(items.c.id)
     deleted = delete(items).where(items.c.id.in_(mine.with_for_update()))
     rows = rows_of(connection.execute(deleted.returning(items.c.id, items.c.owner, items.c.name)))
@@ -138,7 +138,7 @@ def remove(connection: Connection, owner: str, keys: Sequence[str], cause: Cause
 
 
 def _happened(before: int | None, after: int | None) -> Happened | None:
-    """Return what a change from one status to another is; most are nothing to tell of."""
+    """Return the event type of a status change, or None: most changes have no event."""
     if before is None or after is None or before == after:
         return None
     if after == Status.DONE:
@@ -153,7 +153,7 @@ def _forget_long_list(owner: str) -> None:
 
 
 def _ids(keys: Sequence[str]) -> list[int]:
-    """Return the row ids that the keys stand for, without the keys that no item can have."""
+    """Return the row ids of the keys, without keys that no item can have."""
     # 18 digits fit into a row id of 64 bits.
     return [int(key) for key in keys if re.fullmatch("[1-9][0-9]{0,17}", key)]
 
@@ -167,7 +167,7 @@ def _escaped(text: str) -> str:
 def _matching(statuses: tuple[int, ...], by_name: bool) -> list[Any]:
     """Return the conditions of WHERE."""
     conditions: list[Any] = [items.c.owner == bindparam("owner")]
-    # Literals: PostgreSQL plans each selection by what it knows of these statuses.
+    # Literals: PostgreSQL plans each statement with its statistics of these statuses.
     if statuses:
         conditions.append(items.c.status.in_([literal_column(str(status)) for status in statuses]))
     if by_name:
@@ -186,7 +186,7 @@ def _count(statuses: tuple[int, ...], by_name: bool) -> Select[Any]:
 
 @cache
 def _page(sorter: str, statuses: tuple[int, ...], by_name: bool, *, with_total: bool) -> Select[Any]:
-    """Return the statement of a page: its items, each with the total if that is asked for.
+    """Return the statement of a page: its items, each with the total if requested.
 
     With several statuses the first rows of each are read in order and merged. An index has the rows of one status in
     each order; without the merge the database would read and sort the whole list.

@@ -1,4 +1,4 @@
-"""The gateway: the service behind the ingress. It passes calls on, owns the session and serves the UI."""
+"""The gateway, behind the ingress: it forwards requests to its upstreams, owns the session and serves the UI."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -50,7 +50,7 @@ async def log_out(request: Request, response: Response) -> None:
 
 @router.get("/openapi.json", include_in_schema=False)
 async def document(request: Request) -> Response:
-    """Return one document for the whole system: the gateway's own, completed by those of its upstreams."""
+    """Return one OpenAPI document for the whole system: the gateway's own, merged with those of its upstreams."""
     services: list[Upstream] = [request.state.user, request.state.rule]
     answers = await asyncio.gather(*(service.call(request, "GET", "/openapi.json") for service in services))
     for answer in answers:
@@ -65,7 +65,7 @@ async def document(request: Request) -> Response:
 
 
 async def _start_session(request: Request, response: Response, path: str) -> LoggedIn | Response:
-    """Let the user service check a name and password; on success move the token from the body into the cookie."""
+    """Send the credentials to the user service; on success move the token from the body into the cookie."""
     user: Upstream = request.state.user
     body, device = await request.body(), session.known_device(request)
     answer = await user.call(request, "POST", path, body=body, device=device)
@@ -81,9 +81,9 @@ async def _start_session(request: Request, response: Response, path: str) -> Log
 
 
 def create_app(settings: Settings) -> ASGIApp:
-    """Return the application: the table, the files of the UI, and behind them the routes above."""
+    """Return the application: the route table, the files of the UI, then the routes above."""
     ui = Ui(Path(__file__).parent / "static")
-    # The gateway's document is completed by its upstreams.
+    # No openapi_url: `document` serves the merged document.
     own = create_chassis_app(service="todolist", router=router, settings=settings, openapi_url=None)
     own.router.default = ui.fallback
 
@@ -91,9 +91,9 @@ def create_app(settings: Settings) -> ASGIApp:
     async def lifespan(_: object) -> AsyncIterator[dict[str, Any]]:
         async with upstream.client(settings.upstream_timeout) as client:
             user, rule = Upstream("user", settings.user_url, client), Upstream("rule", settings.rule_url, client)
-            # What a request has as its `state`.
+            # Becomes `request.state`.
             yield {"user": user, "rule": rule, "sessions": Sessions(settings, user)}
 
-    # The table stands before FastAPI, whose middleware would take longer than the gateway's own work for such a call.
+    # The table comes before FastAPI, whose middleware would take longer than the gateway's own work for such a request.
     table = Router([*TABLE, *ui.routes, Mount("/", own)], lifespan=lifespan)
     return Edge(Guard(table, settings.trusted_origins), headers={**served_by("todolist", settings), **BROWSER_HEADERS})

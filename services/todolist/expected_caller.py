@@ -1,7 +1,7 @@
-"""Whose call it is: a page says for whom it calls, and each answer says for whom it was made.
+"""The expected caller: a request may name the account it is meant for, and each response names its caller.
 
-A page shows the list of one account while the cookie may say something else by now: the session has ended, or another
-tab has logged in. Without this, an item for a private list would go to the list that all guests share.
+A page may show the list of one account while the cookie already belongs to another: the session has expired, or another
+tab has logged in. Otherwise an item for a private list could go to the list that all guests share.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,12 +14,12 @@ from services.chassis.caller import CALLER, GUEST, Caller
 from services.chassis.problems import Problem
 from services.todolist.session import Sessions
 
-# Of a request: the account's id, or "guest". A client that does not send it means whoever the session says.
+# A request header: the account's id, or "guest". Without it any caller is accepted.
 EXPECTED_CALLER = b"x-expected-caller"
 
 
 class ForCaller:
-    """An endpoint (ASGI) that finds the caller, and refuses the call if another one is expected."""
+    """An endpoint (ASGI) that determines the caller, and rejects the request if another one is expected."""
 
     def __init__(self, handler: Callable[[Request, Caller], Awaitable[Response]]) -> None:
         self._handler = handler
@@ -38,7 +38,7 @@ class ForCaller:
 
 
 def _check(expected: bytes | None, caller: Caller) -> None:
-    """Raise a Problem when the call is meant for another caller: nothing is passed on."""
+    """Raise a Problem when the request is meant for another caller: it is not forwarded."""
     if expected is None or expected == caller.id.encode():
         return
     if caller.id == GUEST:

@@ -1,4 +1,4 @@
-"""The table of the gateway: which call goes to which service."""
+"""The route table of the gateway: which path is forwarded to which service."""
 
 from fastapi import Request, Response
 from starlette.routing import Route
@@ -17,14 +17,14 @@ async def read_profile(request: Request, caller: Caller) -> Response:
     answer = await user.call(request, request.method, f"/user/{caller.id}", caller)
     if answer.status != 404:
         return answer.response(caller)
-    # The token outlived its account: the session ends, so that the list is the guest's as well.
+    # The account of this token no longer exists: end the session, so that the list is the guest's as well.
     response = (await user.call(request, request.method, f"/user/{GUEST}")).response(Caller())
     session.end(request, response)
     return response
 
 
 def pass_on_to(service: str) -> ForCaller:
-    """Return an endpoint that passes a request on to a service, whatever its method, and tells it who calls."""
+    """Return an endpoint that forwards requests of any method to a service, with the caller in headers."""
 
     @ForCaller
     async def pass_on(request: Request, caller: Caller) -> Response:
@@ -40,7 +40,7 @@ def pass_on_to(service: str) -> ForCaller:
     return pass_on
 
 
-# Without `methods`: the service answers 405 where it does not know one.
+# Without `methods`: the service itself answers 405 to those it does not support.
 TABLE = [
     Route("/api/currentUser", read_profile),
     Route("/api/users", pass_on_to("user")),

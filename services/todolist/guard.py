@@ -1,4 +1,4 @@
-"""What the gateway refuses before any route sees it: it is the only service that the ingress lets browsers reach."""
+"""Request checks before any route: the gateway is the only service that browsers reach through the ingress."""
 
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ Origin = tuple[str, str, int | None]
 
 
 def parse_origin(text: str) -> Origin | None:
-    """Return an origin such as https://todo.example, or None if it is none. The default port is that of the scheme."""
+    """Parse an origin such as https://todo.example, or return None. The default port is that of the scheme."""
     try:
         parts = urlsplit(text.strip().removesuffix("/"))
         port = DEFAULT_PORTS.get(parts.scheme) if parts.port is None else parts.port
@@ -29,10 +29,10 @@ def parse_origin(text: str) -> Origin | None:
 
 
 class Guard:
-    """Refuses cross-origin requests other than reads, and bodies that are no JSON, compressed or too large."""
+    """Rejects cross-origin writes (CSRF), and bodies that are not JSON, compressed or too large."""
 
     def __init__(self, app: ASGIApp, trusted_origins: Iterable[Origin] = ()) -> None:
-        """trusted_origins: those whose pages may change something here, beside our own."""
+        """trusted_origins: other origins whose pages may send writes."""
         self._app, self._trusted = app, frozenset(trusted_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,11 +56,11 @@ class Guard:
         await self._app(scope, receive_within_limit, send)
 
     def _cross_origin(self, headers: dict[bytes, str]) -> Problem | None:
-        """Return the problem of a request that a page of another origin makes a browser send (CSRF), or None.
+        """Return the problem of a cross-origin request (CSRF), or None.
 
-        Decided as by Go's http.CrossOriginProtection, but with default ports: by Sec-Fetch-Site, which no page can set
-        and a proxy does not rewrite; where a browser does not send it, as on http, by Origin and Host. Other clients
-        send neither.
+        As Go's http.CrossOriginProtection, but with default ports: by Sec-Fetch-Site, which pages cannot set and
+        proxies do not rewrite; if a browser does not send it, as on http, by Origin and Host. Other clients send
+        neither.
         """
         origin, site = headers.get(b"origin", ""), headers.get(b"sec-fetch-site", "")
         if site in ("same-origin", "none") or (not site and not origin):
@@ -68,7 +68,7 @@ class Guard:
         sender = parse_origin(origin)
         if sender in self._trusted:
             return None
-        # The scheme is not compared: behind a proxy with TLS it is another one here.
+        # The scheme is not compared: behind a proxy that terminates TLS it differs.
         if not site and sender and sender == parse_origin(f"{sender[0]}://{headers.get(b'host', '')}"):
             return None
         return Problem(403, f"A page of {origin or 'another site'} may not change anything here: see TRUSTED_ORIGINS.")
@@ -76,11 +76,11 @@ class Guard:
 
 def _wrong_body(headers: dict[bytes, str]) -> Problem | None:
     length = headers.get(b"content-length", "0")
-    # A form, which any site may submit without asking, cannot send JSON.
+    # An HTML form, which any site can submit without a preflight request, cannot send JSON.
     media_type = headers.get(b"content-type", "").split(";")[0].strip().lower()
     has_body = length != "0" or b"transfer-encoding" in headers
     if has_body and b"upgrade" in headers:
-        # The server reads no body of such a request. Behind Envoy none arrives: it speaks HTTP/1.1 with us.
+        # The server does not read the body of such a request. Envoy forwards none.
         return Problem(400, "A change cannot ask for another protocol: send it without the header Upgrade.")
     if (has_body or media_type) and media_type != "application/json":
         return Problem(415, "The body must be application/json.", headers={"Accept": "application/json"})

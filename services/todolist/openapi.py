@@ -1,20 +1,20 @@
-"""The gateway's OpenAPI document, completed by the documents of the services it passes calls on to."""
+"""Merges the OpenAPI documents of the upstreams into the gateway's own."""
 
 from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
 Document = dict[str, Any]
-# Where a call has another path in the upstream's document.
+# Paths that differ in the upstream's document.
 UPSTREAM_PATHS = {"/api/currentUser": "/user/{id}"}
 
 
 def completed(own: Document, upstreams: Iterable[Document], paths: Iterable[str]) -> Document:
-    """Return the gateway's document with all that its upstreams say of these paths, which it passes on.
+    """Return the gateway's document with the upstreams' operations on these paths.
 
-    Parameters, bodies and answers come from the upstream, without the headers and path parameters that the gateway
-    sends. Where both have a schema of one name, the gateway's is the public one.
-    Raises AttributeError, KeyError or TypeError when an upstream's document is no OpenAPI document.
+    Parameters, bodies and responses come from the upstream, without the headers and path parameters that the gateway
+    sends. If both have a schema of the same name, the gateway's is used.
+    Raises AttributeError, KeyError or TypeError if an upstream's document is not an OpenAPI document.
     """
     document = deepcopy(own)
     theirs = {path: operations for upstream in upstreams for path, operations in upstream["paths"].items()}

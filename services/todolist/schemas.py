@@ -1,11 +1,11 @@
-"""What is on the wire of the gateway alone; what it passes on is documented by the service that answers."""
+"""Response models of the gateway itself; requests that it forwards are documented by their service."""
 
 from typing import Literal
 
-from services.chassis.wire import Wire
+from services.chassis.camel import CamelModel
 
 
-class LoggedIn(Wire):
+class LoggedIn(CamelModel):
     """The answer to a successful login or registration; the token is in the cookie."""
 
     status: Literal["ok"] = "ok"
@@ -14,7 +14,7 @@ class LoggedIn(Wire):
 
 
 class NewSession(LoggedIn, strict=True):
-    """What the user service answers: the same, and what only the gateway sees."""
+    """The user service's response to a login, with the fields that stay in the gateway."""
 
     token: str
     expires_in: int

@@ -1,4 +1,4 @@
-"""The session: a signed token in a cookie, checked with the keys that the user service publishes."""
+"""The session: a signed token in a cookie, verified with the public keys of the user service."""
 
 import asyncio
 import re
@@ -17,16 +17,16 @@ from services.todolist.upstream import FAILURES, Upstream
 COOKIE, DEVICE_COOKIE = "jwtToken", "knownDevice"
 TOKEN = re.compile(r"[A-Za-z0-9_.-]{1,2000}")
 DEVICE_LIFETIME = 365 * 24 * 3600
-# The keys are fetched at most this often (seconds), also when that fails: forged tokens must not flood user.
+# Minimum seconds between two fetches of the keys, failed ones included: forged tokens must not overload user.
 REFRESH_PAUSE = 10
 # Seconds by which the clocks of two machines may differ.
 LEEWAY = 10
-# Checking a signature costs as much as half a request, so results are cached: how many, and for how many seconds.
+# Verifying a signature costs half as much as a request, so results are cached: how many, and for how many seconds.
 CACHE_SIZE, CACHE_SECONDS = 10_000, 600
 
 
 class Sessions:
-    """Tells who a request comes from."""
+    """Determines the caller of a request from its cookie."""
 
     def __init__(self, settings: Settings, user: Upstream) -> None:
         self._settings, self._user = settings, user
@@ -38,20 +38,20 @@ class Sessions:
     async def caller(self, request: Request) -> Caller:
         """Return the account of a valid token, else the guest.
 
-        Raises a Problem when there is a token and no key to check it with, because the user service is away.
+        Raises a Problem when there is a token but no key to verify it, because the user service is unavailable.
         """
         token = request.cookies.get(COOKIE)
         if not token:
             return Caller()
         claims = self._checked.get(token) or await self._check(token)
-        # A token that was checked before may have ended since.
+        # A cached token may have expired since.
         if claims is None or time.time() >= claims["exp"] + LEEWAY:
             return Caller()
         return Caller(str(claims["sub"]), str(claims.get("name", "")))
 
     async def _check(self, token: str) -> dict[str, Any] | None:
         """Return the claims of a valid token, None for any other."""
-        # Imported here: it delays the start, and guests do not need it.
+        # Imported here: it would delay the start, and guests do not need it.
         import jwt
 
         try:
@@ -61,7 +61,7 @@ class Sessions:
             claims: dict[str, Any] = jwt.decode(
                 token,
                 self._keys[key_id],
-                # Named here and not taken from the token: else it could choose how it is checked (RFC 8725, 3.1).
+                # Fixed here: a token must not choose its own algorithm (RFC 8725, 3.1).
                 algorithms=["EdDSA"],
                 issuer=self._settings.token_issuer,
                 audience=self._settings.token_audience,
@@ -74,9 +74,9 @@ class Sessions:
         return claims
 
     async def _refresh_keys(self) -> None:
-        """Fetch the keys, unless that was tried a moment ago. Raises a Problem when there was no answer with keys.
+        """Fetch the keys, unless that was tried within REFRESH_PAUSE. Raises a Problem if the fetch failed.
 
-        Requests that come meanwhile wait for the same answer.
+        Concurrent requests share one fetch.
         """
         if self._fetch is None or (self._fetch.done() and time.monotonic() - self._fetched_at >= REFRESH_PAUSE):
             self._fetched_at = time.monotonic()
@@ -84,7 +84,7 @@ class Sessions:
         fetch = self._fetch
         await asyncio.wait([fetch])
         if isinstance(error := fetch.exception(), Problem):
-            # A copy: an exception that is raised again and again collects tracebacks.
+            # A copy: an exception that is raised repeatedly accumulates tracebacks.
             raise Problem(error.status_code, error.detail, headers={"Retry-After": str(REFRESH_PAUSE)})
         if error:
             raise error
@@ -92,7 +92,7 @@ class Sessions:
     async def _fetch_keys(self) -> None:
         import jwt
 
-        # Not with the headers of the request that came first: the answer is for all.
+        # Without the headers of any request: the result is shared.
         answer = await self._user.call(None, "GET", "/.well-known/jwks.json")
         if answer.status != 200:
             raise self._user.problem(answer.status if answer.status in FAILURES else 502, {})
@@ -105,24 +105,24 @@ class Sessions:
 
 
 def start(request: Request, response: Response, begun: NewSession) -> None:
-    """Set two cookies: the session's token, and a token by which the user service knows this browser again."""
+    """Set two cookies: the session token, and a token by which the user service recognizes this browser."""
     _set_cookie(request, response, COOKIE, begun.token, begun.expires_in, "/")
     _set_cookie(request, response, DEVICE_COOKIE, begun.device, DEVICE_LIFETIME, "/api/login")
 
 
 def known_device(request: Request) -> str:
-    """Return the token of a device on which somebody logged in before, or "" where there is nothing like it."""
+    """Return the device token from an earlier login with this browser, or ""."""
     token = request.cookies.get(DEVICE_COOKIE, "")
     return token if TOKEN.fullmatch(token) else ""
 
 
 def end(request: Request, response: Response) -> None:
-    """Clear the cookie of the session; the device stays known."""
+    """Clear the session cookie; the device cookie stays."""
     _set_cookie(request, response, COOKIE, "", 0, "/")
 
 
 def _set_cookie(request: Request, response: Response, name: str, value: str, lifetime: int, path: str) -> None:
-    """Set a cookie that scripts cannot read and that is not sent with another site's POST. lifetime: seconds."""
-    # TLS ends before us, and the ingress says whether the browser speaks it.
+    """Set a cookie that scripts cannot read and that is not sent with a cross-site POST. lifetime: seconds."""
+    # TLS is terminated in front of us; the ingress sets x-forwarded-proto.
     is_https = request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
     response.set_cookie(name, value, max_age=lifetime, path=path, httponly=True, samesite="lax", secure=is_https)

@@ -25,7 +25,7 @@ class Settings(ChassisSettings):
     rule_url: HttpUrl = HttpUrl("http://127.0.0.1:3000")
     # Longer than a cold start of the upstream.
     upstream_timeout: Seconds = 10
-    # NoDecode: the variable is a list with spaces, not JSON.
+    # NoDecode: the variable is a list separated by spaces, not JSON.
     trusted_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_parse_origins)] = ()
     token_issuer: str = "todolist-user"  # noqa: S105 - no password
     token_audience: str = "todolist"  # noqa: S105 - no password

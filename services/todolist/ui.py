@@ -12,9 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from services.chassis.problems import Problem
 
-# What browsers are told with every answer.
+# Security headers of every response.
 BROWSER_HEADERS = {
-    # Everything comes from our own files, and nothing may be written into the page as text that runs.
+    # Only our own files are loaded, no inline scripts or styles; Trusted Types forbid HTML from strings.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'",
@@ -31,21 +31,21 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
 }
 ALLOW = {"Allow": "GET, HEAD, OPTIONS"}
-# A page has no such address, so it is a file that does not exist: its last part has a dot, or a part starts with one.
+# Paths of missing files, not of pages: the last segment has a dot, or a segment starts with one.
 FILE = re.compile(r"\.[^/]*$|/\.")
 
 
 class File:
     """One file as an endpoint (ASGI).
 
-    In memory: Starlette's StaticFiles and servestatic visit a thread for each file, and took ten times as long.
+    In memory: Starlette's StaticFiles and servestatic use a thread for each file, and took ten times as long.
     """
 
     def __init__(self, path: Path) -> None:
         content = path.read_bytes()
         headers = {
             "content-type": MEDIA_TYPES[path.suffix],
-            # Kept by the browser and asked about each time: a new version shows at the next load.
+            # Cached by the browser, and revalidated each time: a new version shows at the next load.
             "cache-control": "no-cache",
             "vary": "accept-encoding",
             # Weak (RFC 9110, 8.8.1), as it is the same with and without compression.
@@ -58,7 +58,7 @@ class File:
 
     @cached_property
     def _compressed(self) -> Response:
-        # When it is first needed: all files take as long as a tenth of the start.
+        # On first use: compressing all files would take a tenth of the start.
         return Response(gzip.compress(self._content, mtime=0), 200, {**self._headers, "content-encoding": "gzip"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,8 +90,8 @@ class Ui:
         self.routes = [Route(path, file) for path, file in {"/": self._page, **files}.items()]
 
     async def fallback(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the page for an address without a route: its scripts show what the address means."""
-        # As a script or an image, the page would be an error that names no cause.
+        """Serve the page for a path without a route: its scripts interpret the path."""
+        # A missing script or image must be a 404: served the page instead, it fails with an unrelated error.
         if scope["path"].startswith("/api/") or FILE.search(scope["path"]):
             raise Problem(404, "There is nothing at this address.")
         await self._page(scope, receive, send)

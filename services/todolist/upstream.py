@@ -15,8 +15,8 @@ from yarl import URL
 from services.chassis.caller import CALLER, GUEST, USER_ID, USER_NAME, Caller
 from services.chassis.problems import MEDIA_TYPE, Problem
 
-# The headers that go on from a request to the requests it causes: W3C Trace Context and Baggage, Zipkin B3, Envoy's
-# request id, and what makes a POST idempotent.
+# Headers that are propagated to upstreams: W3C Trace Context and Baggage, Zipkin B3, Envoy's request id, and the
+# idempotency key of a POST.
 PASSED_ON = frozenset(
     b"traceparent tracestate baggage b3 x-b3-traceid x-b3-spanid x-b3-parentspanid x-b3-sampled x-b3-flags "
     b"x-ot-span-context x-request-id idempotency-key".split()
@@ -26,8 +26,8 @@ JSON_TYPES = ("application/json", MEDIA_TYPE)
 METHODS = frozenset(HTTPMethod)
 # The details of a problem, by its status.
 FAILURES = {502: "returned an invalid response", 503: "cannot be reached", 504: "did not answer in time"}
-# How Envoy says that a request came to no service: no connection was made, a limit was reached, no process is healthy.
-# Any other 503 of a proxy may also mean that the connection broke after the service had got the request.
+# Envoy's local replies to requests that it did not send upstream: connection failure, circuit breaker, no healthy host.
+# Any other 503 of a proxy may also mean that the connection broke after the upstream had received the request.
 NOT_SENT = re.compile(
     rb"connection failure|connection timeout|refused stream|overflow|no healthy upstream|fault filter abort"
 )
@@ -36,7 +36,7 @@ log = logging.getLogger("upstream")
 
 
 class Answer(NamedTuple):
-    """What an upstream answered. headers: those that go on to the caller."""
+    """The response of an upstream. headers: those that are passed to the client."""
 
     upstream: "Upstream"
     status: int
@@ -45,18 +45,18 @@ class Answer(NamedTuple):
     headers: dict[str, str]
 
     def json(self) -> Any:
-        """Return the parsed body. Raises a Problem when it is no JSON."""
+        """Return the parsed body. Raises a Problem if it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
             raise self.invalid() from None
 
     def invalid(self) -> Problem:
-        """Return the problem of a response that is not what it should be."""
+        """Return the problem of an invalid response."""
         return self.upstream.problem(502, self.headers)
 
     def response(self, caller: Caller | None = None) -> Response:
-        """Return the answer as a response. caller: the one for whom it was made, who is named in it."""
+        """Return the answer as a response. caller: the caller it is for, named in a header."""
         headers = {**self.headers, CALLER: caller.id} if caller else self.headers
         return Response(self.body, self.status, headers, self.media_type)
 
@@ -77,21 +77,21 @@ class Upstream:
         *,
         device: str = "",
     ) -> Answer:
-        """Make the call that a request causes, with its trace headers; None for one that is not for a single request.
+        """Call the upstream with the trace headers of a request (None: on behalf of no single request).
 
-        target: path and query as they go on the wire; caller, device (a token): sent in headers; body: JSON.
+        target: path and query, percent-encoded; caller, device (a token): sent in headers; body: JSON.
         Raises a Problem: 503 when the service cannot be reached, 504 when it is too slow, 502 when its response is
-        invalid. The call is never repeated here: the proxy repeats reads (deploy/local/envoy, deploy/istio).
+        invalid. There are no retries here: the proxy retries reads (deploy/local/envoy, deploy/istio).
         """
         if method not in METHODS:
-            # Proxies refuse a method that they do not know, and do not say which ones the service takes.
+            # Proxies reject unknown methods without an Allow header: the service provides it.
             known = await self.call(request, "OPTIONS", target, caller)
             raise Problem(405, "This method is not known.", headers={"Allow": known.headers.get("allow", "")})
         headers = _passed_on(request) if request else []
         if caller:
             headers += [(USER_ID, caller.id), (USER_NAME, quote(caller.name))]
             if caller.id != GUEST:
-                headers.append(("end-user", quote(caller.name)))  # Routes by person match it.
+                headers.append(("end-user", quote(caller.name)))  # Matched by header-based routes (lesson 3).
         if device:
             headers.append(("x-known-device", device))
         if body:
@@ -114,13 +114,13 @@ class Upstream:
         passed_back = self._timing(started, response.headers.get("x-served-by", ""))
         passed_back |= {name: response.headers[name] for name in PASSED_BACK if name in response.headers}
         if response.status != 204 and response.content_type not in JSON_TYPES:
-            # A proxy on the way answers in plain text when it cannot reach the service.
+            # A local reply of a proxy, in plain text: it could not reach the service.
             log.warning("%s returned no JSON: %d %s", self._name, response.status, response.content_type)
             raise self.problem(_failure(method, response.status, content), passed_back)
         return Answer(self, response.status, content, response.content_type, passed_back)
 
     def problem(self, status: int, headers: dict[str, str]) -> Problem:
-        """Return the problem of a call that brought no usable answer. status: one of FAILURES."""
+        """Return the problem of a call without a usable response. status: one of FAILURES."""
         retry = {"Retry-After": "1"} if status == 503 else {}
         return Problem(status, f"{self._name} {FAILURES[status]}.", headers={**headers, **retry})
 
@@ -132,7 +132,7 @@ class Upstream:
 
 
 def _passed_on(request: Request) -> list[tuple[str, str]]:
-    """Return the headers that go on. Raises a Problem for one that could not be sent as it came."""
+    """Return the headers to propagate. Raises a Problem for one that is not UTF-8."""
     try:
         return [(name.decode(), value.decode()) for name, value in request.scope["headers"] if name in PASSED_ON]
     except UnicodeDecodeError:
@@ -140,9 +140,9 @@ def _passed_on(request: Request) -> list[tuple[str, str]]:
 
 
 def _failure(method: str, status: int, content: bytes) -> int:
-    """Return the status of the problem for what a proxy answered.
+    """Return the status of the problem for a proxy's local reply.
 
-    The gateway's own 503 promises that a write was not done.
+    The gateway's own 503 guarantees that a write was not applied.
     """
     if status == 503 and method != "GET" and not NOT_SENT.search(content):
         return 502
@@ -150,7 +150,7 @@ def _failure(method: str, status: int, content: bytes) -> int:
 
 
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keep aiohttp from repeating a PUT or DELETE whose connection broke: a change is sent once."""
+    """Keep aiohttp from retrying a PUT or DELETE whose connection broke: a write is sent once."""
     try:
         return await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
@@ -159,7 +159,7 @@ async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
         raise aiohttp.ClientConnectionError(str(error)) from error
 
 
-# By method. It repeats a GET, too, on a new connection if an idle one was closed, which does no harm, but no POST.
+# By method. aiohttp also retries a GET on a new connection if an idle one was closed, which is safe, but no POST.
 SEND_ONCE = {"PUT": [_send_once], "DELETE": [_send_once]}
 
 

@@ -50,7 +50,7 @@ async def register(
     taken = Problem(409, "This name is taken.")
     if await database.read(store.find_by_name, registration.user_name):
         raise taken
-    with passwords.place():
+    with passwords.slot():
         password_hash = await passwords.hash(registration.password)
     account = await database.write(store.create, registration.user_name, password_hash, "user")
     if account is None:
@@ -61,7 +61,7 @@ async def register(
 @router.get("/user/{id}")
 async def read_profile(id: str, request: Request, database: DatabaseDep) -> Profile:
     """Return the profile of an account, or of the guest, as the variant of this process shows it."""
-    # No dependency: FastAPI would spend a tenth of this route's time on it.
+    # Not a dependency: FastAPI would spend a tenth of this route's time on resolving it.
     notices: Notices = request.app.state.notices
     if id == GUEST:
         return profile(request.app.version, await notices.counts(id))
@@ -92,7 +92,7 @@ async def mark_notices_read(_: NoticesRead, caller: CallerDep, notices: NoticesD
 async def take_event(request: Request, notices: NoticesDep) -> None:
     """Take a CloudEvent, in binary or in structured mode: an item was created, done, reopened or deleted.
 
-    One that was taken before, or is of another type, changes nothing.
+    Idempotent: a repeated event has no effect, and neither has one of another type.
     """
     from services.user.events import parse
 
@@ -120,19 +120,19 @@ async def log_in(
     tokens: TokensDep,
     x_known_device: Annotated[str, Header(description="The device's token from an earlier login")] = "",
 ) -> LoggedIn:
-    """Return a token for a right name and password."""
+    """Return a token for a valid name and password."""
     refused = {"status": "error", "type": credentials.type, "currentAuthority": GUEST}
     wrong = Problem(401, "The name or the password is wrong.", headers=None, **refused)
     try:
         name = AccountLogin(user_name=credentials.user_name, password=credentials.password).user_name
     except ValidationError:
-        # No account can have these.
+        # No account can have such a name or password.
         raise wrong from None
-    # A known device is counted by itself: whoever guesses elsewhere cannot lock its owner out.
+    # A known device is counted separately: failed attempts elsewhere cannot lock its owner out.
     counted = tokens.device_id(x_known_device, name) or comparable(name)[:50]
-    # First a place: an attempt is not counted if there is no room to look at its password.
-    with passwords.place():
-        # Two transactions: together they would lock rows in an order that can deadlock.
+    # The slot first: an attempt is not counted if its password cannot be checked now.
+    with passwords.slot():
+        # Two transactions: in one they would lock rows in an order that can deadlock.
         await database.write(store.forget_old_login_attempts)
         window = timedelta(seconds=settings.login_window)
         count, ends_at = await database.write(store.count_login_attempt, counted, window)

@@ -1,4 +1,4 @@
-"""CloudEvents as they come in. Imported with the first one: a cold start for a page needs none of the SDK."""
+"""Parses incoming CloudEvents. Imported with the first one, as the SDK would delay a cold start."""
 
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -13,22 +13,22 @@ from services.user.schemas import Happened, ItemEvent
 
 
 def parse(headers: Mapping[str, str], body: bytes) -> ItemEvent | None:
-    """Return the event of a request in binary or structured mode, or None if its type is not known here.
+    """Return the event of a request in binary or structured mode, or None if its type is unknown.
 
-    Raises a Problem for what is no CloudEvent, or does not carry what its type promises.
+    Raises a Problem for an invalid CloudEvent, or for data that does not match its type.
     """
     try:
         event = from_http(HTTPMessage(dict(headers), body), JSONFormat(), _complete)
         if event.get_type() not in get_args(Happened):
             return None
         return ItemEvent.model_validate({**event.get_attributes(), "data": event.get_data()})
-    # What the SDK raises for a body that is no JSON object, and so on, differs.
+    # The SDK raises various exceptions for invalid input, such as a body that is not a JSON object.
     except (BaseCloudEventException, AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
         raise Problem(400, f"This is no CloudEvent 1.0 that can be used: {error}") from None
 
 
 def _complete(attributes: dict[str, Any], data: Any) -> CloudEvent:
-    # Where the id is missing the SDK makes one up, and another one when the event comes again.
+    # The SDK generates a missing id, and a different one when the event is delivered again.
     if missing := [name for name in REQUIRED_ATTRIBUTES if name not in attributes]:
         raise ValueError(f"{missing[0]} is missing.")
     return CloudEvent(attributes, data)

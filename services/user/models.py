@@ -12,12 +12,12 @@ accounts = Table(
     Column("password_hash", String(200), nullable=False),
     Column("authority", String(5), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
-    # Empty where another account had it first, before names were compared in this form.
+    # Null if another account had it first, before canonical names were introduced.
     Column("canonical_name", String(150)),
     Index("accounts_by_canonical_name", "canonical_name", unique=True),
 )
 
-# In the database, so that all variants and replicas count together.
+# In the database, so that all variants and replicas share the counts.
 login_attempts = Table(
     "login_attempts",
     metadata,
@@ -27,7 +27,7 @@ login_attempts = Table(
     Index("login_attempts_by_window_ends_at", "window_ends_at"),
 )
 
-# What an event made, and the memory that it was here: each is recorded once.
+# One notice for each event; the unique index makes recording idempotent.
 notices = Table(
     "notices",
     metadata,

@@ -1,18 +1,18 @@
-"""Names of accounts: which are allowed, and which are the same (PRECIS, RFC 8265)."""
+"""Account names: which are allowed, and which are equal (PRECIS, RFC 8265)."""
 
 import unicodedata
 from functools import cache
 from typing import Any
 
-# In their canonical form. The administrator's account is created at start; the last two are how the guest is shown.
+# In their canonical form. The administrator's account is created at start; the last two are display names of the guest.
 RESERVED = {"admin", "administrator", "guest", "root", "system", "秦粤", "粤秦d"}
-# Alphabets with letters that look alike, as Unicode calls them: a Cyrillic а in a Latin name would go unnoticed.
+# Unicode names of alphabets with confusable letters: a Cyrillic а in a Latin name would go unnoticed.
 ALPHABETS = {"ARMENIAN", "CHEROKEE", "COPTIC", "CYRILLIC", "GREEK", "LATIN"}
 
 
 @cache
 def _profile() -> Any:
-    # Imported here: most processes answer long before anybody logs in.
+    # Imported here: it would delay the start, and only logins need it.
     from precis_i18n import get_profile
 
     return get_profile("UsernameCaseMapped")
@@ -25,7 +25,7 @@ def canonical(name: str) -> str:
 
 
 def comparable(name: str) -> str:
-    """Return the same; a name that is forbidden today, but that an older account may have, stands for itself."""
+    """Return the canonical form; a name that PRECIS forbids, but an older account may have, is returned unchanged."""
     try:
         return canonical(name)
     except ValueError:
@@ -33,7 +33,7 @@ def comparable(name: str) -> str:
 
 
 def allowed(name: str) -> str:
-    """Return the name. Raises ValueError when no new account may have it."""
+    """Return the name. Raises ValueError if a new account may not have it."""
     try:
         form = canonical(name)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Notices: recorded from events, each once, counted, and forgotten after some time.
+"""Notices: recorded from events, each once, counted, and deleted when they expire.
 
-The sender repeats an event until it knows that it was taken, so this is an *idempotent consumer*: it remembers what it
-took, by source and id, as long as the notice lives. It does not record what is older: that may have been here already.
+The sender repeats an event until it is acknowledged, so this is an *idempotent consumer*: the source and id of each
+event are stored with its notice. Events older than a notice's lifetime are ignored: their notice may have expired.
 """
 
 import asyncio
@@ -18,27 +18,27 @@ from services.user import store
 from services.user.schemas import ItemEvent
 from services.user.store import Counts
 
-# Seconds that a count may be old: it costs one query in this time, however many profiles are read.
+# Seconds for which a count is cached: one query in this time, however many profiles are read.
 COUNTED_FOR = 1
 # Seconds that a profile waits for it.
 COUNT_TIMEOUT = 0.5
-# Seconds between two looks for notices that have lived long enough.
-FORGET_AFTER = 10
+# Seconds between two deletions of expired notices.
+FORGET_EVERY = 10
 
 
 class Notices:
     """The notices of all owners."""
 
     def __init__(self, database: Database, lifetime: float, served_by: str) -> None:
-        """lifetime: of a notice, in seconds; served_by: this process."""
+        """lifetime: of a notice, in seconds; served_by: the name of this process."""
         self._database, self._lifetime, self._served_by = database, timedelta(seconds=lifetime), served_by
-        # By owner. Requests at the same time wait for the same query.
+        # By owner. Concurrent requests share one query.
         self._counts: TTLCache[str, asyncio.Task[Counts]] = TTLCache(maxsize=10_000, ttl=COUNTED_FOR)
         self._known: LRUCache[str, Counts] = LRUCache(maxsize=10_000)
         self._forgets_at = 0.0
 
     async def record(self, event: ItemEvent) -> None:
-        """Record an event, unless it was recorded before. Raises a Problem where the sender has to repeat it."""
+        """Record an event, unless it was recorded before. Raises a Problem if the sender has to retry."""
         now = datetime.now(UTC)
         happened_at = min(event.time, now)
         if happened_at > now - self._lifetime:
@@ -46,18 +46,18 @@ class Notices:
             await self._database.insert(store.add_notices, (event, notice))
             self._counts.pop(event.subject, None)
         if (loop_time := asyncio.get_running_loop().time()) > self._forgets_at:
-            self._forgets_at = loop_time + min(FORGET_AFTER, self._lifetime.total_seconds())
+            self._forgets_at = loop_time + min(FORGET_EVERY, self._lifetime.total_seconds())
             await self._database.write(store.forget_notices, now - self._lifetime)
 
     async def counts(self, owner: str) -> Counts:
-        """Return how many notices an owner has; while the database is away, how many they were."""
+        """Return the number of an owner's notices; while the database is unavailable, the last known number."""
         if (task := self._counts.get(owner)) is None:
             self._counts[owner] = task = asyncio.create_task(self._count(owner))
-        # A request that is cancelled does not end the query for the others.
+        # shield: a cancelled request does not cancel the query for the others.
         return task.result() if task.done() else await asyncio.shield(task)
 
     async def mark_read(self, owner: str) -> None:
-        """All notices of an owner are read."""
+        """Mark all notices of an owner as read."""
         await self._database.write(store.mark_notices_read, owner)
         self._counts.pop(owner, None)
 
@@ -68,5 +68,5 @@ class Notices:
         return self._known.get(owner, Counts())
 
 
-# What a route asks for to use the notices.
+# The dependency of a route on the notices.
 NoticesDep = Annotated[Notices, from_state("notices")]

@@ -1,4 +1,4 @@
-"""Profiles and notices: what is shown of the guest and of an account, in each variant."""
+"""Builds the response models of profiles and notices, in both variants."""
 
 from datetime import UTC
 from functools import lru_cache
@@ -11,7 +11,7 @@ from services.user.store import Counts
 
 Variant = Literal["v1", "v2"]
 
-# The guest's name tells which variant answered: the point of the demonstration.
+# The guest's name shows which variant answered: the point of the demonstration.
 GUEST_NAMES: dict[Variant, str] = {"v1": "秦粤", "v2": "粤秦D"}
 SIGNATURES: dict[Variant, str] = {"v1": "海纳百川，有容乃大", "v2": "有容乃大，海纳百川"}
 TITLES = {"guest": "访客", "user": "用户", "admin": "管理员"}
@@ -50,8 +50,8 @@ def profile(
 
 
 def notice(row: Row) -> Notice:
-    """Return what is shown of a notice."""
-    # SQLite keeps times without their zone.
+    """Return a row as a response model."""
+    # SQLite returns times without their zone.
     happened_at, taken_at = (row[name].replace(tzinfo=UTC) for name in ("happened_at", "taken_at"))
     return Notice(
         id=str(row["id"]),

@@ -1,4 +1,4 @@
-"""What is on the wire of the user service."""
+"""Request and response models of the user service."""
 
 import unicodedata
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StringConstraints
 from pydantic.config import JsonDict
 
-from services.chassis.wire import Wire
+from services.chassis.camel import CamelModel
 from services.user.names import allowed
 
 Authority = Literal["admin", "user"]
@@ -18,7 +18,7 @@ EXAMPLE: JsonDict = {"userName": "alice", "password": "correct horse battery"}
 
 
 def _printable(value: str) -> str:
-    """Return the name in its one canonical spelling (Unicode NFC), or raise ValueError if parts cannot be seen."""
+    """Return the name normalized (Unicode NFC). Raises ValueError for characters that are not printable."""
     value = unicodedata.normalize("NFC", value)
     if not value.isprintable():
         raise ValueError("must not contain characters that cannot be seen")
@@ -38,8 +38,8 @@ UserName = Annotated[
 ]
 
 
-class AccountLogin(Wire, strict=True):
-    """A name and a password that an account may have; names had fewer rules before."""
+class AccountLogin(CamelModel, strict=True):
+    """A name and a password that an existing account may have: older names had fewer rules."""
 
     user_name: UserName
     password: Annotated[str, Field(min_length=8, max_length=128)]
@@ -51,15 +51,15 @@ class Registration(AccountLogin, json_schema_extra={"examples": [EXAMPLE]}):
     user_name: Annotated[UserName, AfterValidator(allowed)]
 
 
-class Credentials(Wire, strict=True, json_schema_extra={"examples": [EXAMPLE]}):
-    """A name and a password that may be right."""
+class Credentials(CamelModel, strict=True, json_schema_extra={"examples": [EXAMPLE]}):
+    """The name and the password of a login."""
 
     user_name: Annotated[str, Field(max_length=200)]
     password: Annotated[str, Field(max_length=200)]
     type: Annotated[str, Field(max_length=20)] = ""
 
 
-class LoggedIn(Wire):
+class LoggedIn(CamelModel):
     """The answer to a successful login or registration."""
 
     status: Literal["ok"] = "ok"
@@ -70,10 +70,10 @@ class LoggedIn(Wire):
     device: str = Field(description="A JWT, for the header x-known-device; the gateway keeps it in a cookie")
 
 
-class LoginRefused(Wire):
+class LoginRefused(CamelModel):
     """The answer to a wrong name or password.
 
-    The first front end, in React, reads `status` and `type`: here they are words of its own, not those of RFC 9457.
+    The first front end, in React, reads `status` and `type`, so these are not those of RFC 9457.
     """
 
     status: Literal["error"] = "error"
@@ -84,22 +84,22 @@ class LoginRefused(Wire):
     trace_id: str | None = None
 
 
-class Label(Wire):
+class Label(CamelModel):
     """A text with its key."""
 
     key: str
     label: str
 
 
-class Geographic(Wire):
-    """Where somebody is."""
+class Geographic(CamelModel):
+    """The place of an account."""
 
     province: Label
     city: Label
 
 
-class Profile(Wire):
-    """What is shown of a person."""
+class Profile(CamelModel):
+    """The public profile of an account, or of the guest."""
 
     userid: str
     name: str
@@ -119,7 +119,7 @@ class Profile(Wire):
     version: Literal["v1", "v2"] = Field(description="The variant that answered")
 
 
-class Account(Wire):
+class Account(CamelModel):
     """An account as an administrator sees it."""
 
     key: str = Field(validation_alias="id")
@@ -135,7 +135,7 @@ class ItemData(BaseModel):
 
 
 class ItemEvent(BaseModel):
-    """A CloudEvent that tells of an item."""
+    """A CloudEvent about an item."""
 
     type: Happened
     source: Annotated[str, Field(max_length=200), PlainText]
@@ -167,8 +167,8 @@ EVENT: JsonDict = {
 }
 
 
-class NoticeEvent(Wire):
-    """The way of the event that made a notice."""
+class NoticeEvent(CamelModel):
+    """The event that a notice was created from."""
 
     type: Happened
     source: str = Field(description="The service that sent it", examples=["/rule"])
@@ -178,8 +178,8 @@ class NoticeEvent(Wire):
     name: str = Field(description="The item's, at that time")
 
 
-class Notice(Wire):
-    """A notice, in the words of the first front end, in React."""
+class Notice(CamelModel):
+    """A notice, in the format of the first front end, in React."""
 
     id: str
     type: Literal["notification"] = "notification"
@@ -190,7 +190,7 @@ class Notice(Wire):
     event: NoticeEvent
 
 
-class NoticesRead(Wire, strict=True):
-    """All notices are read."""
+class NoticesRead(CamelModel, strict=True):
+    """Marks all notices as read."""
 
     read: Literal[True]

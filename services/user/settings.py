@@ -15,7 +15,7 @@ class Settings(DatabaseSettings):
     port: Port = 3002
     version: Literal["v1", "v2"] = "v1"
     database_url: DatabaseUrl = "sqlite:///data/user.db"
-    # Unset, a key is generated once and kept in data/token-key.pem.
+    # Unset: a key is generated once and stored in data/token-key.pem.
     token_key_file: Path | None = None
     token_lifetime: Seconds = 12 * 3600
     token_issuer: str = "todolist-user"  # noqa: S105 - no password

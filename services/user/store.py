@@ -13,7 +13,7 @@ from services.user.models import accounts, login_attempts, notices
 from services.user.names import comparable
 from services.user.schemas import MOST_COUNTED, Authority, ItemEvent
 
-# Both databases know INSERT … ON CONFLICT, and SQLAlchemy has a construct for each.
+# Both databases support INSERT … ON CONFLICT, and SQLAlchemy has a construct for each.
 INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 # How many notices are deleted in one transaction.
 MOST_FORGOTTEN = 10_000
@@ -28,7 +28,7 @@ class Counts(NamedTuple):
 
 def find_by_id(connection: Connection, account_id: str) -> Row | None:
     """Return the account with this id, or None."""
-    # Ids are hexadecimal: other text is no account's, and PostgreSQL takes no NUL.
+    # Ids are hexadecimal; and PostgreSQL does not accept NUL.
     if not account_id.isalnum():
         return None
     rows = rows_of(connection.execute(select(accounts).where(accounts.c.id == account_id)))
@@ -66,7 +66,7 @@ def forget_old_login_attempts(connection: Connection) -> None:
 def count_login_attempt(connection: Connection, name: str, window: timedelta) -> tuple[int, datetime]:
     """Count one more attempt for a name or a device; return how many there are in its window, and when that ends (UTC).
 
-    Counted before the password is looked at: attempts made at the same time cannot all pass.
+    Counted before the password is checked, so that concurrent attempts cannot exceed the limit.
     """
     table = login_attempts
     first = INSERTS[connection.dialect.name](table).values(
@@ -74,17 +74,17 @@ def count_login_attempt(connection: Connection, name: str, window: timedelta) ->
     )
     counted = first.on_conflict_do_update(index_elements=[table.c.name], set_={"count": table.c.count + 1})
     count, window_ends_at = connection.execute(counted.returning(table.c.count, table.c.window_ends_at)).one()
-    # SQLite keeps times without their zone.
+    # SQLite returns times without their zone.
     return count, window_ends_at.replace(tzinfo=UTC)
 
 
 def forget_login_attempts(connection: Connection, name: str) -> None:
-    """Start counting from zero after a right password."""
+    """Reset the count after a correct password."""
     connection.execute(delete(login_attempts).where(login_attempts.c.name == name))
 
 
 def add_notices(connection: Connection, new: Sequence[tuple[ItemEvent, Row]]) -> list[None]:
-    """Add a notice for each event, with what else is known of it; an event that has one already changes nothing."""
+    """Add a notice for each event, with these further columns; an event that has one already is skipped."""
     rows = [
         {
             "source": event.source,
@@ -98,7 +98,7 @@ def add_notices(connection: Connection, new: Sequence[tuple[ItemEvent, Row]]) ->
         }
         for event, notice in new
     ]
-    # In one order: two replicas that get the same events would otherwise deadlock.
+    # In a fixed order: two replicas that receive the same events would otherwise deadlock.
     rows.sort(key=lambda row: (row["source"], row["event_id"]))
     connection.execute(INSERTS[connection.dialect.name](notices).on_conflict_do_nothing(), rows)
     return [None] * len(new)
@@ -119,14 +119,14 @@ def count_notices(connection: Connection, owner: str) -> Counts:
 
 def mark_notices_read(connection: Connection, owner: str) -> None:
     """Mark the notices that are counted as read."""
-    # Locked in one order, as two requests may do this at the same time.
+    # Locked in a fixed order: two concurrent requests would otherwise deadlock.
     newest = _newest(owner).with_for_update().subquery()
     unread = select(newest.c.id).where(newest.c.is_read == false())
     connection.execute(update(notices).where(notices.c.id.in_(unread)).values(is_read=True))
 
 
 def forget_notices(connection: Connection, before: datetime) -> None:
-    """Delete notices of what happened before this time."""
+    """Delete the notices of events before this time."""
     old = select(notices.c.id).where(notices.c.happened_at < before).limit(MOST_FORGOTTEN)
     connection.execute(delete(notices).where(notices.c.id.in_(old.with_for_update(skip_locked=True))))
 

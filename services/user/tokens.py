@@ -22,7 +22,7 @@ GENERATED_KEY = Path("data/token-key.pem")
 
 
 class Tokens:
-    """Signs tokens and publishes the key that checks them."""
+    """Signs tokens and publishes the key that verifies them."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises ValueError, naming the setting, when the key cannot be used."""
@@ -44,7 +44,7 @@ class Tokens:
         }
 
     def issue(self, account: Row, type: str = "") -> LoggedIn:
-        """Return new tokens, for a session of the account and for the device, as the answer to a login."""
+        """Return the response to a login: a token for the session, and one for the device."""
         now, lifetime = int(time.time()), int(self._settings.token_lifetime)
         claims = {
             "iss": self._settings.token_issuer,
@@ -64,8 +64,8 @@ class Tokens:
         )
 
     def device_id(self, token: str, name: str) -> str | None:
-        """Return the id of a device on which somebody logged in by this name, or None if the token does not say so."""
-        # Imported where it is needed: most processes answer long before anybody logs in.
+        """Return the id in a device token that was issued for this name, or None for any other token."""
+        # Imported here: it would delay the start, and only logins need it.
         import jwt
 
         try:
@@ -82,11 +82,11 @@ class Tokens:
 
 
 def _generated_key() -> Path:
-    """Return the file of the local key, created when it is first needed; of two processes the first wins."""
+    """Return the file of the local key, created on first use; of two processes the first one creates it."""
     if not GENERATED_KEY.exists() or not GENERATED_KEY.stat().st_size:
         GENERATED_KEY.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(GENERATED_KEY, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
-            # Not a draft and os.link, which some file systems do not have.
+            # Locked: a temporary file with os.link does not work on all file systems.
             fcntl.flock(file, fcntl.LOCK_EX)
             if not file.read(1):
                 file.write(

@@ -81,7 +81,7 @@ def measure(references: References, systems: Sequence[System], rounds: int) -> N
 
 
 def wait(references: References, system: System) -> None:
-    """Send requests at a constant rate, over ever more connections."""
+    """Send requests at a constant rate, over an increasing number of connections."""
     for number in range(QUICK_ROUNDS + 1):
         say(f"Constant rate, round {number + 1} of {QUICK_ROUNDS + 1}")
         references.wait()

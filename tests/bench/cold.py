@@ -11,8 +11,8 @@ from statistics import median
 
 import httpx
 
-from deploy.lessons.laptop import Laptop
 from deploy.local import here, sleepers
+from lessons.runner.laptop import Laptop
 from tests.local_mesh import Mesh
 from tests.support import wait_until
 
@@ -35,7 +35,7 @@ Figures = dict[str, dict[str, float]]
 
 
 def measure(directory: Path) -> Figures:
-    """Put all to sleep and wake them up again and again; return the medians, and the whole as a part of that name."""
+    """Scale to zero and trigger cold starts repeatedly; return the medians of the phases, and of the whole."""
     directory.mkdir()
     mesh = Mesh(directory).wait_ready()
     seen: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -52,7 +52,7 @@ def measure(directory: Path) -> Figures:
 
 
 def sleep() -> None:
-    """Let all fall asleep now, whatever Envoy's counters say."""
+    """Scale all to zero now, whatever Envoy's counters."""
     for sleeper in sleepers.read().values():
         os.kill(sleeper.activator, signal.SIGUSR1)
     wait_until(lambda: not any(sleeper.process for sleeper in sleepers.read().values()), "all sleep")

@@ -1,4 +1,4 @@
-"""Lists of any length, put into the database directly, and the time of a page of two of them."""
+"""Lists of any length, inserted directly, and the time of a page of two of them."""
 
 import http.client
 import sqlite3
@@ -30,7 +30,7 @@ QUERIES = {
 
 
 def fill(url: str, count: int) -> None:
-    """Give OWNER exactly so many items."""
+    """Give OWNER exactly this many items."""
     kind = url.partition(":")[0]
     created, updated = (TIMES[kind].format(seconds=seconds) for seconds in ("i", f"((i * 7919) % {count})"))
     statements = (

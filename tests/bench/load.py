@@ -1,4 +1,4 @@
-"""Load on one address, and what it costs the processes behind it."""
+"""Load on one URL, and its cost for the processes."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ class Load:
     cpu: dict[str, list[float]] = field(default_factory=dict)
 
     def run(self, seconds: int) -> None:
-        """Send the load for so long, and keep what came of it."""
+        """Send the load for this time, and record the results."""
         self.prepare()
         before = {name: cpu_seconds(process) for name, process in self.processes.items()}
         result = wrk(

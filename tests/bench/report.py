@@ -16,38 +16,38 @@ PROCESSES = ("gateway", "user", "rule")
 INTRODUCTION = f"""\
 # Performance
 
-`make bench` measured this and wrote this file. Each service is one process, as it ships, on SQLite, with no proxy in
-between; wrk sends each kind of request over {CONNECTIONS} connections. The reference is a bare uvicorn that says hello
-([hello.py](../tests/bench/hello.py)). Requests and starts are measured in turn, round after round: a ratio compares two
-figures of the same round, and the median of all rounds stands here.
+`make bench` measured this and wrote this file. Each service is one process with its default settings, on SQLite, with
+no proxy in between; wrk sends each kind of request over {CONNECTIONS} connections. The baseline is a bare uvicorn with
+a hello-world application ([hello.py](../tests/bench/hello.py)), "hello" below. Requests and starts are measured
+alternately, in rounds: a ratio compares two figures of the same round, and the tables give the median of all rounds.
 
-A share of the hello differs by a third between machines, so no target is set for it. Judge a change by
+A share of the baseline differs by a third between machines, so no target is set for it. Judge a change by
 `python -m tests.bench --against ../other`, which compares this checkout with another in one run, in two minutes.
 """
-# The last section of the file is measured in a cluster, and stays as it is.
+# The last section of the file is measured in a cluster, and is kept.
 BY_HAND = "## Cold start on Knative\n"
 REQUESTS = """\
-Profile: the gateway asks one user process. List of 20, list of 1,000: the first 20 items of so many. Create: the answer
-comes when the item is on the disk. Page of the UI: the compressed HTML. The Envoy hop is one Envoy before the hello.
-The time of the CPU is the lowest of the rounds, the other figures are medians.
+Profile: the gateway calls one user process. List of 20, list of 1,000: the first 20 items of a list of that length.
+Create: the response is sent once the item is on disk. Page of the UI: the compressed HTML. The Envoy hop is one Envoy
+in front of the baseline. CPU time is the lowest of the rounds, the other figures are medians.
 """
-# Milliseconds that a queue takes to go after a pause of 100 ms.
+# Milliseconds that a queue takes to drain after a pause of 100 ms.
 LEFT = 100 * UTILISATION / (1 - UTILISATION)
 WAITS = f"""\
-{UTILISATION:.0%} of the highest rate that each reached above, and every answer timed from when its request was due.
-One process answers one request after the other. A pause of any kind, as when another process has its processor, leaves
-a queue, and at this rate a pause of 100 ms leaves one that takes {LEFT:.0f} ms more to go. The hello does nothing, and
-shows how much of that is not ours. With more connections, more requests can wait at once.
+{UTILISATION:.0%} of the highest rate that each reached above; every latency counts from when the request was due. One
+process handles one request after the other. Any pause, for example when another process has the CPU, leaves a queue: at
+this rate, a pause of 100 ms leaves one that takes {LEFT:.0f} ms more to drain. The baseline does no work, so its
+figures show how much of that the application does not cause. With more connections, more requests can wait at once.
 """
 COLD = f"""\
-`user` and `rule` asleep in `make run`, then a call through all proxies: milliseconds until its answer, and the parts of
-the wait, medians of {cold.ROUNDS}. `python -m tests.bench --cold` measures this alone.
+`user` and `rule` scaled to zero in `make run`, then one call through all proxies: milliseconds until its response, and
+the parts of that time, medians of {cold.ROUNDS}. `python -m tests.bench --cold` measures this alone.
 """
 
 
 @dataclass(frozen=True)
 class Target:
-    """A figure that is wanted."""
+    """A target figure."""
 
     what: str
     wanted: float
@@ -72,7 +72,7 @@ TARGETS = (
     ),
     Target("memory of the gateway after the load, MiB", 70, lambda system: system.memory["gateway"], form=".0f"),
 )  # fmt: skip
-# Not of two checkouts: a million items take their time.
+# Not part of a comparison: a million items take too long.
 PAGES = Target(
     "page of 1,000,000 items, in multiples of one of 1,000 (the worst)", 1.3,
     lambda system: max(ratio for pages in system.pages.values() for ratio in pages.values()),
@@ -88,7 +88,7 @@ def write(system: System, cold_starts: cold.Figures) -> str:
         targets.append((target.what, f"{target.wanted:{target.form}}", f"{measured:{target.form}}", met))
     references = system.references
     loads = {"hello": references.hello, "Envoy hop": references.hop, **system.loads}
-    shares = ("Share of the hello", "Share of the Envoy hop", "Requests/s", "p50, ms", "p99, ms")
+    shares = ("Share of the baseline", "Share of the Envoy hop", "Requests/s", "p50, ms", "p99, ms")
     starts = {"bare FastAPI": references.starts, **system.starts}
     text = "\n".join((
         INTRODUCTION,
@@ -153,7 +153,7 @@ def cells(load: Load, hello: Load, hop: Load) -> Sequence[str]:
 
 def compare(one: System, other: System) -> str:
     """Return the figures of two checkouts, side by side."""
-    figures = [(f"{name}, share of the hello", ".3f", share(name)) for name in one.loads]
+    figures = [(f"{name}, share of the baseline", ".3f", share(name)) for name in one.loads]
     figures += [(target.what, target.form, target.measure) for target in TARGETS]
     for name, load in one.loads.items():
         figures += [(f"{name}, CPU of {process}, µs", ".0f", cpu(name, process)) for process in load.processes]
@@ -167,12 +167,12 @@ def compare(one: System, other: System) -> str:
 
 
 def share(load: str) -> Callable[[System], float]:
-    """Measure the rate of a kind of request as a share of the hello's."""
+    """Measure the rate of a kind of request as a share of the baseline's."""
     return lambda system: system.loads[load].share(system.references.hello)
 
 
 def cpu(load: str, process: str) -> Callable[[System], float]:
-    """Measure the CPU time of a request, in microseconds: the lowest of the rounds, as others can only add to it."""
+    """Measure the CPU time of a request, in microseconds: the lowest of the rounds, as others only add to it."""
     return lambda system: min(system.loads[load].cpu[process])
 
 

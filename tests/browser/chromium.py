@@ -15,7 +15,7 @@ from deploy.doctor import machine
 
 PLAYWRIGHT = (sys.executable, "-m", "playwright")
 # Playwright tries five times, and waits this long for the server each time.
-DOWNLOAD_PATIENCE_MS = "5000"
+CONNECTION_TIMEOUT_MS = "5000"
 # The first is the same engine without a desktop's parts; Debian 11 has only the second.
 PACKAGES = ("chromium-headless-shell", "chromium")
 
@@ -51,7 +51,7 @@ def find() -> bool:
 def download() -> None:
     """Let Playwright download its own."""
     print("Downloading Chromium for the browser tests, once: about 110 MB", flush=True)
-    environment = {**os.environ, "PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": DOWNLOAD_PATIENCE_MS}
+    environment = {**os.environ, "PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": CONNECTION_TIMEOUT_MS}
     command = [*PLAYWRIGHT, "install", "chromium-headless-shell"]
     subprocess.run(command, env=environment, capture_output=not sys.stdout.isatty(), check=False)
 

@@ -1,4 +1,4 @@
-"""The whole system once per session, a real Chromium, and a watch over everything a page complains about."""
+"""The whole system once per session, a real Chromium, and a check for all errors that a page reports."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from tests.forking import Forked
 from tests.support import Service, free_port, running, running_envoy
 
 # Two busy cores need more than the 5 s that expect() waits by itself.
-PATIENCE_MS = 10_000
+TIMEOUT_MS = 10_000
 # Stillness saves the time that each dialog takes to rise.
 USUAL = {"locale": "en-US", "viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
 WATCH_VIOLATIONS = """
@@ -24,11 +24,11 @@ addEventListener('securitypolicyviolation', (event) => reportViolation(
 
 Visit = Callable[..., Page]
 
-expect.set_options(timeout=PATIENCE_MS)
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 class Faults:
-    """What pages complained about: console messages, uncaught errors, violations of the security policy."""
+    """Errors that pages reported: console messages, uncaught errors, violations of the security policy."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
@@ -54,7 +54,7 @@ class Faults:
 
 @dataclass(frozen=True)
 class System:
-    """The services that stand behind one address."""
+    """The services behind one URL."""
 
     url: str
     gateway: Service
@@ -130,12 +130,12 @@ def faults() -> Faults:
 
 @pytest.fixture
 def visit(browser: Browser, system: System, faults: Faults) -> Iterator[Visit]:
-    """Opens a page with fresh cookies that has not gone anywhere yet; fails if any of them complains."""
+    """Opens a blank page with fresh cookies; fails if any of them reports an error."""
     contexts: list[BrowserContext] = []
 
     def new_page(**options: Any) -> Page:
         context = browser.new_context(**{"base_url": system.url, **USUAL, **options})
-        context.set_default_timeout(PATIENCE_MS)
+        context.set_default_timeout(TIMEOUT_MS)
         faults.watch(context)
         contexts.append(context)
         return context.new_page()
@@ -158,7 +158,7 @@ def guest(visit: Visit) -> Page:
 
 @pytest.fixture
 def member(visit: Visit, unique: Callable[[str], str]) -> Page:
-    """A page of somebody with an account and an empty list of their own."""
+    """A page of a user with an account and an empty list."""
     page = visit()
     sign_up(page, unique("member"))
     return page

@@ -17,7 +17,7 @@ def sign_up(page: Page, name: str) -> str:
 
 
 def add_items(page: Page, *items: str | dict[str, Any]) -> list[dict[str, Any]]:
-    """Put items on the list of whoever this browser context is, the last one newest."""
+    """Add items to the list of this browser context's user, the last one newest."""
     added = []
     for item in items:
         wanted = {"name": item} if isinstance(item, str) else dict(item)
@@ -35,7 +35,7 @@ def stored(page: Page, **query: str) -> list[dict[str, Any]]:
 
 
 def open_list(page: Page, path: str = "/") -> Page:
-    """Go there and wait until the list has been asked for and drawn."""
+    """Open the page and wait until the list has been loaded and rendered."""
     page.goto(path)
     expect_settled(page)
     return page
@@ -91,7 +91,7 @@ def _keep(seen: list[Request], request: Request, methods: tuple[str, ...], path:
 
 
 def hold(page: Page, wanted: Callable[[Request], bool]) -> list[Route]:
-    """Hold back the requests that are wanted; whoever asked continues them."""
+    """Hold matching requests until the test continues them."""
     held: list[Route] = []
 
     def handle(route: Route) -> None:

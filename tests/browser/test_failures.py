@@ -1,4 +1,4 @@
-"""Waiting, empty and broken: what the page shows, and that nothing is lost."""
+"""Loading, empty and failed states of the page, without loss of input."""
 
 import re
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from tests.support import GUEST_NAMES
 
 @pytest.fixture
 def owner(visit: Visit, breakable: System, unique: Callable[[str], str]) -> Page:
-    """A page of somebody with one item, in front of services that may die."""
+    """A page of a user with one item, in front of services that may die."""
     page = visit(base_url=breakable.url)
     sign_up(page, unique("owner"))
     add_items(page, "Buy milk")

@@ -1,4 +1,4 @@
-"""What people do with todo items."""
+"""Working with todo items."""
 
 import re
 from collections.abc import Callable

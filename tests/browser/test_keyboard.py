@@ -1,4 +1,4 @@
-"""Without a mouse, and without looking."""
+"""Keyboard and screen reader."""
 
 import re
 

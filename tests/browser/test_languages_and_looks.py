@@ -1,4 +1,4 @@
-"""Chinese and English, light and dark, wide and narrow."""
+"""Languages, themes and widths."""
 
 import re
 

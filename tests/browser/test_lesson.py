@@ -1,4 +1,4 @@
-"""A person follows a lesson: in a terminal, and in the page."""
+"""A user follows a lesson: in a terminal, and in the page."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from deploy.lessons.check import PASSWORD
+from lessons.runner.check import PASSWORD
 from tests.browser.conftest import Faults, Visit
 from tests.browser.screen import dialog, open_list
 from tests.local_mesh import Mesh, make
@@ -20,12 +20,12 @@ def mesh(tmp_path: Path) -> Iterator[Mesh]:
 
 
 @pytest.mark.timeout(180)
-def test_a_person_follows_the_lesson_of_the_canary(mesh: Mesh, visit: Visit) -> None:
+def test_a_user_follows_the_canary_lesson(mesh: Mesh, visit: Visit) -> None:
     told = make(mesh.directory, "lesson", "N=canary")
     assert told.returncode == 0, told.stdout + told.stderr
     page = open_list(visit(base_url=mesh.url))
     lesson, version = page.get_by_test_id("lesson"), page.get_by_test_id("profile-variant")
-    expect(lesson).to_contain_text("Lesson 2: Canary by person")
+    expect(lesson).to_contain_text("Lesson 2: Canary by user")
     expect(version).to_have_text("v1")
 
     page.get_by_test_id("login").click()
@@ -42,9 +42,7 @@ def test_a_person_follows_the_lesson_of_the_canary(mesh: Mesh, visit: Visit) -> 
 
 
 @pytest.mark.timeout(180)
-def test_a_session_that_is_refused_at_the_door_ends_and_locks_nobody_out(
-    mesh: Mesh, visit: Visit, faults: Faults
-) -> None:
+def test_a_session_rejected_by_the_proxy_ends_and_does_not_lock_out(mesh: Mesh, visit: Visit, faults: Faults) -> None:
     faults.expect(401)
     page = open_list(visit(base_url=mesh.url))
     page.get_by_test_id("register").click()

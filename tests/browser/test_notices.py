@@ -13,7 +13,7 @@ from tests.support import wait_until
 
 @pytest.fixture
 def member(visit: Visit, unique: Callable[[str], str]) -> Page:
-    """A page of somebody with a new account, on the list."""
+    """A page of a user with a new account, on the list."""
     page = visit()
     sign_up(page, unique("bell"))
     return open_list(page)

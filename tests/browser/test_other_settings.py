@@ -1,4 +1,4 @@
-"""For other eyes, hands and settings: forced colours, more space in texts, larger letters, a small screen."""
+"""Accessibility settings: forced colours, text spacing, larger fonts, a small screen."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -62,7 +62,7 @@ def expect_readable(page: Page) -> None:
 
 
 def reader(visit: Visit, name: str, **options: object) -> Page:
-    """A page of somebody with items of all kinds."""
+    """A page of a user with items of all kinds."""
     page = visit(**options)
     sign_up(page, name)
     add_items(page, *MIXED)

@@ -1,4 +1,4 @@
-"""Writes whose answer leaves open what became of them: the page looks it up, and sends nothing twice."""
+"""Writes with an unknown outcome: the page looks it up, and sends nothing twice."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ ABSENT = "It was looked up: it has not been saved. You can send it again."
 
 
 def interrupt(page: Page, method: str, status: int | None, *, done: bool, **headers: str) -> None:
-    """Answer the next write with a status, or none at all, though the service has done it."""
+    """Answer the next write with a status, or not at all, although the service has applied it."""
 
     interrupted = False
 
@@ -90,7 +90,7 @@ def test_an_account_that_may_have_been_created(
 
 
 def test_an_item_whose_answer_does_not_come(member: Page) -> None:
-    """The page itself gives up, later than any gateway."""
+    """The page itself times out, later than any gateway."""
     member.add_init_script(
         "const { timeout } = AbortSignal; AbortSignal.timeout = () => timeout.call(AbortSignal, 4000)"
     )

@@ -1,4 +1,4 @@
-"""Whose list it is: however a session ends or begins elsewhere, the page says so, and writes into no other list."""
+"""The owner of the list: when a session ends or begins elsewhere, the page shows it, and writes into no other list."""
 
 import time
 from collections.abc import Callable, Iterator

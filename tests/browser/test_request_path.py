@@ -1,4 +1,4 @@
-"""The panel that shows which way the calls went, and gentle traffic."""
+"""The request path panel, and gentle traffic."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, Response, Route, expect
 
-from deploy.lessons import lesson as lessons
+from lessons.runner import lesson as lessons
 from services.todolist.settings import Settings
 from tests.browser.conftest import Faults, Visit
 from tests.browser.screen import expect_settled, hold, open_list, requests_of
@@ -307,6 +307,8 @@ def test_the_panel_names_the_lesson_that_is_on(guest: Page) -> None:
     guest.get_by_test_id("lang-switch").get_by_label("中文").check()
     expect(lesson).to_contain_text("第 3 课：镜像这里只看得到 v1")
     guest.get_by_test_id("lang-switch").get_by_label("English").check()
+    reload_with(with_lesson("riddle-07"))
+    expect(lesson).to_contain_text("Riddle 7Something is wrong.")
     reload_with(with_lesson("42-<b>new</b>"))
     expect(lesson).to_have_text("42-<b>new</b>")
     reload_with(with_lesson("on"))

@@ -1,4 +1,4 @@
-"""Script in everything that people, addresses and answers can put on the page: it is text, and never runs."""
+"""Script injection through input, URLs and responses: it is shown as text, and never runs."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Who is logged in, and what the corner shows of it."""
+"""The session, and how the corner of the page shows it."""
 
 import re
 from collections.abc import Callable

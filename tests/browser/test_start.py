@@ -1,4 +1,4 @@
-"""The page before its scripts run, without one of them, and without any."""
+"""The page before its scripts run, with a missing script, and without scripts."""
 
 import re
 from urllib.parse import urljoin

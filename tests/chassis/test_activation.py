@@ -1,4 +1,4 @@
-"""Socket activation: a service takes the socket that a service manager holds, and stops without losing a request."""
+"""Socket activation: a service uses the socket of a service manager, and stops without losing a request."""
 
 import os
 import re
@@ -16,12 +16,12 @@ import pytest
 
 from tests.support import ROOT, Service, running, wait_until
 
-# The shell knows its own process id, and exec keeps it. So systemd does it: fork, set LISTEN_PID, exec.
+# exec keeps the shell's process id. systemd does the same: fork, set LISTEN_PID, exec.
 START = ["/bin/sh", "-c", 'LISTEN_PID=${PRETENDED:-$$} exec "$@"', "sh"]
 
 
 class Activated(Service):
-    """A service started by a manager that holds its socket, as systemd does."""
+    """A service started with socket activation, as by systemd."""
 
     def __init__(self, name: str, directory: Path, **environment: str) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
@@ -54,13 +54,13 @@ def activated(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Activa
         yield each
 
 
-def test_a_socket_that_was_handed_over_takes_the_place_of_host_and_port(activated: Activated) -> None:
+def test_a_passed_socket_replaces_host_and_port(activated: Activated) -> None:
     assert activated.client.get("/healthz").is_success
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{activated.url}/healthz", trust_env=False)
 
 
-def test_its_metrics_have_the_parts_of_its_start(tmp_path: Path) -> None:
+def test_metrics_have_the_phases_of_the_start(tmp_path: Path) -> None:
     before = time.time()
     with running(activated := Activated("rule", tmp_path)):
         metrics = activated.client.get("/metrics").text
@@ -112,7 +112,7 @@ def test_requests_wait_while_no_process_runs_and_none_is_lost_when_one_stops(tmp
     ],
     ids=["several", "no number", "no process", "a connection"],
 )
-def test_a_wrong_value_is_one_line(environment: dict[str, str], said: str, tmp_path: Path) -> None:
+def test_an_invalid_value_is_one_line(environment: dict[str, str], said: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as other:
         ended = start(other, "rule", tmp_path, {"PYTHONPATH": str(ROOT), **environment}, stderr=subprocess.PIPE)
         told = ended.communicate(timeout=20)[1].decode()
@@ -120,7 +120,7 @@ def test_a_wrong_value_is_one_line(environment: dict[str, str], said: str, tmp_p
     assert re.fullmatch(said, told)
 
 
-def test_variables_for_another_process_are_not_meant(tmp_path: Path) -> None:
+def test_variables_of_another_process_are_ignored(tmp_path: Path) -> None:
     with running(other := Service("rule", tmp_path, LISTEN_FDS="1", LISTEN_PID="1")):
         assert other.client.get("/healthz").is_success
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL server that freezes, and one that is killed and comes back: clear errors, and recovery by itself."""
+"""A PostgreSQL server that freezes, and one that is killed and restarted: clear errors, and automatic recovery."""
 
 import sqlite3
 import threading
@@ -48,7 +48,7 @@ def total(rule: Service) -> int:
     return rule.client.get("/api/rule", headers=OWNER).json()["total"]
 
 
-def test_a_frozen_server_is_503_in_time_and_no_restart_is_needed(rule: Service, server: PostgresServer) -> None:
+def test_a_frozen_database_returns_503_then_recovers(rule: Service, server: PostgresServer) -> None:
     assert create(rule) == 201
     sessions = len(postgres_sessions(server, "rule"))
     with frozen_postgres(server):
@@ -65,7 +65,7 @@ def test_a_frozen_server_is_503_in_time_and_no_restart_is_needed(rule: Service, 
     wait_until(lambda: len(postgres_sessions(server, "rule")) == sessions, "those that were given up are closed", 10)
 
 
-def test_a_killed_server_that_comes_back_is_used_again(rule: Service, server: PostgresServer) -> None:
+def test_a_restarted_database_is_used_again(rule: Service, server: PostgresServer) -> None:
     assert create(rule) == 201
     gone = postgres_processes(server)
     gone[0].kill()
@@ -80,7 +80,7 @@ def test_a_killed_server_that_comes_back_is_used_again(rule: Service, server: Po
 
 @contextmanager
 def locked(url: str) -> Iterator[None]:
-    """Hold a lock for which a write waits, and on PostgreSQL a read, too."""
+    """Hold a lock that blocks writes, and on PostgreSQL reads, too."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -91,7 +91,7 @@ def locked(url: str) -> Iterator[None]:
         yield
 
 
-def test_readiness_waits_for_no_other_statement(new_database: NewDatabase, tmp_path: Path) -> None:
+def test_readiness_does_not_wait_for_other_statements(new_database: NewDatabase, tmp_path: Path) -> None:
     url, statuses = new_database(), []
     with running(rule := Forked("rule", tmp_path, DATABASE_URL=url, DATABASE_TIMEOUT=str(TIMEOUT))):
         with locked(url):

@@ -1,4 +1,4 @@
-"""What every service does as a process: settings, readiness, stopping, durability, logs."""
+"""Every service as a process: settings, readiness, shutdown, durability, logs."""
 
 import json
 import re
@@ -48,7 +48,7 @@ def run(name: str, directory: Path, **environment: str) -> subprocess.CompletedP
         ("rule", "LOG_LEVEL", "LOUD"),
     ],
 )
-def test_a_wrong_setting_is_one_line_that_names_it(name: str, setting: str, value: str, tmp_path: Path) -> None:
+def test_an_invalid_setting_is_one_line_that_names_it(name: str, setting: str, value: str, tmp_path: Path) -> None:
     ended = run(name, tmp_path, **{setting: value})
     assert ended.returncode in (1, 2)
     assert ended.stderr.startswith(f"{setting}: ")
@@ -131,12 +131,12 @@ def test_a_failure_of_a_route_is_a_500_problem_and_in_the_log(tmp_path: Path) ->
     assert "GET /api/rule failed" in rule.log.read_text()
 
 
-def test_sigterm_ends_with_code_0(service: Service) -> None:
+def test_sigterm_exits_with_code_0(service: Service) -> None:
     assert service.stop() == 0
 
 
 def test_a_running_request_finishes_after_sigterm(tmp_path: Path) -> None:
-    """A slow upstream holds the gateway's request; no new connection is taken, and the answer still comes."""
+    """A slow upstream delays the gateway's request; no new connection is accepted, and the response still arrives."""
     with socket.create_server(("127.0.0.1", 0)) as upstream:
         url = f"http://127.0.0.1:{upstream.getsockname()[1]}"
         gateway = Service("todolist", tmp_path, USER_URL=url)
@@ -161,15 +161,15 @@ def test_a_running_request_finishes_after_sigterm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_sigterm_while_it_starts_ends_it(name: str, tmp_path: Path) -> None:
-    # Python then tells what it imports, so that the signal comes in the middle of it.
+def test_sigterm_during_the_start_exits(name: str, tmp_path: Path) -> None:
+    # Python then logs its imports, so that the signal arrives during one.
     service = Service(name, tmp_path, PYTHONPROFILEIMPORTTIME="1")
     wait_until(lambda: "pydantic" in service.log.read_text() or service.process.poll() is not None, "it is importing")
     assert service.stop() == 0
     assert '"message"' not in service.log.read_text()
 
 
-def test_what_was_acknowledged_survives_kill_9(new_database: NewDatabase, tmp_path: Path) -> None:
+def test_acknowledged_writes_survive_kill_9(new_database: NewDatabase, tmp_path: Path) -> None:
     rule = Forked("rule", tmp_path, DATABASE_URL=new_database())
     owner = as_caller("writer")
     with running(rule):
@@ -192,7 +192,7 @@ def test_replicas_that_start_at_once_migrate_once(new_database: NewDatabase, tmp
     assert upgrades == 1
 
 
-def test_a_migration_that_failed_leaves_no_lock_and_is_tried_again(tmp_path: Path) -> None:
+def test_a_failed_migration_releases_its_lock_and_is_retried(tmp_path: Path) -> None:
     file = tmp_path / "rule.db"
     with closing(sqlite3.connect(file)) as other:
         other.execute("CREATE TABLE items (id)")
@@ -231,8 +231,8 @@ def test_logs_are_json_with_the_trace_id(tmp_path: Path) -> None:
     assert datetime.fromisoformat(access["time"]).utcoffset() == timedelta(0)
 
 
-def test_a_service_without_its_database_says_so_and_recovers(tmp_path: Path) -> None:
-    """The address leads nowhere at first; then a server listens there."""
+def test_a_service_without_database_is_not_ready_then_recovers(tmp_path: Path) -> None:
+    """Nothing listens at the address at first; then a server does."""
     port = free_port()
     service = Service("rule", tmp_path, DATABASE_URL=f"postgresql://x:y@127.0.0.1:{port}/rule", DATABASE_TIMEOUT="1")
     try:
@@ -240,7 +240,7 @@ def test_a_service_without_its_database_says_so_and_recovers(tmp_path: Path) -> 
         assert service.client.get("/readyz").status_code == 503
         answer = service.client.get("/api/rule")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        # So that no Envoy repeats what is meant: tests/ingress.
+        # Prevents retries of a deliberate 503: tests/ingress.
         assert answer.headers["x-envoy-ratelimited"] == "true"
         assert "y@" not in answer.text + service.log.read_text()
         assert service.client.post("/api/rule", json={"name": "x"}).status_code == 503

@@ -1,4 +1,4 @@
-"""The deployed application, in whatever cluster kubectl points at; `make verify` starts these tests."""
+"""The deployed application, in kubectl's current cluster; `make verify` runs these tests."""
 
 import json
 import os
@@ -14,16 +14,16 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.lessons.cluster import Cluster
-from deploy.lessons.finding import find_cluster
-from deploy.lessons.place import UnsuitableError
+from lessons.runner.cluster import Cluster
+from lessons.runner.finding import find_cluster
+from lessons.runner.place import UnsuitableError
 
 NAMESPACE = os.environ.get("NAMESPACE", "todolist")
 WAIT = 180
 
 rows: list[tuple[str, str]] = []
 
-# It removes everything: only for somebody who asks for it.
+# It removes everything, so it runs only on request.
 collect_ignore = [] if os.environ.get("UNINSTALL") else ["test_uninstall.py"]
 
 
@@ -55,7 +55,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.fixture
 def note(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Put what a test found into the table."""
+    """Add a result to the table."""
     return lambda text: rows.append((request.node.name, text))
 
 
@@ -127,20 +127,20 @@ def not_on_knative(knative: bool) -> None:
 
 @pytest.fixture(scope="session")
 def ingress(deployed: Cluster) -> Callable[[], AbstractContextManager[httpx.Client]]:
-    """Make clients, each a person who comes through the ingress."""
+    """Create clients that go through the ingress."""
     return deployed.client
 
 
 @pytest.fixture
 def guest(ingress: Callable[[], AbstractContextManager[httpx.Client]]) -> Iterator[httpx.Client]:
-    """Somebody who is not logged in."""
+    """A client that is not logged in."""
     with ingress() as client:
         yield client
 
 
 @pytest.fixture
 def person(ingress: Callable[[], AbstractContextManager[httpx.Client]]) -> Iterator[httpx.Client]:
-    """Somebody with an account of their own."""
+    """A client with an account of its own."""
     with ingress() as client:
         account = {"userName": f"verify-{uuid.uuid4().hex[:8]}", "password": uuid.uuid4().hex}
         answer = client.post("/user/register", json=account)
@@ -161,12 +161,12 @@ def pods(selector: str = "app.kubernetes.io/part-of=todolist") -> list[Any]:
 
 
 def is_ready(pod: Any) -> bool:
-    """Say whether a pod takes traffic."""
+    """Return whether a pod is ready."""
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
 
 
 def all_ready() -> bool:
-    """Say whether every pod of the application takes traffic, and every Deployment has all of its pods."""
+    """Return whether every pod of the application is ready, and every Deployment is complete."""
     wanted = get("deployments,statefulsets", "--selector=app.kubernetes.io/part-of=todolist")["items"]
     complete = all(item["status"].get("readyReplicas", 0) >= item["spec"]["replicas"] for item in wanted)
     return complete and all(is_ready(pod) for pod in pods() if pod["status"]["phase"] != "Succeeded")

@@ -1,10 +1,10 @@
-"""Ambient mode: the pods stay guarded without a waypoint, and Prometheus gets only metrics."""
+"""Ambient mode: the pods are unreachable without a waypoint, and Prometheus may only read metrics."""
 
 import httpx
 import pytest
 
-from deploy.lessons.cluster import Cluster
-from deploy.lessons.stranger import Stranger
+from lessons.runner.cluster import Cluster
+from lessons.runner.stranger import Stranger
 from tests.cluster.conftest import eventually, exists, kubectl, pods
 
 pytestmark = pytest.mark.usefixtures("on_ambient")
@@ -21,12 +21,12 @@ for url in sys.argv[1:]:
 
 
 @pytest.mark.timeout(600)
-def test_without_a_waypoint_nobody_gets_in(deployed: Cluster, guest: httpx.Client) -> None:
+def test_without_a_waypoint_services_are_unreachable(deployed: Cluster, guest: httpx.Client) -> None:
     with deployed.stranger(in_mesh=True) as inside, deployed.stranger() as outside:
         kubectl("delete", "gateway/waypoint")
         eventually(lambda: not pods("app=waypoint"))
         try:
-            # todolist is no exception, and so the page has no answer.
+            # This includes todolist, and so the page.
             eventually(lambda: guest.get("/").status_code == 503)
             for stranger in (inside, outside):
                 eventually(lambda who=stranger: all(who.reaches() == [] for _ in range(3)))
@@ -37,7 +37,7 @@ def test_without_a_waypoint_nobody_gets_in(deployed: Cluster, guest: httpx.Clien
 
 
 @pytest.mark.timeout(300)
-def test_prometheus_may_ask_for_metrics_and_for_nothing_else(deployed: Cluster) -> None:
+def test_prometheus_may_only_read_metrics(deployed: Cluster) -> None:
     if not exists("serviceaccount/prometheus", namespace="istio-system"):
         pytest.skip("Prometheus is missing: `make install-kiali` installs it")
     (pod, *_) = pods("app=rule")

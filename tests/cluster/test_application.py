@@ -1,4 +1,4 @@
-"""What people see: the page and the API through the ingress, sessions at the door, Kiali's graph."""
+"""The page and the API through the ingress, sessions at the proxy, Kiali's graph."""
 
 import json
 import time
@@ -49,23 +49,23 @@ def test_every_pod_has_app_and_version() -> None:
         assert not missing, pod["metadata"]["name"]
 
 
-def test_trace_headers_arrive_at_the_far_end(person: httpx.Client) -> None:
+def test_trace_headers_are_propagated_to_the_last_service(person: httpx.Client) -> None:
     trace = uuid.uuid4().hex
     headers = {"traceparent": f"00-{trace}-{uuid.uuid4().hex[:16]}-01"}
-    # The rule service itself says in its problem which trace the request is part of.
+    # The problem of the rule service contains the trace id.
     answer = person.put("/api/rule", json={"key": uuid.uuid4().hex, "name": "nothing"}, headers=headers)
     assert answer.status_code == 404
     assert answered_by(answer, "rule")
     assert answer.json()["traceId"] == trace
 
 
-def test_a_forged_session_is_refused_at_the_door(guest: httpx.Client, person: httpx.Client) -> None:
+def test_a_forged_session_is_rejected_at_the_proxy(guest: httpx.Client, person: httpx.Client) -> None:
     if not exists("requestauthentications.security.istio.io/todolist"):
         pytest.skip("`make deploy REQUEST_AUTHENTICATION=1` lets the sidecar check sessions")
     assert person.get("/api/rule").status_code == 200
     token = person.cookies["jwtToken"]
     forged = guest.get("/api/rule", headers={"cookie": f"jwtToken={token[:-8]}AAAAAAAA"})
-    # The sidecar's own words: the request did not come to todolist, which would have served a guest.
+    # A local reply of the sidecar: todolist, which would have served a guest, did not receive the request.
     assert (forged.status_code, "x-served-by" in forged.headers) == (401, False)
     refused = guest.get("/api/users")
     assert (refused.status_code, "x-served-by" in refused.headers) == (403, False)
@@ -94,12 +94,12 @@ def edges(graph: Any) -> set[tuple[str, str]]:
         if data["namespace"] == "knative-serving":
             name = "knative"
         elif data["nodeType"] == "service":
-            # A request that reached no pod: Kiali knows only whom it was meant for.
+            # A request that reached no pod: Kiali knows only its destination Service.
             name = f"service {data['service']}"
         else:
             name = data.get("app") or data.get("workload") or data["nodeType"]
         if name == "ingress-istio":
-            # A waypoint may know the gateway only by its account.
+            # A waypoint may know the gateway only by its service account.
             name = "ingress"
         if name == "user":
             # On Knative the version is the revision, user-v1: its webhook sets the label that Istio reports.
@@ -109,7 +109,7 @@ def edges(graph: Any) -> set[tuple[str, str]]:
 
 
 @pytest.mark.timeout(300)
-def test_kiali_shows_the_topology_and_nothing_else(ingress: Any, knative: bool, ambient: bool, note: Note) -> None:
+def test_kiali_shows_exactly_the_topology(ingress: Any, knative: bool, ambient: bool, note: Note) -> None:
     if not exists("deployment/kiali", namespace="istio-system"):
         pytest.skip("Kiali is missing: `make install-kiali` installs it")
     path = (
@@ -127,12 +127,12 @@ def test_kiali_shows_the_topology_and_nothing_else(ingress: Any, knative: bool, 
         ("rule", "rule-database"),
     }
     if ambient:
-        # Beside each call the way that it takes. Between todolist and the waypoint one edge stands for both directions.
+        # Besides each call, its path. Between todolist and the waypoint there is one edge for both directions.
         expected |= {(caller, "waypoint") for caller in ("ingress", "todolist")}
         expected |= {("waypoint", called) for called in ("user v1", "user v2", "rule")}
 
     def shown() -> set[tuple[str, str]]:
-        # New people, because a profile that was just read may not be asked for again.
+        # New clients, because a profile that was just read may be cached.
         with ingress() as client:
             account = {"userName": f"verify-{uuid.uuid4().hex[:8]}", "password": uuid.uuid4().hex}
             client.post("/user/register", json=account)
@@ -141,7 +141,7 @@ def test_kiali_shows_the_topology_and_nothing_else(ingress: Any, knative: bool, 
                 client.get("/api/rule")
         found = edges(json.loads(kubectl("get", "--raw", path)))
         if knative:
-            # Knative's activator wakes services up, its autoscaler asks each pod for metrics, and its
+            # Knative's activator forwards requests, its autoscaler scrapes each pod, and its
             # gateway probes new routes.
             found = {edge for edge in found if "knative" not in edge and edge[0] != gateway} | (
                 found & {(gateway, "todolist")}

@@ -1,4 +1,4 @@
-"""Processes that die under traffic: what the mesh may repeat is not lost, and what was acknowledged stays."""
+"""Processes that die under load: no read fails, and no acknowledged write is lost."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.lessons.cluster import Cluster
+from lessons.runner.cluster import Cluster
 from tests.cluster.conftest import NAMESPACE, all_ready, eventually, get, kubectl, pods
 
 PAUSE = 0.1
@@ -22,7 +22,7 @@ KILLER = f"{NAMESPACE}-killer"
 
 @dataclass
 class Traffic:
-    """Reads and writes without end, and what became of them."""
+    """Continuous reads and writes, and their results."""
 
     ingress: Callable[[], AbstractContextManager[httpx.Client]]
     cookies: httpx.Cookies
@@ -38,8 +38,8 @@ class Traffic:
         self.thread.start()
 
     def run(self) -> None:
-        """Send requests until told to end."""
-        # A proxy may reset the connection of a write that it refuses, and then kubectl ends all that it forwards.
+        """Send requests until stopped."""
+        # A proxy may reset the connection of a write that it rejects, and then kubectl stops all port-forwarding.
         with self.ingress() as reader, self.ingress() as writer:
             reader.cookies = writer.cookies = self.cookies
             while not self.ended.wait(PAUSE):
@@ -48,7 +48,7 @@ class Traffic:
                 self.write(writer)
 
     def end(self) -> None:
-        """Send no more, and wait for the last answer."""
+        """Stop, and wait for the last response."""
         self.ended.set()
         self.thread.join()
 

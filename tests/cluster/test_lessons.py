@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.lessons import command
-from deploy.lessons import lesson as lessons
-from deploy.lessons.cluster import Cluster
-from deploy.lessons.lesson import Lesson
+from lessons.runner import command
+from lessons.runner import lesson as lessons
+from lessons.runner.cluster import Cluster
+from lessons.runner.lesson import Lesson
 
 
 @pytest.fixture(scope="module")

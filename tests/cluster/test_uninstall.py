@@ -1,6 +1,6 @@
-"""All that was installed can be removed, and nothing is left of it.
+"""Everything that was installed can be removed.
 
-It wants a cluster of its own, without Istio, and the images in it: make build push, then
+It needs a cluster of its own, without Istio, and the images in it: make build push, then
 UNINSTALL=1 .venv/bin/pytest --numprocesses=0 tests/cluster/test_uninstall.py
 """
 
@@ -32,13 +32,13 @@ def objects() -> set[str]:
 
 
 def make(*arguments: str) -> str:
-    """Run a make target; return what it says when it refuses, else nothing."""
+    """Run a make target; return its error, or ""."""
     done = subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stderr if done.returncode else ""
 
 
 @pytest.mark.timeout(3600)
-def test_nothing_is_left_of_what_was_installed() -> None:
+def test_uninstalling_removes_everything() -> None:
     namespace = os.environ.get("NAMESPACE", "todolist")
     before = objects()
     assert make("install-istio", "MODE=ambient") == ""

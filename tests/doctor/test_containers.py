@@ -1,4 +1,4 @@
-"""What the images and the dev container rely on, as far as it can be tried without Docker."""
+"""What the images and the dev container rely on, as far as it can be tested without Docker."""
 
 import json
 import re
@@ -57,7 +57,7 @@ def test_a_clone_of_any_umask_makes_an_image_that_its_user_can_read(service: str
     assert modes == {0o755, 0o644}
 
 
-def test_compose_can_read_its_files_where_selinux_is_on_and_where_only_their_owner_may() -> None:
+def test_compose_reads_its_files_with_selinux_and_strict_modes() -> None:
     services = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
     bound = [
         (name, volume) for name, each in services.items() for volume in each.get("volumes", []) if volume[0] in "./"
@@ -69,7 +69,7 @@ def test_compose_can_read_its_files_where_selinux_is_on_and_where_only_their_own
         assert "DAC_OVERRIDE" in services[name]["cap_add"]
 
 
-def test_the_dev_container_runs_what_there_is_and_forwards_the_page() -> None:
+def test_the_dev_container_commands_exist_and_the_page_is_forwarded() -> None:
     text = (ROOT / ".devcontainer/devcontainer.json").read_text()
     container = json.loads(re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE))
     assert 3001 in container["forwardPorts"]
@@ -80,7 +80,7 @@ def test_the_dev_container_runs_what_there_is_and_forwards_the_page() -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_localhost_that_leads_elsewhere_is_not_what_is_printed(tmp_path: Path) -> None:
+def test_the_printed_url_avoids_localhost_if_it_resolves_elsewhere(tmp_path: Path) -> None:
     """As with a hosts file that knows ::1 alone."""
     (tmp_path / "sitecustomize.py").write_text(
         "import socket\nreal = socket.getaddrinfo\n"

@@ -1,4 +1,4 @@
-"""How `.venv` is made and filled, with pip and with uv, from an index of the test's own."""
+"""How `.venv` is created and filled, with pip and with uv, from an index of the test's own."""
 
 import base64
 import ensurepip
@@ -101,14 +101,14 @@ def clone(tmp_path: Path, index: tuple[str, str]) -> Clone:
 
 
 @pytest.mark.parametrize("tool", ["pip", "uv"])
-def test_it_asks_the_index_that_pip_is_configured_with_and_installs_into_venv(
+def test_pips_configured_index_is_used_and_packages_go_into_venv(
     tool: str, clone: Clone, index: tuple[str, str]
 ) -> None:
     if tool == "uv":
         clone.with_uv()
     file = clone.directory / "pip.conf"
     file.write_text(f"[global]\nindex-url = {index[0]}\nuser = true\n[install]\ntarget = elsewhere\n")
-    # What a profile may say of where packages go to: for others than this one.
+    # Destinations for packages that a profile may set for other programs.
     elsewhere = {"PIP_USER": "1", "PIP_PREFIX": "elsewhere", "PIP_DRY_RUN": "1", "PIP_PYTHON": "/nowhere",
                  "UV_SYSTEM_PYTHON": "1", "UV_PYTHON": "3.7", "VIRTUAL_ENV": "/nowhere"}  # fmt: skip
     ended = clone.install(PIP_CONFIG_FILE=str(file), **elsewhere)
@@ -116,11 +116,11 @@ def test_it_asks_the_index_that_pip_is_configured_with_and_installs_into_venv(
     assert clone.has_it()
     assert ended.stdout == (
         f"Installing 1 packages of requirements/traffic.txt into .venv with {tool}, once: "
-        "19 MB to fetch, less what is there\n"
+        "19 MB to download, less what is cached\n"
     )
 
 
-def test_what_uv_cannot_do_pip_does_and_a_terminal_shows_how_far_it_is(clone: Clone, index: tuple[str, str]) -> None:
+def test_pip_is_the_fallback_for_uv_and_shows_progress_on_a_terminal(clone: Clone, index: tuple[str, str]) -> None:
     (clone.directory / "bin/uv").write_text("#!/bin/sh\nexit 2\n")
     (clone.directory / "bin/uv").chmod(0o755)
     master, slave = pty.openpty()
@@ -135,19 +135,19 @@ def test_what_uv_cannot_do_pip_does_and_a_terminal_shows_how_far_it_is(clone: Cl
         while data := os.read(master, 4096):
             shown += data
     assert process.wait(10) == 0, shown
-    assert b"uv could not do it: trying pip" in shown
+    assert b"uv failed: trying pip" in shown
     assert b"1 of 1: tiny==1" in shown
     assert clone.has_it()
 
 
-def test_an_index_that_cannot_be_reached_names_the_setting_of_a_mirror(clone: Clone) -> None:
+def test_an_unreachable_index_suggests_a_mirror(clone: Clone) -> None:
     ended = clone.with_uv().install(PIP_INDEX_URL=f"http://127.0.0.1:{free_port()}/simple")
     assert ended.returncode != 0
     assert "name a mirror: PIP_INDEX_URL=https://MIRROR/simple make run" in ended.stderr
     assert not (clone.directory / ".venv/traffic.done").exists()
 
 
-def test_what_is_no_environment_stays(clone: Clone, index: tuple[str, str]) -> None:
+def test_a_folder_that_is_no_environment_is_kept(clone: Clone, index: tuple[str, str]) -> None:
     kept = clone.directory / ".venv/kept"
     kept.parent.mkdir()
     kept.write_text("mine")
@@ -156,7 +156,7 @@ def test_what_is_no_environment_stays(clone: Clone, index: tuple[str, str]) -> N
     assert kept.read_text() == "mine"
 
 
-def test_a_failure_of_venv_is_told_in_its_own_words(tmp_path: Path, index: tuple[str, str]) -> None:
+def test_a_failure_of_venv_prints_its_output(tmp_path: Path, index: tuple[str, str]) -> None:
     """As on a disk without room: what venv itself writes last fails."""
     clone = Clone(tmp_path, index[1])
     (tmp_path / "sitecustomize.py").write_text(
@@ -174,7 +174,7 @@ def test_a_failure_of_venv_is_told_in_its_own_words(tmp_path: Path, index: tuple
     assert not (tmp_path / ".venv").exists()
 
 
-def test_ctrl_c_while_the_environment_is_made_again_does_not_stop_the_next_start(
+def test_ctrl_c_while_recreating_the_environment_does_not_break_the_next_start(
     tmp_path: Path, index: tuple[str, str]
 ) -> None:
     """What was there has been removed by then, and what marks an environment is not yet written."""
@@ -192,12 +192,12 @@ def test_ctrl_c_while_the_environment_is_made_again_does_not_stop_the_next_start
         [sys.executable, "-m", "deploy.environment"], cwd=tmp_path,
         env=clone.environment(PYTHONPATH=str(tmp_path)), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (ended.returncode, ended.stderr) == (130, "\nStopped: the next start goes on from here\n")
+    assert (ended.returncode, ended.stderr) == (130, "\nStopped: the next start continues from here\n")
     assert clone.install(PIP_INDEX_URL=index[0]).returncode == 0
     assert clone.has_it()
 
 
-def test_a_python_that_is_too_old_or_not_there_is_one_line(tmp_path: Path, index: tuple[str, str]) -> None:
+def test_an_old_or_missing_python_is_one_line(tmp_path: Path, index: tuple[str, str]) -> None:
     clone = Clone(tmp_path, index[1])
     for name in ("sh", "bash", "env", "make", "git", "awk", "cat"):
         if found := shutil.which(name):
@@ -207,7 +207,7 @@ def test_a_python_that_is_too_old_or_not_there_is_one_line(tmp_path: Path, index
     assert len(ended.stderr.splitlines()) == 2, ended.stderr
 
 
-def test_an_environment_whose_python_is_gone_or_whose_folder_was_renamed_is_made_again(
+def test_a_broken_environment_is_created_again(
     clone: Clone, index: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     assert clone.with_uv().install(PIP_INDEX_URL=index[0]).returncode == 0
@@ -217,7 +217,7 @@ def test_an_environment_whose_python_is_gone_or_whose_folder_was_renamed_is_made
         python.unlink()
         python.symlink_to("/nowhere/python3")
     ended = clone.install(PIP_INDEX_URL=index[0])
-    assert "has lost its Python: it is made again" in ended.stdout, ended.stderr
+    assert "has lost its Python: it is created again" in ended.stdout, ended.stderr
     assert clone.has_it()
     clone.directory = clone.directory.rename(tmp_path_factory.mktemp("other") / "somebody's 名字")
     ended = clone.install(PIP_INDEX_URL=index[0])

@@ -1,4 +1,4 @@
-"""What a shell profile exports, a session inherits and a folder is called: the commands do the same."""
+"""The commands work the same with any exported variables, inherited limits and folder names."""
 
 import ctypes
 import os
@@ -38,14 +38,14 @@ def start(directory: Path, **environment: str) -> subprocess.CompletedProcess[st
         ({"PORT": "4000", "RULE_PORT": "4000"}, "PORT and RULE_PORT are both 4000: choose another RULE_PORT"),
     ],
 )
-def test_a_port_that_is_none_is_one_true_line(settings: dict[str, str], said: str, tmp_path: Path) -> None:
+def test_an_invalid_port_is_one_line(settings: dict[str, str], said: str, tmp_path: Path) -> None:
     ended = start(tmp_path, **settings)
     assert (ended.returncode, ended.stderr) == (1, "")
     assert ended.stdout.startswith(said)
     assert ended.stdout.count("\n") == 1
 
 
-def test_a_port_of_the_system_is_not_called_in_use(tmp_path: Path) -> None:
+def test_a_privileged_port_is_not_reported_as_in_use(tmp_path: Path) -> None:
     def may_not() -> None:
         # As an ordinary user.
         ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE)
@@ -61,7 +61,7 @@ def test_a_port_of_the_system_is_not_called_in_use(tmp_path: Path) -> None:
     )
 
 
-def test_all_ports_that_are_in_use_are_named_at_once_with_what_moves_them(tmp_path: Path) -> None:
+def test_all_used_ports_are_listed_with_a_free_offset(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         taken = sorted(each.getsockname()[1] for each in (first, second))
         ended = start(tmp_path, PORT=str(taken[1]), RULE_V1_PORT=str(taken[0]))
@@ -69,21 +69,21 @@ def test_all_ports_that_are_in_use_are_named_at_once_with_what_moves_them(tmp_pa
     assert re.fullmatch(rf"{what}PORT_OFFSET=\d+00 make run\n", ended.stdout)
 
 
-def test_one_variable_moves_all_ports_but_those_that_are_named() -> None:
+def test_port_offset_moves_all_ports_that_are_not_set() -> None:
     moved = ports.chosen({"PORT_OFFSET": "100", "RULE_PORT": "5000", "PORT": ""})
     assert moved == {**{name: port + 100 for name, port in ports.DEFAULTS.items()}, "RULE_PORT": 5000}
     assert ports.chosen({}) == ports.DEFAULTS
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
-def test_a_port_that_only_ipv6_holds_is_in_use(tmp_path: Path) -> None:
+def test_a_port_used_on_ipv6_only_is_in_use(tmp_path: Path) -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
         port = other.getsockname()[1]
         ended = start(tmp_path, PORT=str(port))
     assert ended.stdout.startswith(f"Port {port} is in use at [::1], where a browser looks for localhost first: ")
 
 
-def test_whatever_a_shell_exports_and_a_session_inherits_it_runs(tmp_path: Path) -> None:
+def test_it_runs_with_any_exported_variables_and_inherited_limits(tmp_path: Path) -> None:
     directory = tmp_path / "my 待办 folder's"
     home = tmp_path / "home"
     shadow = tmp_path / "shadow"
@@ -139,7 +139,7 @@ def test_nohup_outlives_its_terminal(tmp_path: Path) -> None:
     assert mesh.interrupt() == 0
 
 
-# Docker that writes down what it is told; a build takes longer than a push, and fails if it is to.
+# A Docker that records its arguments; a build takes longer than a push, and fails on request.
 DOCKER = """#!/bin/sh
 case "$*" in
   *" build "*|build*) sleep 0.3; echo build >>"$CALLS"; exit "$BUILD" ;;
@@ -165,7 +165,7 @@ def test_targets_on_one_line_run_in_that_order(flags: str, code: str, tmp_path: 
     assert (ended.returncode == 0) is (code == "0")
 
 
-def test_a_file_system_without_hard_links_is_no_reason_to_end(tmp_path: Path) -> None:
+def test_a_file_system_without_hard_links_works(tmp_path: Path) -> None:
     """As FAT, some network drives and shared folders of virtual machines."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os\ndef link(*_, **__): raise PermissionError(1, 'Operation not permitted')\nos.link = link\n"
@@ -180,7 +180,7 @@ def test_a_file_system_without_hard_links_is_no_reason_to_end(tmp_path: Path) ->
     assert (tmp_path / "data/token-key.pem").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_system_that_cannot_do_what_is_needed_is_named(tmp_path: Path) -> None:
+def test_missing_features_of_the_file_system_are_reported(tmp_path: Path) -> None:
     """As a USB stick with FAT, and a shared folder of a virtual machine."""
     (tmp_path / "sitecustomize.py").write_text(
         "import fcntl, os\ndef refuse(*_, **__): raise OSError(95, 'Operation not supported')\n"
@@ -197,7 +197,7 @@ def test_a_file_system_that_cannot_do_what_is_needed_is_named(tmp_path: Path) ->
     assert not list(tmp_path.glob(".doctor-*"))
 
 
-def test_a_limit_that_cannot_be_raised_is_named(tmp_path: Path) -> None:
+def test_a_hard_limit_that_is_too_low_is_reported(tmp_path: Path) -> None:
     ended = subprocess.run(
         ["bash", "-c", f"ulimit -n 100; exec {' '.join(DIRECTLY)}"], cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=30, check=False,

@@ -1,6 +1,6 @@
-"""`make doctor`: the table, on this machine and with clusters that a stand-in for kubectl plays.
+"""`make doctor`: the table, on this machine and with clusters simulated by a stand-in for kubectl.
 
-What the stand-in answers is what such a cluster prints, as far as the checks look at it.
+The stand-in prints what kubectl prints for such a cluster, as far as the checks read it.
 """
 
 import copy
@@ -74,7 +74,7 @@ def istiod(version: str = ISTIO_VERSION, revision: str = "default", **metadata: 
 
 
 def injector(revision: str = "default") -> dict[str, Any]:
-    """Return the webhook that puts sidecars into pods of namespaces with the label of its revision."""
+    """Return the webhook for sidecar injection in namespaces with the label of its revision."""
     label = {"istio-injection": "enabled"} if revision == "default" else {"istio.io/rev": revision}
     hook = {"clientConfig": {"service": {"namespace": "istio-system"}}, "namespaceSelector": {"matchLabels": label}}
     labels = {"app": "sidecar-injector", "istio.io/rev": revision}
@@ -138,7 +138,7 @@ def kind() -> dict[str, Any]:
 
 
 class Doctor:
-    """Runs `make doctor`, or a check of it, with a cluster that is as a file says."""
+    """Runs `make doctor`, or a check of it, with a cluster described by a file."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -171,7 +171,7 @@ def doctor(tmp_path: Path) -> Doctor:
     return Doctor(tmp_path)
 
 
-def test_what_a_newcomer_reads_without_a_cluster(doctor: Doctor) -> None:
+def test_the_table_without_a_cluster(doctor: Doctor) -> None:
     state = {"said": {}, "objects": {}}
     state["said"]["version --client"] = kind()["said"]["version --client"]
     ended = doctor.run(state)
@@ -206,7 +206,7 @@ def test_a_cluster_with_everything_has_all_rows_and_a_yes_for_each_set(doctor: D
         assert line.split()[1].startswith("yes"), ended.stdout
 
 
-def test_an_old_kubernetes_names_the_command_that_mends_it(doctor: Doctor) -> None:
+def test_an_old_kubernetes_has_the_command_that_fixes_it(doctor: Doctor) -> None:
     state, old = kind(), "1.20"
     state["said"]["get --raw /version"] = json.dumps({"gitVersion": f"v{old}.4-gke.1"})
     assert doctor.rows(state, "kubernetes") == (
@@ -217,7 +217,7 @@ def test_an_old_kubernetes_names_the_command_that_mends_it(doctor: Doctor) -> No
     assert "update it, or `make cluster` makes one with kind" in doctor.rows(state, "kubernetes")
 
 
-def test_kubectl_that_may_not_speak_is_quoted(doctor: Doctor) -> None:
+def test_access_errors_of_kubectl_are_shown(doctor: Doctor) -> None:
     """As EKS and GKE say it when a session is over."""
     state = kind()
     state["said"]["get --raw /version"] = "error: You must be logged in to the server (Unauthorized)"
@@ -228,7 +228,7 @@ def test_kubectl_that_may_not_speak_is_quoted(doctor: Doctor) -> None:
     assert "may not create Deployments in namespace todolist" in doctor.rows(state, "cluster")
 
 
-def test_nodes_of_other_machines_and_addresses(doctor: Doctor) -> None:
+def test_nodes_of_other_architectures_and_address_families(doctor: Doctor) -> None:
     state = kind()
     state["objects"]["nodes"] = [node("a", "arm64", ("fd00:10:244::/64",)), node("b", "amd64", ("fd00:10:245::/64",))]
     table = doctor.table(state)
@@ -247,7 +247,7 @@ def test_nodes_of_other_machines_and_addresses(doctor: Doctor) -> None:
     assert "Istio has no images for s390x" in doctor.rows(state, "nodes")
 
 
-def test_a_cluster_that_is_full_says_what_is_free_and_what_is_needed(doctor: Doctor) -> None:
+def test_a_full_cluster_shows_free_and_needed_resources(doctor: Doctor) -> None:
     state = kind()
     busy = {"resources": {"requests": {"cpu": "1850m", "memory": "512Mi"}}}
     pod = thing("busy", "other", spec={"containers": [busy], "initContainers": [{**busy, "restartPolicy": "Always"}]})
@@ -272,7 +272,7 @@ def test_a_cluster_that_is_full_says_what_is_free_and_what_is_needed(doctor: Doc
     assert "unknown: this user may not list pods" in doctor.table(state)
 
 
-def test_what_the_sets_request_is_what_is_asked_for() -> None:
+def test_needed_resources_are_those_that_the_sets_request() -> None:
     def values(name: str) -> Any:
         return yaml.safe_load((ROOT / f"deploy/install/{name}.yaml").read_text())["spec"]["values"]["global"]
 
@@ -346,7 +346,7 @@ def test_the_rules_of_the_namespace(doctor: Doctor) -> None:
     assert doctor.rows(state, "rules", NAMESPACE="free") == ""
 
 
-def test_what_waits_for_an_address_and_for_figures(doctor: Doctor) -> None:
+def test_a_missing_load_balancer_and_metrics_server_are_noted(doctor: Doctor) -> None:
     state = kind()
     service = thing("ingress", spec={"type": "LoadBalancer"}, status={"loadBalancer": {}})
     state["objects"]["services"] = [service]
@@ -386,7 +386,7 @@ def test_a_knative_without_eventing_is_said(doctor: Doctor) -> None:
         ),
     ],
 )
-def test_what_is_in_the_way_of_images(script: str, said: str, doctor: Doctor) -> None:
+def test_problems_with_images_are_reported(script: str, said: str, doctor: Doctor) -> None:
     docker = doctor.directory / "bin/docker"
     docker.write_text(f"#!/bin/sh\n{script}\n")
     docker.chmod(0o755)
@@ -430,7 +430,7 @@ Server:
     assert "v0.24.0" in table
 
 
-def test_an_old_python_is_told_so_by_the_whole_table(tmp_path: Path) -> None:
+def test_the_table_works_on_an_old_python(tmp_path: Path) -> None:
     """The doctor itself runs on it; here it only plays an old one."""
     for part in ("Makefile", "deploy"):
         (tmp_path / part).symlink_to(ROOT / part)

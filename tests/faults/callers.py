@@ -1,4 +1,4 @@
-"""People who ask for the same again and again."""
+"""Clients that send the same requests repeatedly."""
 
 import time
 from collections import Counter
@@ -15,7 +15,7 @@ ITEM = {"name": "milk", "desc": "two bottles " * 100}
 
 
 class Callers:
-    """What they were answered, and how slowly."""
+    """Their responses and response times."""
 
     def __init__(self, url: str, *methods: str, people: int = 8, pause: float = 0.05) -> None:
         """methods: GET, and POST for an item more; pause: seconds between two rounds of a person."""
@@ -42,7 +42,7 @@ class Callers:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Let them ask; everybody has asked once before the test goes on."""
+        """Start them; each has sent one request before the test continues."""
         with ThreadPoolExecutor(self._people) as threads:
             calls = [threads.submit(self._call) for _ in range(self._people)]
             try:
@@ -56,7 +56,7 @@ class Callers:
             call.result()
 
     def told(self) -> str:
-        """Return what they were answered, in words."""
+        """Return a summary of the responses."""
         return ", ".join(
             f"{count} × {status} for {method}" for (method, status), count in sorted(self.statuses.items())
         ) + "".join(f", the slowest {method} after {seconds:.1f} s" for method, seconds in self.slowest.items())

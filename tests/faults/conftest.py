@@ -25,14 +25,13 @@ TABLE = ROOT / "docs/reliability.md"
 INTRODUCTION = """\
 # Reliability
 
-What the system promises when something breaks, when too many come and when somebody is hostile, and what was
-measured. `make test-faults` checks all of it, against real processes, a real PostgreSQL and a real Envoy, and writes
-this file.
+What the system guarantees under faults, overload and attacks, with the measurements. `make test-faults` checks all of
+it against real processes, a real PostgreSQL and a real Envoy, and writes this file.
 """
 
 Figure = Callable[[str, str], None]
 
-# Promise, figure, test.
+# Guarantee, figure, test.
 figures: list[tuple[str, str, str]] = []
 
 
@@ -40,7 +39,7 @@ figures: list[tuple[str, str, str]] = []
 def whole_system(
     directory: Path, *, user_port: int, rule_port: int, kind: type[Service] = Forked
 ) -> Iterator[tuple[Envoy, Service]]:
-    """Start an Envoy as `make run` does, and the gateway: what people talk to, before a user and a rule."""
+    """Start an Envoy as `make run` does, and the gateway, in front of a user and a rule."""
     directory.mkdir()
     port = free_port()
     upstreams = {"USER_V1_PORT": user_port, "USER_V2_PORT": user_port, "RULE_V1_PORT": rule_port}
@@ -121,5 +120,5 @@ def promises() -> str:
         for text in texts:
             case, _, result = text.partition(": ")
             by_result.setdefault(result, []).append(case)
-        lines += [f"- {'; '.join(cases)}{': ' if result else ''}{result}." for result, cases in by_result.items()]
+        lines += [f"- {'; '.join(same)}{': ' if result else ''}{result}." for result, same in by_result.items()]
     return "\n".join(lines)

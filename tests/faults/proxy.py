@@ -1,4 +1,4 @@
-"""A TCP proxy that can refuse, hold back, lose or spoil what it forwards."""
+"""A TCP proxy that can reject, delay, drop or corrupt what it forwards."""
 
 import socket
 import threading
@@ -30,7 +30,7 @@ class Proxy:
 
     @contextmanager
     def hanging(self, seconds: float) -> Iterator[None]:
-        """Close nothing, and hold everything back for so long, or until the end."""
+        """Keep connections open, and delay everything for this time, or until the end."""
         self._patience = seconds
         self._flows.clear()
         try:
@@ -40,7 +40,7 @@ class Proxy:
 
     @contextmanager
     def losing(self) -> Iterator[None]:
-        """Lose everything; who connected before the end is never told."""
+        """Drop everything; clients that connected before get no reset."""
         self._patience = None
         self._flows.clear()
         try:

@@ -1,4 +1,4 @@
-"""Several people do the same thing at once: one defined outcome, and no error of ours."""
+"""Concurrent writes: one defined outcome, and no 500."""
 
 import random
 import time
@@ -13,7 +13,7 @@ from threading import Barrier, Event
 import httpx
 import pytest
 
-from services.user.passwords import MAX_PLACES
+from services.user.passwords import MAX_SLOTS
 from tests.conftest import NewDatabase
 from tests.faults.conftest import Figure, whole_system
 from tests.forking import Forked
@@ -79,13 +79,13 @@ def test_the_same_registration_many_times_at_once_is_one_account(
 ) -> None:
     account = {"userName": unique("wanted"), "password": "a good password"}
     # As many as one process has places for, in case chance sends them all to the same.
-    with ThreadPoolExecutor(MAX_PLACES) as threads:
-        answers = list(threads.map(lambda _: visitor.post("/user/register", json=account), range(MAX_PLACES)))
-    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: MAX_PLACES - 1}
+    with ThreadPoolExecutor(MAX_SLOTS) as threads:
+        answers = list(threads.map(lambda _: visitor.post("/user/register", json=account), range(MAX_SLOTS)))
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: MAX_SLOTS - 1}
     assert visitor.post("/api/login/account", json=account).status_code == 200
     figure(
-        f"The same registration {MAX_PLACES} times at once, at two processes: one account",
-        f"1 × 201, {MAX_PLACES - 1} × 409",
+        f"The same registration {MAX_SLOTS} times at once, at two processes: one account",
+        f"1 × 201, {MAX_SLOTS - 1} × 409",
     )
 
 

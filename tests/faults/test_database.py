@@ -1,4 +1,4 @@
-"""A database that is away, frozen, unreachable or full: a clear answer in time, and recovery by itself."""
+"""A database that is down, frozen, unreachable or full: a timely, clear error, and automatic recovery."""
 
 import os
 import shutil
@@ -110,7 +110,7 @@ def network(breakable_postgres: PostgresServer) -> Iterator[Proxy]:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_database_that_is_away_is_a_problem_in_time_and_comes_back(
+def test_an_unavailable_database_is_a_timely_problem_then_recovers(
     name: str, breakable_postgres: PostgresServer, network: Proxy, tmp_path: Path, figure: Figure
 ) -> None:
     with system_on(f"postgresql://postgres@127.0.0.1:{network.port}/rule", tmp_path) as system:

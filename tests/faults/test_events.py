@@ -1,4 +1,4 @@
-"""Events: none of an acknowledged change is lost, none counts twice, and no request waits for one."""
+"""Events: none of an acknowledged change is lost, each is recorded once, and no request waits for one."""
 
 import random
 import statistics
@@ -118,7 +118,7 @@ def test_no_event_is_lost_or_counts_twice_by_kill_9(
 @ON_SQLITE
 @pytest.mark.alone
 def test_no_request_waits_for_an_event(new_database: NewDatabase, tmp_path: Path, figure: Figure) -> None:
-    """The sink takes events at once, and then it takes the connections and answers nothing."""
+    """The sink accepts events at once; then it accepts connections and does not respond."""
     thaw = threading.Event()
     with running_sink() as sink:
         rule = Forked("rule", tmp_path, DATABASE_URL=new_database(), K_SINK=sink.url)
@@ -145,7 +145,7 @@ def test_no_request_waits_for_an_event(new_database: NewDatabase, tmp_path: Path
 
 @pytest.mark.alone
 @pytest.mark.timeout(300)
-def test_what_waited_for_a_consumer_arrives_soon_and_people_are_served(
+def test_a_backlog_is_delivered_soon_and_requests_are_served(
     new_database: NewDatabase, token_key: Path, tmp_path: Path, figure: Figure, request: pytest.FixtureRequest
 ) -> None:
     port = free_port()

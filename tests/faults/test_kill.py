@@ -1,4 +1,4 @@
-"""What was acknowledged is there after kill -9, of the services or of PostgreSQL, in the middle of writing."""
+"""Acknowledged writes survive kill -9 of the services or of PostgreSQL."""
 
 import random
 import time
@@ -22,7 +22,7 @@ KILLS, KILLS_OF_POSTGRES = 50, 5
 def written_to(
     databases: dict[str, str], token_key: Path, directory: Path
 ) -> Iterator[tuple[Writers, tuple[Service, ...]]]:
-    """Start the whole system, and people who write through the ingress."""
+    """Start the whole system, and clients that write through the ingress."""
     rule = Forked("rule", directory, DATABASE_URL=databases["rule"])
     # A login that a kill interrupts has been counted.
     patient = {"TOKEN_KEY_FILE": str(token_key), "LOGIN_ATTEMPTS": "1000"}

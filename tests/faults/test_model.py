@@ -1,4 +1,4 @@
-"""The rule service against a plain model of it: whatever two owners do, both say the same."""
+"""The rule service compared with a simple model, for two owners."""
 
 import string
 import unicodedata
@@ -215,7 +215,7 @@ class Model(RuleBasedStateMachine):
                     self.read(who, wanted=wanted, sorter=sorter)
 
 
-def test_the_service_does_what_the_model_does(rule: Service, figure: Figure, new_database: Callable[[], str]) -> None:
+def test_the_service_matches_the_model(rule: Service, figure: Figure, new_database: Callable[[], str]) -> None:
     class Checked(Model):
         service = rule
 

@@ -1,4 +1,4 @@
-"""Passwords under attack: what a login tells by its time, and what a flood of registrations does to the others."""
+"""Passwords under attack: timing of a login, and the effect of a flood of registrations on other requests."""
 
 import asyncio
 import statistics
@@ -25,7 +25,7 @@ pytestmark = [ON_SQLITE, pytest.mark.alone]
 
 @pytest.fixture
 def client(new_database: NewDatabase, rule: Service, tmp_path: Path) -> Iterator[httpx.Client]:
-    """Talks to a whole system in which the user service never says 429."""
+    """A client of a system in which the user service never returns 429."""
     user = Forked("user", tmp_path, DATABASE_URL=new_database(), LOGIN_ATTEMPTS="1000000")
     system = whole_system(tmp_path / "ingress", user_port=user.port, rule_port=rule.port)
     with running(user), system as (envoy, _), httpx.Client(base_url=envoy.url, timeout=30, trust_env=False) as client:
@@ -57,7 +57,7 @@ def test_a_login_takes_as_long_for_an_unknown_name(client: httpx.Client, figure:
     )
 
 
-def test_a_flood_of_registrations_leaves_the_others_quick(client: httpx.Client, figure: Figure) -> None:
+def test_a_flood_of_registrations_does_not_slow_down_others(client: httpx.Client, figure: Figure) -> None:
     reads: list[float] = []
 
     async def register(crowd: aiohttp.ClientSession, number: int) -> tuple[float, int, str | None]:

@@ -1,4 +1,4 @@
-"""Every process is replaced while people use the system, and nobody notices."""
+"""Every process is replaced under load, and no request fails."""
 
 import re
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ def test_no_request_fails_while_every_process_is_replaced(
     shipped = clusters.read_text()
 
     def send_requests_to(*groups: Instances) -> None:
-        """As istiod does: a pod that is to end leaves the endpoints, and SIGTERM comes after preStop has slept."""
+        """As with istiod: a stopping pod leaves the endpoints, and SIGTERM follows after preStop."""
         proxy.replace(clusters, with_endpoints(shipped, *groups))
         ports = {service.port for group in groups for service in group.values()}
 

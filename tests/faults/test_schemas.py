@@ -1,4 +1,4 @@
-"""Schemathesis with all its checks on each OpenAPI document: whatever it allows or forbids, the answer is in it."""
+"""Schemathesis with all its checks on each OpenAPI document: every response is documented."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Searches through a long list: they take their time, and nobody else's."""
+"""Searches through a long list: they do not delay other requests."""
 
 import time
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ class System:
 
 @pytest.fixture
 def system(new_database: NewDatabase, token_key: Path, tmp_path: Path) -> Iterator[System]:
-    """The whole system, where the guests have a long list, and somebody else a short one."""
+    """The whole system, where the guests have a long list, and another account a short one."""
     database = new_database()
     user = Forked("user", tmp_path, TOKEN_KEY_FILE=str(token_key))
     rule = Forked("rule", tmp_path, DATABASE_URL=database)
@@ -58,7 +58,7 @@ def system(new_database: NewDatabase, token_key: Path, tmp_path: Path) -> Iterat
 
 @contextmanager
 def searching(url: str, people: int) -> Iterator[list[httpx.Response]]:
-    """Let so many people search again and again."""
+    """Run this many clients that search repeatedly."""
     answers: list[httpx.Response] = []
     ended = Event()
 
@@ -76,7 +76,7 @@ def searching(url: str, people: int) -> Iterator[list[httpx.Response]]:
 
 
 @pytest.mark.alone
-def test_searches_hold_nobody_else_up(system: System, figure: Figure) -> None:
+def test_searches_do_not_block_other_requests(system: System, figure: Figure) -> None:
     system.read()
     usual = median(system.read() for _ in range(READS))
     with searching(system.url, SEARCHES) as answers:
@@ -102,7 +102,7 @@ def test_searches_hold_nobody_else_up(system: System, figure: Figure) -> None:
 
 
 @pytest.mark.alone
-def test_a_search_ends_when_its_caller_leaves(system: System, figure: Figure) -> None:
+def test_a_search_is_cancelled_when_its_client_disconnects(system: System, figure: Figure) -> None:
     process = psutil.Process(system.rule.process.pid)
 
     def used() -> float:

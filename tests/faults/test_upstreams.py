@@ -1,4 +1,4 @@
-"""An upstream that is broken in each way: a problem in time, everything else at full rate, recovery at once."""
+"""An upstream with each kind of fault: a timely problem, everything else at full rate, recovery at once."""
 
 import socket
 import time
@@ -85,7 +85,7 @@ FAULTS: dict[str, Callable[[Service, Proxy], AbstractContextManager[None]]] = {
 
 @pytest.mark.alone
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_broken_upstream_is_a_problem_in_time_and_the_rest_goes_on(name: str, system: System, figure: Figure) -> None:
+def test_a_broken_upstream_is_a_timely_problem_for_its_calls_only(name: str, system: System, figure: Figure) -> None:
     figures = []
     for broken, whole in (("user", "rule"), ("rule", "user")):
         callers = Callers(system.url + PATHS[broken], "GET", people=4, pause=0.5)

@@ -1,4 +1,4 @@
-"""The traffic of people, by Locust."""
+"""Simulated users, by Locust."""
 
 import csv
 import os
@@ -23,7 +23,7 @@ class Traffic:
 
 @contextmanager
 def traffic(directory: Path, url: str, *, people: int, rate: float) -> Iterator[Traffic]:
-    """Let so many people use the application, each with so many requests a second."""
+    """Run this many simulated users, each with this many requests a second."""
     found = Traffic()
     log = directory / "locust.log"
     locustfile = str(ROOT / "deploy/traffic/locustfile.py")

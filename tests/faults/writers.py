@@ -1,4 +1,4 @@
-"""People who write without end and know exactly what must be there."""
+"""Clients that write continuously, and know exactly what must be stored."""
 
 import random
 import secrets
@@ -22,12 +22,12 @@ FEW, MANY = 5, 60
 
 
 class NoAnswerError(Exception):
-    """Whether the request was carried out is not known."""
+    """The outcome of the request is unknown."""
 
 
 @dataclass
 class Writer:
-    """Owns a list that nobody else changes, and registers accounts."""
+    """Owns a list that no other client changes, and registers accounts."""
 
     url: str
     items: dict[str, Content] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Writer:
         self._client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
 
     def run(self) -> None:
-        """Write until told to end; raises AssertionError when something is not as it must be."""
+        """Write until stopped; raises AssertionError on an inconsistency."""
         while not self.accounts:
             self.register()
         while not self.ended.is_set():
@@ -100,7 +100,7 @@ class Writer:
         assert (there, again) in ((200, 409), (401, 201))
 
     def check(self) -> None:
-        """Fail unless everything is there that was acknowledged, and once."""
+        """Fail unless every acknowledged write is stored exactly once."""
         assert self._read() == self.items
         for name, session in self.accounts.items():
             profile = self._request_at_last("GET", "/api/currentUser", session=session)
@@ -130,7 +130,7 @@ class Writer:
 
     @contextmanager
     def _unless_interrupted(self, after: dict[str, Content], created: list[Content] | None = None) -> Iterator[None]:
-        """Without an answer the list must be as before or as after, and nothing in between."""
+        """Without a response the list must be as before or as after (atomic)."""
         before = self.items
         try:
             yield
@@ -189,7 +189,7 @@ class Writers:
         return sum((writer.acknowledged for writer in self._writers), Counter())
 
     def finish(self) -> str:
-        """Let them end, check everything, and return what was done."""
+        """Stop them, check everything, and return what was done."""
         self.stop()
         for run in self._runs:
             run.result()
@@ -208,7 +208,7 @@ class Writers:
 
 @contextmanager
 def writing(url: str, count: int = 8) -> Iterator[Writers]:
-    """Let so many people write at the same time."""
+    """Run this many concurrent writers."""
     with ThreadPoolExecutor(count) as threads:
         writers = Writers([Writer(url) for _ in range(count)], threads)
         try:

@@ -44,7 +44,7 @@ def data(service: str) -> list[str]:
 
 
 @pytest.mark.parametrize("service", PORTS)
-def test_it_says_what_it_is(service: str) -> None:
+def test_it_has_the_standard_labels(service: str) -> None:
     config = inspect(image(service))["Config"]
     labels = {key.removeprefix("org.opencontainers.image."): value for key, value in config["Labels"].items()}
     assert labels["title"] == service
@@ -65,7 +65,7 @@ def test_it_is_small(service: str) -> None:
 
 
 @pytest.mark.parametrize("service", PORTS)
-def test_it_holds_its_own_code_only(service: str) -> None:
+def test_it_contains_only_its_own_code(service: str) -> None:
     files = docker("run", "--rm", "--entrypoint=find", image(service), "/app", "/opt/venv/bin", "-type", "f").split()
     modules = {name.split("/")[3] for name in files if name.startswith("/app/services/") and name.count("/") > 3}
     assert modules - {"__pycache__"} == {"chassis", service}
@@ -84,7 +84,7 @@ def test_it_is_compiled(service: str) -> None:
 
 
 @pytest.mark.parametrize("service", PORTS)
-def test_no_layer_tells_a_secret(service: str) -> None:
+def test_no_layer_contains_a_secret(service: str) -> None:
     history = docker("history", "--no-trunc", "--format={{.CreatedBy}}", image(service))
     environment = inspect(image(service))["Config"]["Env"]
     for word in ("PASSWORD", "TOKEN", "PRIVATE KEY"):
@@ -95,7 +95,7 @@ def test_no_layer_tells_a_secret(service: str) -> None:
 
 
 @pytest.mark.parametrize("service", PORTS)
-def test_no_file_of_a_layer_holds_a_private_key(service: str, tmp_path: Path) -> None:
+def test_no_file_of_a_layer_is_a_private_key(service: str, tmp_path: Path) -> None:
     """In every layer, also where a later one takes the file away again."""
     saved = tmp_path / "image.tar"
     docker("save", f"--output={saved}", image(service))
@@ -113,7 +113,7 @@ def test_no_file_of_a_layer_holds_a_private_key(service: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("service", PORTS)
-def test_it_ends_on_sigterm(service: str, run: Run) -> None:
+def test_it_exits_on_sigterm(service: str, run: Run) -> None:
     container = run(service, *data(service))
     # Alive, not ready: todolist has no upstreams here.
     ask = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{PORTS[service]}/healthz')"
@@ -126,7 +126,7 @@ def test_it_ends_on_sigterm(service: str, run: Run) -> None:
 
 
 @pytest.mark.parametrize("service", PORTS)
-def test_it_refuses_a_wrong_setting_with_one_line(service: str) -> None:
+def test_it_rejects_an_invalid_setting_with_one_line(service: str) -> None:
     command = ["docker", "run", "--rm", *LOCKED_DOWN, "--env=PORT=nonsense", image(service)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in {1, 2}

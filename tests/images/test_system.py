@@ -1,4 +1,4 @@
-"""The whole system as containers: what the contract promises, seen from outside."""
+"""The whole system as containers: the API contract, through HTTP."""
 
 import math
 import time
@@ -9,7 +9,7 @@ import httpx
 from tests.images.conftest import compose
 
 REQUESTS = 400
-# A right split stays within 4 standard deviations all but once in 16,000 runs.
+# A correct split exceeds 4 standard deviations once in 16,000 runs.
 DEVIATIONS = 4
 
 
@@ -45,7 +45,7 @@ def test_both_versions_answer_in_equal_parts(system: httpx.Client) -> None:
     assert abs(seen["v1"] - REQUESTS / 2) < DEVIATIONS * math.sqrt(REQUESTS / 4)
 
 
-def test_somebody_keeps_a_list(system: httpx.Client) -> None:
+def test_a_user_keeps_a_list(system: httpx.Client) -> None:
     name = register(system)
     # Signed by one version, accepted by both: they share the key.
     for _ in range(10):
@@ -87,7 +87,7 @@ def test_a_write_outlives_the_database_server(system: httpx.Client) -> None:
     answer = system.get("/api/rule")
     assert answer.status_code in {502, 503, 504}
     assert answer.headers["content-type"] == "application/problem+json"
-    # What does not need that database goes on.
+    # Everything that does not need that database still works.
     assert system.get("/api/currentUser").status_code == 200
     compose("up", "--detach", "--no-build", "rule-database")
     deadline = time.monotonic() + 30

@@ -1,4 +1,4 @@
-"""Requests whose end can be read in two ways (RFC 9112): the ingress refuses them, or passes on one of the two."""
+"""Request smuggling (RFC 9112): the ingress rejects ambiguous requests, or forwards one interpretation."""
 
 import re
 import socket
@@ -12,7 +12,7 @@ pytestmark = ON_SQLITE
 
 BODY = b'{"name": "x"}'
 CHUNKED = b"d\r\n%s\r\n0\r\n\r\n" % BODY
-# What a reader finds behind the request that ends earlier than another reader thinks.
+# The hidden request: it follows a request that ends earlier for one parser than for another.
 HIDDEN = b"GET /api/hidden HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
 REFUSED = [400]
 # The body is no registration, and the hidden request is one of its own.

@@ -1,4 +1,4 @@
-"""What the ingress does for the services behind it: an Envoy as `make run` starts it, before a scripted gateway."""
+"""The ingress: an Envoy as in `make run`, in front of a scripted gateway."""
 
 import http.client
 import json
@@ -20,16 +20,16 @@ import yaml
 from deploy.local import proxy
 from tests.support import ROOT, Envoy, running_envoy, wait_until
 
-# What clusters.yaml allows the gateway to have under way, and to have waiting, of lists.
+# The limits of clusters.yaml for lists: concurrent and pending requests.
 UNDER_WAY, WAITING = 64, 512
 POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n"
 
 
 class Gateway(ThreadingHTTPServer):
-    """Answers 200, but for some paths.
+    """Returns 200, except for some paths.
 
     /busy: 503, as the services do; /gone: 503, as a sidecar whose process has died; /dead: closes the connection;
-    /api/rule: answers when it is told to.
+    /api/rule: responds when the test releases it.
     """
 
     request_queue_size = 128
@@ -43,7 +43,7 @@ class Gateway(ThreadingHTTPServer):
         self.keeps_alive = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of connections that the ingress closes."""
+        """Do not log connections that the ingress closes."""
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -73,7 +73,7 @@ class Answering(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        """Do not log."""
 
 
 @contextmanager
@@ -115,10 +115,10 @@ def is_problem(answer: httpx.Response, status: int) -> bool:
     return (answer.status_code, media_type, answer.json()["status"]) == (status, "application/problem+json", status)
 
 
-# What is passed on
+# # What is forwarded
 
 
-def test_nobody_outside_speaks_for_the_proxy(client: httpx.Client, gateway: Gateway) -> None:
+def test_client_headers_cannot_control_the_proxy(client: httpx.Client, gateway: Gateway) -> None:
     forged = (
         "x-user-id", "x-user-name", "x-known-device", "end-user", "x-forwarded-host", "x-envoy-retry-on",
         "x-envoy-upstream-rq-timeout-ms", "x-envoy-original-path", "x-envoy-decorator-operation",
@@ -131,7 +131,7 @@ def test_nobody_outside_speaks_for_the_proxy(client: httpx.Client, gateway: Gate
     assert "8.8.8.8" not in seen["x-forwarded-for"]
 
 
-def test_a_trace_goes_on(client: httpx.Client, gateway: Gateway) -> None:
+def test_trace_headers_are_kept(client: httpx.Client, gateway: Gateway) -> None:
     trace = {
         "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "vendor=1",
         "baggage": "shop=3", "x-request-id": "4711", "b3": "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1",
@@ -147,7 +147,7 @@ def test_a_trace_goes_on(client: httpx.Client, gateway: Gateway) -> None:
     ("path", "passed_on"),
     [("/api/a/../b", "/api/b"), ("//api///b", "/api/b"), ("/%61pi/%2e%2e/b", "/b"), ("/api/b?x=a%2Fb//c", None)],
 )
-def test_a_path_is_written_in_one_way(client: httpx.Client, gateway: Gateway, path: str, passed_on: str | None) -> None:
+def test_paths_are_normalized(client: httpx.Client, gateway: Gateway, path: str, passed_on: str | None) -> None:
     client.get(httpx.URL(client.base_url, raw_path=path.encode()))
     assert gateway.seen == [("GET", passed_on or path)]
 
@@ -159,7 +159,7 @@ def test_an_escaped_slash_is_redirected_to_a_slash(client: httpx.Client, gateway
     assert not gateway.seen
 
 
-# What is refused
+# # What is rejected
 
 
 def test_headers_of_more_than_16_kib_are_431(client: httpx.Client, gateway: Gateway) -> None:
@@ -200,22 +200,22 @@ def test_too_many_requests_are_503_at_once(client: httpx.Client, envoy: Envoy, g
             refused = client.request(method, "/api/rule")
             assert is_problem(refused, 503)
             assert refused.headers["retry-after"] == "1"
-            # By this the page knows that nothing was changed.
+            # By this the page knows that the write was not applied.
             assert refused.headers["x-envoy-overloaded"] == "true"
-        # Whatever needs no list goes on.
+        # Requests without a list are not affected.
         assert client.get("/").status_code == 200
         assert time.monotonic() - started < 2
         gateway.told.set()
-        # All who waited are served.
+        # All waiting requests are served.
         assert Counter(connection.recv(12) for connection in held) == {b"HTTP/1.1 200": len(held)}
     gateway.told.clear()
 
 
-def test_what_never_arrives_is_408_and_what_is_idle_is_closed(gateway: Gateway, tmp_path: Path) -> None:
+def test_incomplete_requests_are_408_and_idle_connections_are_closed(gateway: Gateway, tmp_path: Path) -> None:
     sooner = {"request_timeout: 10s": "request_timeout: 1s", "  idle_timeout: 60s": "  idle_timeout: 1s"}
 
     def last_words(data: bytes) -> bytes:
-        """Send this, then a byte now and then, and return what comes until the connection is closed."""
+        """Send this, then a byte now and then, and return the response until the connection is closed."""
         received = b""
         with socket.create_connection(("127.0.0.1", envoy.ports["PORT"]), timeout=0.1) as connection:
             connection.sendall(data)
@@ -240,19 +240,20 @@ def test_what_never_arrives_is_408_and_what_is_idle_is_closed(gateway: Gateway, 
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"application/problem+json" in answer
     assert nothing == b""
-    # Nor has any of it taken a place at the gateway.
+    # And none of them has occupied a connection to the gateway.
     assert gateway.seen == []
 
 
-# What is tried again
+# # Retries
 
 
-# In a cluster it is told by headers: those of deploy/istio/ingress.yaml, beside Istio's default for all methods.
+# In a cluster retries are configured by headers: those of deploy/istio/ingress.yaml, beside Istio's default for all
+# methods.
 ON_ISTIO = {"retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes", "num_retries": 2}
 
 
 def as_on_istio(file: str, name: str) -> dict[str, str]:
-    """Return what to replace in the laptop's routes to have those that istiod makes of an HTTPRoute."""
+    """Return the replacements that turn the laptop's routes into those that istiod generates from an HTTPRoute."""
     documents = yaml.safe_load_all((ROOT / "deploy" / file).read_text())
     (http_route,) = [each for each in documents if each["kind"] == "HTTPRoute" and each["metadata"]["name"] == name]
     routes = []
@@ -298,7 +299,7 @@ def address(request: pytest.FixtureRequest, envoy: Envoy) -> str:
 
 
 @pytest.mark.parametrize(("path", "times"), [("/dead", 3), ("/gone", 3), ("/busy", 1)])
-def test_a_read_is_tried_again_when_a_process_has_died_and_a_write_is_not(
+def test_reads_are_retried_when_a_process_has_died_and_writes_are_not(
     address: str, path: str, times: int, gateway: Gateway
 ) -> None:
     for method, expected in (("GET", times), ("HEAD", times), ("POST", 1), ("PUT", 1), ("DELETE", 1)):
@@ -318,7 +319,7 @@ def test_a_read_is_tried_again_when_a_process_has_died_and_a_write_is_not(
         ("ambient/rule.yaml", "rule"),
     ],
 )
-def test_a_write_that_reaches_no_pod_is_sent_once(file: str, name: str, tmp_path: Path) -> None:
+def test_a_write_is_not_retried_after_a_connection_failure(file: str, name: str, tmp_path: Path) -> None:
     """Istio's default would retry a connection failure twice, whatever the method."""
     with running_envoy(tmp_path, as_on_istio(file, name)) as envoy:
         for method, retries in (("POST", 0), ("PUT", 0), ("DELETE", 0), ("PATCH", 0), ("GET", 2)):
@@ -326,7 +327,7 @@ def test_a_write_that_reaches_no_pod_is_sent_once(file: str, name: str, tmp_path
             assert envoy.counter("cluster.todolist.upstream_rq_retry") == retries, method
 
 
-def test_reads_are_tried_again_however_many_fail_at_once(address: str, gateway: Gateway) -> None:
+def test_concurrent_failed_reads_are_all_retried(address: str, gateway: Gateway) -> None:
     with ThreadPoolExecutor(20) as threads:
         list(threads.map(lambda _: httpx.get(f"{address}/gone", trust_env=False), range(20)))
     assert gateway.seen == [("GET", "/gone")] * 60
@@ -341,7 +342,7 @@ def test_reads_are_tried_again_however_many_fail_at_once(address: str, gateway: 
     ],
     ids=["HTTP/1.0", "large cookies", "not percent-encoded"],
 )
-def test_a_refusal_names_the_way_out(request_text: bytes, status: int, way_out: str, envoy: Envoy) -> None:
+def test_rejections_have_a_hint(request_text: bytes, status: int, way_out: str, envoy: Envoy) -> None:
     with socket.create_connection(("127.0.0.1", envoy.ports["PORT"]), timeout=10) as connection:
         connection.sendall(request_text)
         answer = http.client.HTTPResponse(connection)
@@ -351,20 +352,20 @@ def test_a_refusal_names_the_way_out(request_text: bytes, status: int, way_out: 
     assert way_out in problem["detail"]
 
 
-def test_a_503_of_the_gateway_is_an_answer(client: httpx.Client) -> None:
+def test_a_deliberate_503_of_the_gateway_is_not_retried(client: httpx.Client) -> None:
     dead = client.post("/dead")
     assert is_problem(dead, 503)
     assert "may have been changed" in dead.json()["detail"]
     assert "retry-after" not in dead.headers
     answer = client.get("/busy")
     assert (answer.status_code, answer.text, answer.headers["retry-after"]) == (503, "{}", "7")
-    # However often: it is the only one, and so is never left out.
+    # Repeatedly: as the only process it is never ejected.
     assert [client.get("/busy").text for _ in range(10)] == ["{}"] * 10
     assert client.get("/").status_code == 200
 
 
-def test_a_process_is_ejected_for_what_it_does_and_not_for_what_it_answers(tmp_path: Path) -> None:
-    """Two processes of todolist: both relay a 503 of user's, then one dies."""
+def test_connection_failures_eject_a_process_and_5xx_do_not(tmp_path: Path) -> None:
+    """Two processes of todolist: both relay a 503 of user, then one dies."""
     ejections = "cluster.todolist.outlier_detection.ejections_enforced_total"
     endpoint = "            - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }} }}\n"
     with serving() as well, serving() as ill:
@@ -387,7 +388,7 @@ def test_a_process_is_ejected_for_what_it_does_and_not_for_what_it_answers(tmp_p
             assert [httpx.post(envoy.url, trust_env=False).status_code for _ in range(10)] == [200] * 10
 
 
-def test_a_gateway_that_is_away_is_503_and_may_be_tried_again(tmp_path: Path) -> None:
+def test_an_unavailable_gateway_is_503_with_retry_after(tmp_path: Path) -> None:
     with running_envoy(tmp_path) as envoy:
         answer = httpx.get(envoy.url, trust_env=False)
     assert is_problem(answer, 503)
@@ -397,7 +398,7 @@ def test_a_gateway_that_is_away_is_503_and_may_be_tried_again(tmp_path: Path) ->
 # What changes while it runs
 
 
-def test_a_file_that_is_replaced_is_in_force_at_once_and_no_request_fails(gateway: Gateway, tmp_path: Path) -> None:
+def test_a_replaced_file_is_applied_at_once_and_no_request_fails(gateway: Gateway, tmp_path: Path) -> None:
     changes = (
         ("ingress-routes.yaml", "virtual_hosts:", "response_headers_to_add: [{ header: { key: x-on, value: y } }]\n    "
          "virtual_hosts:"),
@@ -424,7 +425,7 @@ def test_a_file_that_is_replaced_is_in_force_at_once_and_no_request_fails(gatewa
                 before, shipped, seen = dump(), path.read_text(), statuses[200]
                 for version in (shipped.replace(text, other), shipped):
                     proxy.replace(path, version)
-                    wait_until(lambda version=before: dump() != version, f"{name} is in force", 5)
+                    wait_until(lambda version=before: dump() != version, f"{name} is applied", 5)
                     before = dump()
                 wait_until(lambda seen=seen: statuses[200] > seen + 50, "requests")
             ended.set()

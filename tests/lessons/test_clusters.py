@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from deploy.lessons import command
-from deploy.lessons import lesson as lessons
-from deploy.lessons.ambient import Ambient
-from deploy.lessons.cluster import Cluster
-from deploy.lessons.knative import Knative
-from deploy.lessons.place import Figures
+from lessons.runner import command
+from lessons.runner import lesson as lessons
+from lessons.runner.ambient import Ambient
+from lessons.runner.cluster import Cluster
+from lessons.runner.knative import Knative
+from lessons.runner.place import Figures
 from tests.manifests.conftest import kubectl as find_kubectl
 
 # It renders the sets, answers what contains all words of a line, and keeps a list of what it was asked.

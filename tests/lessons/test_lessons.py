@@ -11,11 +11,11 @@ from typing import get_args
 
 import pytest
 
-from deploy.lessons import command
-from deploy.lessons import difference as difference_of
-from deploy.lessons import lesson as lessons
-from deploy.lessons.check import bounds
-from deploy.lessons.lesson import Lesson, PlaceName
+from lessons.runner import command
+from lessons.runner import difference as difference_of
+from lessons.runner import lesson as lessons
+from lessons.runner.check import bounds
+from lessons.runner.lesson import Lesson, PlaceName
 from tests.local_mesh import Mesh, heed_sigint, make
 from tests.support import wait_until
 
@@ -39,7 +39,7 @@ def mesh(run: Mesh, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mesh]:
 
 
 def configuration(mesh: Mesh) -> dict[str, str]:
-    """Return what Envoy is told, by file."""
+    """Return Envoy's configuration, by file."""
     return {path.name: path.read_text() for path in (mesh.directory / "data/envoy").iterdir() if path.is_file()}
 
 
@@ -55,7 +55,7 @@ def test_a_check_fails_without_the_change_and_passes_with_it(mesh: Mesh, lesson:
     assert configuration(mesh) == before
 
 
-def test_what_a_person_types(mesh: Mesh) -> None:
+def test_the_commands_of_a_lesson(mesh: Mesh) -> None:
     lesson = ON_THE_LAPTOP[0]
     told = make(mesh.directory, "lesson", f"N={lesson.number}").stdout
     assert f"Lesson 1, Split, on `make run` at {mesh.url}\n" in told
@@ -75,12 +75,12 @@ def test_what_a_person_types(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("number", [2, 3, 7])
-def test_the_status_says_that_there_are_no_weights(mesh: Mesh, number: int) -> None:
+def test_the_status_without_weights(mesh: Mesh, number: int) -> None:
     command.find_place().apply(lessons.find(str(number)))
     assert "the split of user:\n  none, as the routes have no weights" in make(mesh.directory, "status").stdout
 
 
-def test_a_lesson_begins_where_the_former_one_is_over(mesh: Mesh) -> None:
+def test_a_lesson_starts_from_a_reset_mesh(mesh: Mesh) -> None:
     first, second = ON_THE_LAPTOP[0], ON_THE_LAPTOP[3]
     place = command.find_place()
     place.apply(first)
@@ -97,14 +97,14 @@ def test_a_lesson_begins_where_the_former_one_is_over(mesh: Mesh) -> None:
 def test_an_interrupted_lesson_leaves_nothing_broken(mesh: Mesh) -> None:
     before = configuration(mesh)
     running = subprocess.Popen(
-        [sys.executable, "-u", "-m", "deploy.lessons", "start", "1"],
+        [sys.executable, "-u", "-m", "lessons.runner", "start", "1"],
         cwd=mesh.directory,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=heed_sigint,  # noqa: PLW1509 - nothing else runs yet
     )
-    wait_until(lambda: running.stdout.readline().startswith("It is in force"), "the check begins", 30)
+    wait_until(lambda: running.stdout.readline().startswith("Applied."), "the check begins", 30)
     running.send_signal(signal.SIGINT)
     said = running.communicate(timeout=20)[1]
     assert running.returncode != 0
@@ -115,7 +115,7 @@ def test_an_interrupted_lesson_leaves_nothing_broken(mesh: Mesh) -> None:
     assert configuration(mesh) == before
 
 
-def test_two_lessons_at_once_would_disturb_each_other(mesh: Mesh) -> None:
+def test_two_lessons_at_once_are_rejected(mesh: Mesh) -> None:
     with command.alone("make lesson N=7"):
         for other in (("lesson", "N=1"), ("lesson-reset",), ("lessons-check",)):
             told = make(mesh.directory, *other)
@@ -140,7 +140,7 @@ def test_what_matters_is_shown_first_and_the_rest_on_demand(
     assert f"`make lesson N={lesson.number} DIFF=all` shows all of it" in first
     added = [line.strip() for line in place.difference(lesson).splitlines() if re.match(r"\+(?!\+\+)", line)]
     assert all(line[1:].strip() in everything for line in added)
-    # Each word that needs it is explained where it is met.
+    # Each term that needs it is explained.
     for text in (first, everything):
         shown = text.partition("Words in it:")[0]
         for word in ("STRICT_DNS", "consecutive_gateway_failure", "pipe"):
@@ -155,11 +155,11 @@ def test_the_file_of_each_lesson_marks_what_matters(mesh: Mesh) -> None:
             marked = difference_of.marks(change)
             text, _ = difference_of.essence(place.difference(lesson), marked)
             assert marked, lesson.name
-            # None of the marks is lost: each has its sentence.
+            # Each mark has its explanation.
             assert text.count("\n\n") + 1 == len(marked), (lesson.name, text)
 
 
-def test_the_diff_of_a_cluster_may_have_another_order() -> None:
+def test_the_order_of_a_clusters_diff_does_not_matter() -> None:
     diff = [
         "--- LIVE/v1.Thing\n", "+++ MERGED/v1.Thing\n", "@@ -1,2 +1,4 @@\n",
         " spec:\n", "-  old: 1\n", "+  consecutive5xxErrors: 5\n", "+  baseEjectionTime: 4s\n", "+  other: 1\n",
@@ -190,7 +190,7 @@ def test_the_times_of_a_trace_add_up(mesh: Mesh) -> None:
     assert total == waited
 
 
-def test_the_parts_of_a_cold_start_add_up_and_a_reset_wakes_all_up(mesh: Mesh) -> None:
+def test_the_phases_of_a_cold_start_add_up_and_a_reset_keeps_all_awake(mesh: Mesh) -> None:
     told = make(mesh.directory, "lesson", "N=13")
     assert told.returncode == 0, told.stdout
     page = float(re.search(r"The first page took ([\d.]+) s", told.stdout)[1])
@@ -208,7 +208,7 @@ def test_the_parts_of_a_cold_start_add_up_and_a_reset_wakes_all_up(mesh: Mesh) -
     assert "asleep:\n  none" in make(mesh.directory, "status").stdout
 
 
-def test_a_failed_check_says_what_was_expected_and_exits_with_1(
+def test_a_failed_check_prints_what_was_expected_and_exits_1(
     mesh: Mesh, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = command.find_place()
@@ -218,7 +218,9 @@ def test_a_failed_check_says_what_was_expected_and_exits_with_1(
 
 
 @pytest.mark.parametrize("lesson", ELSEWHERE, ids=lambda lesson: lesson.name)
-def test_a_lesson_that_cannot_run_here_says_why(mesh: Mesh, lesson: Lesson, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lesson_that_cannot_run_here_prints_why(
+    mesh: Mesh, lesson: Lesson, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert command.main("start", str(lesson.number)) == 1
     assert lesson.about.elsewhere["laptop"] in capsys.readouterr().err
 

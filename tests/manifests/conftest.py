@@ -1,4 +1,4 @@
-"""The manifests as `kubectl kustomize` renders them; no cluster is asked."""
+"""The manifests as rendered by `kubectl kustomize`, without a cluster."""
 
 import os
 import shutil
@@ -119,7 +119,7 @@ def deploy_sh(tmp_path: Path) -> Iterator[Any]:
 
 
 def injector(revision: str = "default", namespace: str = "istio-system", tag: str = "", owner: str = "") -> Document:
-    """Return the webhook configuration with which an Istio puts sidecars into pods, as its chart writes it.
+    """Return the webhook configuration for sidecar injection, as in Istio's chart.
 
     tag: one of a revision's tags, which is a configuration of its own; owner: the Helm release that it belongs to.
     """

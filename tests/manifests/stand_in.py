@@ -1,4 +1,4 @@
-"""A stand-in for a cluster: programs that answer what the scripts ask, and keep a list of what would change it."""
+"""A stand-in for a cluster: programs that answer the scripts' queries, and record all changes."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tests.support import ROOT
 ISTIO, OLDEST, NEWEST = (VERSIONS[name] for name in ("ISTIO_VERSION", "KUBERNETES_OLDEST", "KUBERNETES_NEWEST"))
 INSTALLED = "istio knative eventing gateway-api"
 
-# A cluster: it answers what the scripts ask from the environment, and keeps a list of what would change it.
+# A cluster: it answers the scripts' queries from the environment, and records all changes.
 KUBECTL = r"""#!/bin/sh
 case "$*" in
   "config current-context") echo "$CONTEXT_NAME" ;;
@@ -76,7 +76,7 @@ esac
 
 
 class Cluster:
-    """Runs a script of deploy/ against a cluster that is as the environment says."""
+    """Runs a script of deploy/ against a cluster described by the environment."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -105,7 +105,7 @@ class Cluster:
             program.chmod(0o755)
 
     def run(self, script: str, action: str, **cluster: str) -> tuple[str, list[str]]:
-        """Return what the script said when it failed, or nothing, and what it did. Its output is in `self.output`."""
+        """Return the error of the script, or "", and the changes it made. Its output is in `self.output`."""
         calls = self.directory / "calls"
         calls.write_text("")
         applied = self.directory / "calls.input"

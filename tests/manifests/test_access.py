@@ -1,4 +1,4 @@
-"""Whether kubectl may talk to the cluster, and to which: in its own words, and to the same one to the end."""
+"""Access to the cluster: kubectl's errors are printed, and the context does not change meanwhile."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from tests.manifests.stand_in import OLDEST, Cluster, minor
 from tests.manifests.test_versions import VERSIONS
 from tests.support import ROOT
 
-# What kubectl prints: EKS without a session, GKE without its plugin, a bad token, and where nothing listens.
+# kubectl's errors: EKS without a session, GKE without its plugin, an invalid token, and no server.
 EXPIRED = """E1127 10:00:00.000000    4711 memcache.go:265] "Unhandled Error" err="couldn't get the list"
 Error when retrieving token from sso: Token has expired and refresh failed
 Unable to connect to the server: getting credentials: exec: executable aws failed with exit code 255"""
@@ -33,7 +33,7 @@ REFUSED = "The connection to the server localhost:8080 was refused - did you spe
     ids=["expired", "no plugin", "unauthorized", "nothing listens"],
 )
 @pytest.mark.parametrize(("script", "action"), [("deploy", ""), ("install", "istio"), ("status", "")])
-def test_kubectl_has_the_last_word(
+def test_errors_of_kubectl_are_printed(
     words: str, its_own: str, denied: bool, script: str, action: str, cluster: Cluster
 ) -> None:
     said, did = cluster.run(script, action, DENIED=words)
@@ -44,14 +44,14 @@ def test_kubectl_has_the_last_word(
     assert did == []
 
 
-def test_a_kubectl_that_is_too_old_is_refused_in_a_line(cluster: Cluster) -> None:
+def test_an_old_kubectl_is_one_line(cluster: Cluster) -> None:
     oldest = VERSIONS["KUBECTL_OLDEST"]
     said, did = cluster.run("deploy", "", CLIENT=minor(oldest, -1))
     assert said.startswith(f"kubectl is v{minor(oldest, -1)}, and {oldest} is the oldest that works")
     assert (len(said.splitlines()), did) == (1, [])
 
 
-def test_a_context_that_changes_meanwhile_changes_nothing(tmp_path: Path) -> None:
+def test_a_context_switch_meanwhile_has_no_effect(tmp_path: Path) -> None:
     config = tmp_path / "config"
     clusters = "".join(
         f"- {{name: {name}, cluster: {{server: 'https://127.0.0.1:{port}'}}}}\n" for name, port in (("a", 1), ("b", 2))
@@ -75,7 +75,7 @@ def test_a_context_that_changes_meanwhile_changes_nothing(tmp_path: Path) -> Non
     assert run(CONTEXT="a")[:2] == ["https://127.0.0.1:1", "https://127.0.0.1:1"]
 
 
-def test_an_old_kind_is_refused_before_it_makes_a_cluster_that_is_too_old(cluster: Cluster) -> None:
+def test_an_old_kind_is_rejected_before_it_creates_a_cluster(cluster: Cluster) -> None:
     oldest = VERSIONS["KIND_OLDEST"]
     said, did = cluster.run("cluster", "create", KIND=f"kind v{minor(oldest, -3)} go1.22 linux/amd64")
     assert f"kind is {minor(oldest, -3)}" in said
@@ -97,7 +97,7 @@ def test_an_old_kind_is_refused_before_it_makes_a_cluster_that_is_too_old(cluste
         ("install", "istio", "MODE", "sidecar"),
     ],
 )
-def test_a_bad_setting_is_a_line_before_anything_changes(
+def test_an_invalid_setting_is_one_line_before_any_change(
     script: str, action: str, setting: str, bad: str, cluster: Cluster
 ) -> None:
     said, did = cluster.run(script, action, DEPLOYED="istio", **{setting: bad})

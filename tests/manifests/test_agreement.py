@@ -1,4 +1,4 @@
-"""What stands in several files because each is read alone, and has to agree."""
+"""Repetitions in files that are read alone: they have to agree."""
 
 import json
 import re
@@ -23,18 +23,18 @@ from tests.manifests.conftest import (
 from tests.support import ROOT
 
 READS = {"GET", "HEAD"}
-# The laptop's Envoy, and that of compose.yaml.
-ENVOY = [*sorted((DEPLOY / "local").rglob("*.yaml")), *sorted(DEPLOY.glob("compose*envoy*.yaml"))]
+# The laptop's Envoy; compose.yaml renders the same templates.
+ENVOY = sorted((DEPLOY / "local").rglob("*.yaml"))
 
 
 @pytest.mark.parametrize("target", ["istio", "ambient"])
-def test_versions_of_user_differ_in_nothing_but_the_version(target: str) -> None:
+def test_versions_of_user_differ_only_in_the_version(target: str) -> None:
     v1, v2 = ((DEPLOY / target / f"user-{version}.yaml").read_text() for version in ("v1", "v2"))
     assert v1 != v2
     assert v1.replace("v1", "v2") == v2.replace("v1", "v2")
 
 
-def test_versions_of_user_on_knative_differ_in_name_version_and_traffic() -> None:
+def test_versions_of_user_on_knative_differ_only_in_name_version_and_traffic() -> None:
     (above_1, traffic_1, below_1), (above_2, traffic_2, below_2) = (
         re.split(r"(  traffic:\n(?:    .*\n)+)", (DEPLOY / "knative" / f"user-{version}.yaml").read_text())
         for version in ("v1", "v2")
@@ -56,13 +56,13 @@ def test_versions_of_user_on_knative_differ_in_name_version_and_traffic() -> Non
 def test_istio_and_knative_run_the_same_container(
     istio: list[Document], knative: list[Document], user_v1: list[Document]
 ) -> None:
-    # What the platform decides: how long a cold start takes, and whether there is a broker.
+    # These depend on the platform: the time of a cold start, and whether there is a broker.
     special = {"UPSTREAM_TIMEOUT", "K_SINK"}
     for workload in [*of_kind(knative, "KService"), *of_kind(user_v1, "KService")]:
         name = workload["spec"]["template"]["metadata"].get("name", workload["metadata"]["name"])
         other = named(istio, "Deployment", name)
         here, there = container(workload), container(other)
-        # On Knative they have other times: it asks every 50 ms until the pod is ready, and a cold pod must not wait.
+        # On Knative their times differ: it probes every 50 ms until the pod is ready, to shorten a cold start.
         for probe in ("readinessProbe", "livenessProbe"):
             assert here.pop(probe)["httpGet"] == there.pop(probe)["httpGet"]
         there.pop("startupProbe")
@@ -77,7 +77,7 @@ def test_istio_and_knative_run_the_same_container(
             assert pods[0].get(field) == pods[1].get(field), (name, field)
 
 
-def test_istio_and_ambient_differ_in_the_mesh_alone(istio: list[Document], ambient: list[Document]) -> None:
+def test_istio_and_ambient_differ_only_in_the_mesh(istio: list[Document], ambient: list[Document]) -> None:
     def parts(documents: list[Document]) -> dict[str, Document]:
         of_the_mesh = ("istio.io", "gateway.networking.k8s.io")
         found = {
@@ -92,7 +92,7 @@ def test_istio_and_ambient_differ_in_the_mesh_alone(istio: list[Document], ambie
         return found
 
     sidecars, without = parts(istio), parts(ambient)
-    # A Gateway API route leads to Services, where Istio's has subsets.
+    # A Gateway API route has Services as backends, where Istio's has subsets.
     for version in ("user-v1", "user-v2"):
         del without[f"Service/{version}"]
     assert without == sidecars
@@ -102,7 +102,7 @@ def test_istio_and_ambient_differ_in_the_mesh_alone(istio: list[Document], ambie
 
 
 def below(value: Any, key: str) -> Iterator[Any]:
-    """Yield what stands under the key, anywhere below."""
+    """Yield the values of a key at any depth."""
     if isinstance(value, dict):
         if key in value:
             yield value[key]
@@ -113,7 +113,7 @@ def below(value: Any, key: str) -> Iterator[Any]:
             yield from below(inner, key)
 
 
-def test_all_split_alike(istio: list[Document], ambient: list[Document], knative: list[Document]) -> None:
+def test_all_sets_have_the_same_split(istio: list[Document], ambient: list[Document], knative: list[Document]) -> None:
     splits = [
         [(entry["destination"]["subset"], entry["weight"]) for entry in http["route"]]
         for http in named(istio, "VirtualService", "user")["spec"]["http"]
@@ -143,7 +143,7 @@ def test_on_istio_reads_are_retried_and_writes_never(istio: list[Document]) -> N
         assert "match" not in write, name_of(route)
         assert write["retries"] == {"attempts": 0}, name_of(route)
         assert read["route"] == write["route"], name_of(route)
-        # A service's own 503 has a header that keeps it from being repeated: tests/ingress.
+        # A service's own 503 has a header that prevents retries: tests/ingress.
         assert read["retries"]["retryOn"] == "connect-failure,refused-stream,reset,503"
         tries = (1 + read["retries"]["attempts"]) * seconds(read["retries"]["perTryTimeout"])
         assert tries <= seconds(read["timeout"]) < Settings.model_fields["upstream_timeout"].default
@@ -151,13 +151,13 @@ def test_on_istio_reads_are_retried_and_writes_never(istio: list[Document]) -> N
 
 
 @pytest.mark.parametrize("service", ["user", "rule"])
-def test_a_waypoint_tries_again_as_a_sidecar_does(service: str, istio: list[Document], ambient: list[Document]) -> None:
+def test_a_waypoint_retries_as_a_sidecar_does(service: str, istio: list[Document], ambient: list[Document]) -> None:
     waypoint = named(ambient, "HTTPRoute", service)["spec"]["rules"]
     sidecar = named(istio, "VirtualService", service)["spec"]["http"]
     assert {match["method"] for match in waypoint[-2]["matches"]} == READS
     for rule, http in zip(waypoint, sidecar, strict=True):
         assert rule["timeouts"] == {"request": http["timeout"]}
-        # A waypoint has no time for each try.
+        # A waypoint has no per-try timeout.
         assert headers_set(rule) == retry_headers(http["retries"])
 
 
@@ -168,7 +168,7 @@ def headers_set(rule: Any) -> dict[str, str]:
 
 
 def retry_headers(retries: Any) -> dict[str, str]:
-    """Return the headers that tell Envoy what `retries` of a VirtualService does."""
+    """Return the headers that are equivalent to `retries` of a VirtualService."""
     told = {"x-envoy-max-retries": str(retries["attempts"])}
     if "retryOn" in retries:
         policy = conditions(retries["retryOn"])
@@ -188,13 +188,12 @@ def test_on_knative_nothing_is_retried(knative: list[Document]) -> None:
 
 
 @pytest.mark.parametrize("service", ["user", "rule"])
-def test_the_laptop_tries_again_as_istio_does(service: str, istio: list[Document]) -> None:
+def test_the_laptop_retries_as_istio_does(service: str, istio: list[Document]) -> None:
     *_, read, _ = named(istio, "VirtualService", service)["spec"]["http"]
     routes = [route for file in ENVOY for found in below(load(file), "routes") for route in below(found, "route")]
-    tried_again = [route for route in routes if "retry_policy" in route and destinations(route) == {service}]
-    if not tried_again:
-        pytest.skip("the laptop does not try again")
-    for route in tried_again:
+    retried = [route for route in routes if "retry_policy" in route and destinations(route) == {service}]
+    assert retried
+    for route in retried:
         assert route["timeout"] == read["timeout"]
         assert route["retry_policy"] == {
             "num_retries": read["retries"]["attempts"],
@@ -210,9 +209,7 @@ def conditions(retry_on: str) -> dict[str, Any]:
     return {"retry_on": ",".join([*named, "retriable-status-codes"]), "retriable_status_codes": statuses}
 
 
-def test_the_ingress_tries_again_as_the_sidecars_do_and_the_laptop_does(
-    istio: list[Document], ambient: list[Document]
-) -> None:
+def test_the_ingress_retries_as_the_sidecars_and_the_laptop_do(istio: list[Document], ambient: list[Document]) -> None:
     rules = named(istio, "HTTPRoute", "todolist")["spec"]["rules"]
     # In ambient mode the waypoint does, as it knows the pods.
     assert named(ambient, "HTTPRoute", "todolist")["spec"]["rules"] == rules
@@ -237,7 +234,7 @@ def destinations(route: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("file", ENVOY, ids=lambda file: file.name)
-def test_on_the_laptop_nothing_but_reads_is_retried(file: Any) -> None:
+def test_on_the_laptop_only_reads_are_retried(file: Any) -> None:
     documents = load(file)
     routes = [route for found in below(documents, "routes") for route in found]
     for route in routes:
@@ -246,11 +243,11 @@ def test_on_the_laptop_nothing_but_reads_is_retried(file: Any) -> None:
             methods = set(re.findall("[A-Z]+", json.dumps([h for h in matchers if not h.get("invert_match")])))
             assert methods
             assert methods <= READS, route
-    # And no retry beside those of the routes, as a virtual host may have.
+    # And there are no other retries, as a virtual host may have.
     assert len(list(below(documents, "retry_policy"))) == len(list(below(routes, "retry_policy")))
 
 
-def test_each_secret_that_is_read_is_made(app: list[Document]) -> None:
+def test_each_secret_that_is_read_is_created(app: list[Document]) -> None:
     script = (ROOT / "deploy/scripts/secrets.sh").read_text()
     made = set(re.findall(r"make_secret (\S+) (\S+) random", script))
     read = set()
@@ -261,3 +258,20 @@ def test_each_secret_that_is_read_is_made(app: list[Document]) -> None:
         for secret in below(workload, "secret"):
             read.add((secret["secretName"], mounted["TOKEN_KEY_FILE"].rpartition("/")[2]))
     assert read == made
+
+
+def test_the_ingress_of_lesson_19_is_the_laptops_with_tls() -> None:
+    def ingress(file: Any) -> dict[str, Any]:
+        listeners = load(file)[0]["resources"]
+        return next(listener for listener in listeners if listener["name"] == "ingress")
+
+    plain, secured = ingress(DEPLOY / "local/envoy/listeners.yaml"), ingress(ROOT / "lessons/19-https/envoy.yaml")
+    del secured["listener_filters"]
+    chain = secured["filter_chains"].pop(0)
+    del chain["filter_chain_match"], chain["transport_socket"]
+    secured["filter_chains"] = [chain]
+    manager = chain["filters"][0]["typed_config"]
+    manager["codec_type"] = "HTTP1"
+    del manager["http2_protocol_options"]
+    assert manager["http_filters"].pop(0)["name"] == "hsts"
+    assert secured == plain

@@ -1,4 +1,4 @@
-"""Ambient mode: every call to a service passes the waypoint, and pods accept nobody else."""
+"""Ambient mode: every call to a service passes the waypoint, and pods accept no other client."""
 
 import pytest
 
@@ -17,9 +17,7 @@ def waypoint(ambient: list[Document]) -> str:
     return str(gateway["metadata"]["name"])
 
 
-def test_services_and_their_pods_are_behind_the_waypoint_and_databases_are_not(
-    ambient: list[Document], waypoint: str
-) -> None:
+def test_services_use_the_waypoint_and_databases_do_not(ambient: list[Document], waypoint: str) -> None:
     ours = {labels(workload)["app"] for workload in services(ambient)}
     for service in of_kind(ambient, "Service"):
         behind = waypoint if service["spec"]["selector"]["app"] in ours else None
@@ -30,12 +28,12 @@ def test_services_and_their_pods_are_behind_the_waypoint_and_databases_are_not(
     assert named(ambient, "Gateway", waypoint)["metadata"]["labels"][FOR] == "all"
 
 
-def test_the_ingress_passes_the_waypoint(ambient: list[Document]) -> None:
+def test_the_ingress_uses_the_waypoint(ambient: list[Document]) -> None:
     assert named(ambient, "Service", "todolist")["metadata"]["labels"]["istio.io/ingress-use-waypoint"] == "true"
 
 
 @pytest.mark.parametrize("service", ["todolist", "user", "rule"])
-def test_pods_accept_the_waypoint_alone(service: str, ambient: list[Document], waypoint: str) -> None:
+def test_pods_accept_only_the_waypoint(service: str, ambient: list[Document], waypoint: str) -> None:
     policy = named(ambient, "AuthorizationPolicy", f"{service}-pods")
     assert policy["spec"]["selector"]["matchLabels"] == {"app": service}
     assert callers(policy) == [(waypoint, False)]
@@ -49,7 +47,7 @@ def test_pods_accept_the_waypoint_alone(service: str, ambient: list[Document], w
         ("rule", "todolist", READS | {"POST", "PUT", "DELETE"}),
     ],
 )
-def test_at_the_waypoint_each_service_has_its_one_caller(
+def test_the_waypoint_allows_one_caller_for_each_service(
     service: str, caller: str, methods: set[str] | None, ambient: list[Document]
 ) -> None:
     spec = named(ambient, "AuthorizationPolicy", service)["spec"]
@@ -61,7 +59,7 @@ def test_at_the_waypoint_each_service_has_its_one_caller(
     assert [set(to["operation"]["methods"]) for to in rule.get("to", [])] == ([methods] if methods else [])
 
 
-def test_at_the_waypoint_all_else_is_denied_but_metrics(ambient: list[Document], waypoint: str) -> None:
+def test_the_waypoint_denies_everything_else_except_metrics(ambient: list[Document], waypoint: str) -> None:
     spec = named(ambient, "AuthorizationPolicy", "waypoint")["spec"]
     assert [(target["kind"], target["name"]) for target in spec["targetRefs"]] == [("Gateway", waypoint)]
     assert spec["action"] == "ALLOW"
@@ -73,14 +71,14 @@ def test_at_the_waypoint_all_else_is_denied_but_metrics(ambient: list[Document],
     ]
 
 
-def test_no_policy_asks_ztunnel_about_requests(ambient: list[Document]) -> None:
+def test_no_policy_for_ztunnel_has_l7_rules(ambient: list[Document]) -> None:
     for policy in of_kind(ambient, "AuthorizationPolicy"):
         if "targetRefs" not in policy["spec"]:
             for rule in policy["spec"].get("rules", []):
                 assert {field for to in rule.get("to", []) for field in to["operation"]} <= {"ports"}
 
 
-def test_routes_lead_to_services_that_exist(ambient: list[Document]) -> None:
+def test_backends_of_routes_exist(ambient: list[Document]) -> None:
     known = {service["metadata"]["name"] for service in of_kind(ambient, "Service")}
     for route in of_kind(ambient, "HTTPRoute"):
         for rule in route["spec"]["rules"]:

@@ -55,7 +55,7 @@ def test_the_activator_policy_follows_the_namespace(deploy_sh: Any) -> None:
 
 
 @pytest.mark.parametrize("option", ["NETWORK_POLICIES", "REQUEST_AUTHENTICATION"])
-def test_an_option_is_1_or_nothing(option: str, deploy_sh: Any, istio: list[Document]) -> None:
+def test_an_option_is_1_or_unset(option: str, deploy_sh: Any, istio: list[Document]) -> None:
     assert len(deploy_sh("render", "istio", **{option: "1"})) > len(istio)
     assert len(deploy_sh("render", "istio", **{option: ""})) == len(istio)
     with pytest.raises(AssertionError, match=f"{option} is 0: it can be 1 or unset"):
@@ -68,7 +68,7 @@ def test_no_set_names_a_registry(folder: str) -> None:
         assert "dev.local" not in file.read_text(), file
 
 
-# A cluster with Knative: it answers what deploy.sh asks, and keeps a list of what would change it.
+# A cluster with Knative: it answers the queries of deploy.sh, and records all changes.
 KUBECTL = """#!/bin/sh
 [ "$1" = --namespace=todolist ] && shift
 case "$*" in
@@ -164,7 +164,7 @@ def test_an_upgrade_on_knative_replaces_one_revision_while_the_other_takes_all(t
     ]
 
 
-def test_where_nothing_has_changed_nothing_is_applied(tmp_path: Path) -> None:
+def test_without_changes_nothing_is_applied(tmp_path: Path) -> None:
     calls = deploy_to_knative(tmp_path, OLD="dev.local/user:new", READY="True", CHANGED="no")
     assert [call for call in calls if not call.startswith("wait ")] == ["apply namespace"]
 

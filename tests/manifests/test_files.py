@@ -1,4 +1,4 @@
-"""The files as people read them: whole, with a beginning that says what they are, and no pointer into the void."""
+"""The files: complete, with a header, and without references to missing files."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ POINTER = re.compile(r"(?<![\w/.<>-])(?:\.\./)*[\w-]+(?:/[\w-]+)*\.(?:yaml|sh|py
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(DEPLOY)))
-def test_a_file_says_what_it_is_and_names_only_files_that_exist(file: Path) -> None:
+def test_a_file_has_a_header_and_refers_only_to_existing_files(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert text.startswith("# ")
     for comment in re.findall(r"#.*", text):
@@ -27,6 +27,6 @@ def test_a_file_says_what_it_is_and_names_only_files_that_exist(file: Path) -> N
 @pytest.mark.parametrize(
     "file", [f for f in FILES if f.name == "kustomization.yaml"], ids=lambda file: file.parent.name
 )
-def test_a_kustomization_bends_nothing(file: Path) -> None:
+def test_kustomizations_do_not_patch(file: Path) -> None:
     allowed = {"apiVersion", "kind", "namespace", "resources", "components", "labels", "configMapGenerator"}
     assert set(yaml.safe_load(file.read_text(encoding="utf-8"))) <= allowed

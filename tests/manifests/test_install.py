@@ -1,4 +1,4 @@
-"""What `make install-*`, `uninstall-*` and `cluster-delete` look at before they change a cluster, and what they do."""
+"""`make install-*`, `uninstall-*` and `cluster-delete`: their checks, and their changes."""
 
 import pytest
 
@@ -8,15 +8,13 @@ from tests.manifests.stand_in import ISTIO, NEWEST, OLDEST, Cluster, istiods, mi
 @pytest.mark.parametrize(
     ("script", "action"), [("install", "istio"), ("install", "knative"), ("install", "kiali"), ("deploy", "")]
 )
-def test_an_old_kubernetes_is_refused_in_a_line_before_anything_changes(
-    script: str, action: str, cluster: Cluster
-) -> None:
+def test_an_old_kubernetes_is_one_line_before_any_change(script: str, action: str, cluster: Cluster) -> None:
     said, did = cluster.run(script, action, KUBERNETES=minor(OLDEST, -1))
     assert said.startswith(f"this cluster runs Kubernetes {minor(OLDEST, -1).removesuffix('.0')}, and {OLDEST} is")
     assert (len(said.splitlines()), did) == (1, [])
 
 
-def test_a_kubernetes_that_nobody_tried_is_no_reason_to_stop(cluster: Cluster) -> None:
+def test_an_untested_kubernetes_is_accepted(cluster: Cluster) -> None:
     said, did = cluster.run("install", "istio", KUBERNETES=minor(NEWEST, 1) + "-gke.7")
     assert (said, did[-1].partition(" ")[0]) == ("", "istioctl")
 
@@ -38,7 +36,7 @@ def test_a_newer_istio_is_not_replaced_by_an_older_one(cluster: Cluster) -> None
 
 
 @pytest.mark.parametrize("image", ["", "nightly", "latest@sha256:0123"])
-def test_an_image_without_a_version_says_nothing(image: str, cluster: Cluster) -> None:
+def test_an_image_without_a_version_is_accepted(image: str, cluster: Cluster) -> None:
     assert cluster.run("install", "kiali", ISTIODS=istiods(image))[0] == ""
 
 
@@ -75,7 +73,7 @@ def test_add_ons_can_be_left_out(cluster: Cluster) -> None:
         ("istio", {"KINDS": "istio", "MORE": "deployment.apps/kiali"}, "deployment.apps/kiali (`make uninstall-kiali`"),
     ],
 )
-def test_what_is_still_used_stays_and_the_user_is_named(
+def test_what_is_in_use_is_kept_and_its_user_reported(
     part: str, state: dict[str, str], named: str, cluster: Cluster
 ) -> None:
     said, did = cluster.run("uninstall", part, **state)
@@ -83,7 +81,7 @@ def test_what_is_still_used_stays_and_the_user_is_named(
     assert (len(said.splitlines()), did) == (1, [])
 
 
-def test_istio_takes_the_gateway_api_with_it_unless_others_use_it(cluster: Cluster) -> None:
+def test_uninstalling_istio_removes_the_gateway_api_unless_others_use_it(cluster: Cluster) -> None:
     said, did = cluster.run("uninstall", "istio", KINDS="istio gateway-api")
     assert said == ""
     assert did[0] == "istioctl uninstall --purge --skip-confirmation"
@@ -130,7 +128,7 @@ def test_eventing_fits_a_laptop_and_is_in_the_mesh(cluster: Cluster) -> None:
     assert any("scale deployment/job-sink statefulset/request-reply" in call for call in applied)
 
 
-def test_the_ingress_of_knative_comes_and_goes_with_it(cluster: Cluster) -> None:
+def test_the_ingress_of_knative_is_installed_and_removed_with_it(cluster: Cluster) -> None:
     def told(script: str, part: str, **state: str) -> str:
         said, did = cluster.run(script, part, **state)
         assert said == ""
@@ -144,7 +142,7 @@ def test_the_ingress_of_knative_comes_and_goes_with_it(cluster: Cluster) -> None
     assert "IngressGateways" not in told("uninstall", "knative", ISTIO_GATEWAYS="shop")
 
 
-def test_ambient_mode_is_added_on_request_and_stays(cluster: Cluster) -> None:
+def test_ambient_mode_is_optional_and_kept(cluster: Cluster) -> None:
     for part, state, given in (
         ("istio", {}, False),
         ("istio", {"MODE": "ambient"}, True),
@@ -158,7 +156,7 @@ def test_ambient_mode_is_added_on_request_and_stays(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("state", [{}, {"ZTUNNEL": "yes", "REQUEST_AUTHENTICATION": "1"}])
-def test_without_what_it_needs_ambient_is_refused_in_a_line(state: dict[str, str], cluster: Cluster) -> None:
+def test_ambient_without_its_requirements_is_one_line(state: dict[str, str], cluster: Cluster) -> None:
     said, did = cluster.run("deploy", "", TARGET="ambient", **state)
     assert ("MODE=ambient" in said) is not bool(state)
     assert (len(said.splitlines()), did) == (1, [])
@@ -172,14 +170,14 @@ def test_without_what_it_needs_ambient_is_refused_in_a_line(state: dict[str, str
         ("", "Prometheus does not answer"),
     ],
 )
-def test_kiali_is_never_empty_without_a_word(answer: str, said: str, cluster: Cluster) -> None:
+def test_an_empty_kiali_graph_is_explained(answer: str, said: str, cluster: Cluster) -> None:
     failed, did = cluster.run("kiali", "", PROMETHEUS=answer)
     assert failed == ""
     assert said in cluster.output
     assert did == ["kubectl port-forward service/kiali 20001:20001 --namespace=istio-system"]
 
 
-def test_a_cluster_with_data_is_deleted_only_by_somebody_who_says_so(cluster: Cluster) -> None:
+def test_a_cluster_with_data_is_deleted_only_after_confirmation(cluster: Cluster) -> None:
     data = {"VOLUMES_THERE": "todolist/data-user-database-0"}
     said, did = cluster.run("cluster", "delete", **data)
     assert "todolist/data-user-database-0" in said

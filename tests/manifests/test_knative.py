@@ -13,7 +13,7 @@ CLUSTER_LOCAL = "networking.knative.dev/visibility"
 MIN_SCALE = "autoscaling.knative.dev/min-scale"
 
 
-def test_only_todolist_is_public_and_always_there(knative: list[Document]) -> None:
+def test_only_todolist_is_public_and_never_scales_to_zero(knative: list[Document]) -> None:
     for service in of_kind(knative, "KService"):
         public = service["metadata"]["name"] == "todolist"
         annotations = service["spec"]["template"]["metadata"]["annotations"]
@@ -21,12 +21,12 @@ def test_only_todolist_is_public_and_always_there(knative: list[Document]) -> No
         assert annotations.get(MIN_SCALE) == ("1" if public else None)
 
 
-def test_nothing_that_scrapes_keeps_a_service_awake(knative: list[Document]) -> None:
+def test_scraping_does_not_keep_a_service_awake(knative: list[Document]) -> None:
     for service in of_kind(knative, "KService"):
         assert not any("prometheus" in key for key in service["spec"]["template"]["metadata"]["annotations"])
 
 
-def test_nothing_that_knative_refuses_by_default(knative: list[Document]) -> None:
+def test_no_field_that_knative_rejects_by_default(knative: list[Document]) -> None:
     for service in of_kind(knative, "KService"):
         pod = service["spec"]["template"]["spec"]
         refused = {"securityContext", "initContainers", "topologySpreadConstraints", "affinity", "nodeSelector"}
@@ -40,14 +40,14 @@ def test_nothing_that_knative_refuses_by_default(knative: list[Document]) -> Non
         assert [port["name"] for port in container(service)["ports"]] == ["http1"]
 
 
-def test_waiting_is_longer_than_a_cold_start_and_shorter_than_knative_allows(knative: list[Document]) -> None:
+def test_the_upstream_timeout_fits_a_cold_start(knative: list[Document]) -> None:
     todolist = named(knative, "KService", "todolist")
     (timeout,) = [entry["value"] for entry in container(todolist)["env"] if entry["name"] == "UPSTREAM_TIMEOUT"]
     for service in of_kind(knative, "KService"):
         assert float(timeout) < service["spec"]["template"]["spec"]["timeoutSeconds"]
 
 
-def test_the_activator_asks_who_calls(activator: list[Document], knative: list[Document]) -> None:
+def test_the_activator_authorizes_clients(activator: list[Document], knative: list[Document]) -> None:
     (policy,) = activator
     assert policy["metadata"]["namespace"] == "knative-serving"
     assert policy["spec"]["action"] == "DENY"
@@ -69,7 +69,7 @@ def test_the_activator_asks_who_calls(activator: list[Document], knative: list[D
         assert sorted(headers["request.headers[knative-serving-revision]"]) == sorted(f"{name}-*" for name in private)
 
 
-def test_the_trigger_wants_what_user_knows_and_the_laptop_lets_through(knative: list[Document]) -> None:
+def test_the_trigger_matches_the_types_of_user_and_of_the_laptop(knative: list[Document]) -> None:
     (trigger,) = of_kind(knative, "Trigger")
     assert trigger["spec"]["broker"] == named(knative, "Broker", "events")["metadata"]["name"]
     subscriber = trigger["spec"]["subscriber"]
@@ -87,8 +87,8 @@ def test_the_trigger_wants_what_user_knows_and_the_laptop_lets_through(knative: 
     assert not re.fullmatch(pattern, "todolist.item.archived")
 
 
-def test_nobody_else_puts_events_into_the_broker(deploy_sh: Any) -> None:
-    """Each of the three parts takes this namespace's events only from the one before it."""
+def test_only_rule_posts_to_the_broker(deploy_sh: Any) -> None:
+    """Each of the three components accepts this namespace's events only from the previous one."""
     policies = deploy_sh("render_eventing", NAMESPACE="shop")
     found = {}
     for policy in policies:

@@ -1,4 +1,4 @@
-"""Routing and security: everything that a name refers to exists, and nothing is open by accident."""
+"""Routing and security: all references exist, and nothing is open by accident."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from tests.manifests.conftest import (
 
 PERCENT = 100
 ALLOWED = {"user": ["todolist", "rule"], "rule": ["todolist"], "user-database": ["user"], "rule-database": ["rule"]}
-# Accounts of others: Istio's Gateways, Knative's own gateway and its broker, Prometheus.
+# Service accounts of others: Istio's Gateways, Knative's gateway and broker, Prometheus.
 FOREIGN = {
     "ingress-istio",
     "waypoint",
@@ -63,12 +63,12 @@ def test_traffic_inside_is_mutual_tls(app: list[Document]) -> None:
     assert mode in {("istio-injection", "enabled"), ("istio.io/dataplane-mode", "ambient")}
 
 
-def test_what_is_not_allowed_is_denied(app: list[Document]) -> None:
+def test_deny_by_default(app: list[Document]) -> None:
     assert named(app, "AuthorizationPolicy", "deny-by-default")["spec"] == {}
 
 
 def callers(policy: Document) -> list[tuple[str, bool]]:
-    """Return who may call by this policy, and whether only some of its paths or ports."""
+    """Return the clients that a policy allows, and whether it limits paths or ports."""
     return [
         (name, bool(rule.get("to")))
         for rule in policy["spec"]["rules"]
@@ -87,7 +87,7 @@ def callers(policy: Document) -> list[tuple[str, bool]]:
         ("rule-database", [("rule", True)]),
     ],
 )
-def test_only_the_right_caller_is_allowed(
+def test_only_the_expected_callers_are_allowed(
     called: str, expected: list[tuple[str, bool]], istio: list[Document], knative: list[Document]
 ) -> None:
     platform = [] if called.endswith("-database") else [("knative-serving", False), ("istio-system", True)]
@@ -97,13 +97,13 @@ def test_only_the_right_caller_is_allowed(
     assert callers(named(knative, "AuthorizationPolicy", called)) == expected + platform
 
 
-def test_events_are_all_that_rule_may_send_to_user(app: list[Document]) -> None:
+def test_rule_may_only_post_events_to_user(app: list[Document]) -> None:
     rules = named(app, "AuthorizationPolicy", "user")["spec"]["rules"]
     (rule,) = [rule for rule in rules if "rule" in rule["from"][0]["source"].get("serviceAccounts", [])]
     assert rule["to"] == [{"operation": {"methods": ["POST"], "paths": ["/events"]}}]
 
 
-def test_rule_sends_events_where_they_are_taken(
+def test_the_sink_of_rule_accepts_its_events(
     istio: list[Document], ambient: list[Document], knative: list[Document], deploy_sh: Any
 ) -> None:
     def sink(documents: list[Document], kind: str = "KService") -> str:
@@ -128,7 +128,7 @@ def test_rule_sends_events_where_they_are_taken(
     assert not of_kind(documents, "Broker", "Trigger")
 
 
-def test_the_ingress_is_the_only_way_in(istio: list[Document], knative: list[Document]) -> None:
+def test_the_ingress_is_the_only_entry(istio: list[Document], knative: list[Document]) -> None:
     assert callers(named(istio, "AuthorizationPolicy", "todolist")) == [("ingress-istio", False)]
     assert callers(named(knative, "AuthorizationPolicy", "todolist")) == [
         ("istio-system/istio-ingressgateway-service-account", False),
@@ -141,14 +141,14 @@ def test_the_ingress_is_the_only_way_in(istio: list[Document], knative: list[Doc
     assert policy["rules"] == [{"to": [{"operation": {"ports": ports}}]}]
 
 
-def test_no_policy_but_these(app: list[Document]) -> None:
+def test_there_are_no_other_policies(app: list[Document]) -> None:
     names = {policy["metadata"]["name"] for policy in of_kind(app, "AuthorizationPolicy")}
     expected = {"deny-by-default", "todolist", "user", "rule", "user-database", "rule-database"}
     waypoint = {"waypoint", "todolist-pods", "user-pods", "rule-pods"}
     assert names - {"ingress"} in (expected, expected | waypoint)
 
 
-def test_accounts_that_policies_name_exist(app: list[Document]) -> None:
+def test_service_accounts_in_policies_exist(app: list[Document]) -> None:
     accounts = {account["metadata"]["name"] for account in of_kind(app, "ServiceAccount")} | FOREIGN
     for policy in of_kind(app, "AuthorizationPolicy"):
         for rule in policy["spec"].get("rules", []):
@@ -163,7 +163,7 @@ def test_database_policies_name_the_port(app: list[Document]) -> None:
         assert [rule["to"] for rule in policy["spec"]["rules"]] == [[{"operation": {"ports": ports}}]]
 
 
-def test_routes_lead_to_subsets_of_services_that_exist(istio: list[Document]) -> None:
+def test_subsets_and_services_of_routes_exist(istio: list[Document]) -> None:
     known = {service["metadata"]["name"] for service in of_kind(istio, "Service")}
     subsets = {
         rule["spec"]["host"]: {subset["name"]: subset["labels"] for subset in rule["spec"].get("subsets", [])}
@@ -194,11 +194,11 @@ def test_each_service_ejects_failing_pods(istio: list[Document]) -> None:
     assert set(rules) == {"todolist", "user", "rule"}
     for rule in rules.values():
         outliers = rule["trafficPolicy"]["outlierDetection"]
-        # By what a proxy sees itself, and not by answers, which may be relayed or on purpose: tests/ingress.
+        # By local-origin failures, and not by responses, which may be relayed or deliberate: tests/ingress.
         assert outliers["splitExternalLocalOriginErrors"]
         assert outliers["consecutiveLocalOriginFailures"] > 0
         assert outliers["consecutive5xxErrors"] == 0
-        # Both together: some pods can be left out, and never so many that all get requests again.
+        # Together: some pods can be ejected, and never so many that the panic threshold is reached.
         assert 0 < outliers["minHealthPercent"] <= PERCENT - outliers["maxEjectionPercent"] < PERCENT
         pool = rule["trafficPolicy"]["connectionPool"]
         assert pool["tcp"]["maxConnections"] > 0
@@ -214,7 +214,7 @@ def test_traces_have_a_provider_that_the_mesh_knows(app: list[Document]) -> None
         assert tracing["randomSamplingPercentage"] > 0
 
 
-def test_kiali_knows_the_gateway_by_the_names_that_others_have(istio: list[Document]) -> None:
+def test_the_gateway_has_the_labels_that_kiali_uses(istio: list[Document]) -> None:
     given = named(istio, "Gateway", "ingress")["spec"]["infrastructure"]["labels"]
     assert given["app"] == given["service.istio.io/canonical-name"] == "ingress"
     assert given["version"] == given["service.istio.io/canonical-revision"]

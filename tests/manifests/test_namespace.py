@@ -1,4 +1,4 @@
-"""The rules of a namespace: its quota, Pod Security, and that an administrator made it."""
+"""The rules of a namespace: its quota, Pod Security, and one created by an administrator."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.lessons.stranger import Stranger
+from lessons.runner.stranger import Stranger
 from tests.manifests.conftest import DEPLOY, Document, injector, load, name_of, named, of_kind, workloads
 from tests.manifests.stand_in import Cluster
 from tests.support import ROOT
@@ -23,7 +23,7 @@ OURS = {"app.kubernetes.io/part-of": "todolist"}
 ADMINISTRATORS = namespace(team="shop")
 
 
-def test_a_namespace_of_an_administrator_can_be_used_and_the_refusal_says_how(cluster: Cluster) -> None:
+def test_a_namespace_of_an_administrator_can_be_used(cluster: Cluster) -> None:
     said, did = cluster.run("deploy", "", NAMESPACE_THERE=ADMINISTRATORS)
     assert "KEEP_NAMESPACE=1" in said
     assert (len(said.splitlines()), did) == (1, [])
@@ -41,7 +41,7 @@ def test_a_namespace_of_an_administrator_can_be_used_and_the_refusal_says_how(cl
 
 
 @pytest.mark.parametrize("target", ["istio", "ambient", "knative"])
-def test_a_namespace_that_stays_as_it_is_is_not_applied(target: str, deploy_sh: Any) -> None:
+def test_a_kept_namespace_is_not_applied(target: str, deploy_sh: Any) -> None:
     made = deploy_sh("render", target, NAMESPACE="other", KEEP_NAMESPACE="1")
     assert of_kind(made, "Namespace") == []
     assert {document["metadata"]["namespace"] for document in made} == {"other"}
@@ -49,7 +49,7 @@ def test_a_namespace_that_stays_as_it_is_is_not_applied(target: str, deploy_sh: 
     assert len(kept) == len(made) + 1
 
 
-def test_undeploy_leaves_the_namespace_of_an_administrator(cluster: Cluster) -> None:
+def test_undeploy_keeps_the_namespace_of_an_administrator(cluster: Cluster) -> None:
     for volumes in ("keep", "delete"):
         said, did = cluster.run("undeploy", "", DEPLOYED="istio", VOLUMES=volumes, PART_OF="")
         assert said == ""
@@ -61,7 +61,7 @@ def test_undeploy_leaves_the_namespace_of_an_administrator(cluster: Cluster) -> 
 
 
 @pytest.mark.parametrize("level", ["baseline", "restricted"])
-def test_without_istios_plugin_pod_security_refuses_sidecars_which_is_said_before_anything_is_applied(
+def test_pod_security_without_the_cni_plugin_is_reported_before_anything_is_applied(
     level: str, cluster: Cluster
 ) -> None:
     there = namespace(**OURS, **{ENFORCE: level})
@@ -85,7 +85,7 @@ VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persiste
 
 
 @pytest.mark.parametrize("counted", ["services.loadbalancers", "services.nodeports"])
-def test_a_quota_without_load_balancers_is_said_at_once_with_what_to_set(counted: str, cluster: Cluster) -> None:
+def test_a_quota_without_load_balancers_is_reported_with_the_setting(counted: str, cluster: Cluster) -> None:
     quotas = json.dumps({"items": [{"metadata": {"name": "tight"}, "status": {"hard": {counted: "0"}}}]})
     there = namespace(**OURS)
     said, did = cluster.run("deploy", "", NAMESPACE_THERE=there, QUOTAS=quotas)
@@ -104,7 +104,7 @@ def test_the_type_of_the_ingress_can_be_chosen(target: str, deploy_sh: Any) -> N
 
 
 def offences(pod: Any) -> list[str]:
-    """Return what Pod Security `restricted` says of a pod (Kubernetes, "Pod Security Standards")."""
+    """Return the violations of Pod Security `restricted` by a pod (Kubernetes, "Pod Security Standards")."""
     found = []
     outer = pod.get("securityContext", {})
     for container in [*pod.get("initContainers", []), *pod["containers"]]:
@@ -140,9 +140,7 @@ def test_every_pod_passes_restricted_with_its_sidecar(target: str, request: pyte
 
 
 @pytest.mark.parametrize("target", ["istio", "ambient"])
-def test_the_proxies_of_gateways_pass_restricted_and_say_what_they_take(
-    target: str, request: pytest.FixtureRequest
-) -> None:
+def test_the_proxies_of_gateways_pass_restricted_and_have_limits(target: str, request: pytest.FixtureRequest) -> None:
     documents: list[Document] = request.getfixturevalue(target)
     config = named(documents, "ConfigMap", "proxies")
     # The keys that Istio knows.
@@ -164,7 +162,7 @@ LESSONS = [file for file in sorted((ROOT / "lessons").rglob("*.yaml")) if "conta
 
 
 @pytest.mark.parametrize("file", LESSONS, ids=lambda file: f"{file.parent.name}/{file.name}")
-def test_the_pods_that_a_lesson_adds_do_so_too(file: Path) -> None:
+def test_the_pods_that_a_lesson_adds_pass_restricted(file: Path) -> None:
     workloads = [one for one in load(file) if "containers" in one["spec"].get("template", {}).get("spec", {})]
     assert workloads
     for workload in workloads:
@@ -188,9 +186,7 @@ def cpus(text: str) -> float:
 
 
 @pytest.mark.parametrize(("target", "most"), [("istio", 1.5), ("knative", 2.5)])
-def test_a_pod_with_its_sidecar_counts_little_in_a_quota(
-    target: str, most: float, request: pytest.FixtureRequest
-) -> None:
+def test_the_limits_of_a_pod_with_sidecar_fit_a_quota(target: str, most: float, request: pytest.FixtureRequest) -> None:
     documents: list[Document] = request.getfixturevalue(target)
     for workload in workloads(documents):
         template = workload["spec"]["template"]

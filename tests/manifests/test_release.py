@@ -120,7 +120,7 @@ def test_a_set_is_one_file_with_the_published_images_by_digest(name: str, releas
         assert container(workload)["image"] == images[labels(workload)["app"]]
         host, _, path = container(workload)["image"].partition("/")
         repository, _, digest = path.partition("@")
-        # The registry gives it to whoever asks for the digest.
+        # The registry has it under the digest.
         answer = httpx.get(f"http://{host}/v2/{repository}/manifests/{digest}", headers={"accept": INDEX})
         assert [one["platform"]["architecture"] for one in answer.json()["manifests"]] == ["amd64", "arm64"]
     for workload in of_kind(found, "StatefulSet"):
@@ -128,7 +128,7 @@ def test_a_set_is_one_file_with_the_published_images_by_digest(name: str, releas
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_the_file_of_a_release_has_all_that_the_set_has(
+def test_the_file_of_a_release_is_the_whole_set(
     name: str, release: tuple[Path, dict[str, str]], request: pytest.FixtureRequest
 ) -> None:
     def names(found: list[Document]) -> list[tuple[str, str, str]]:
@@ -154,7 +154,7 @@ def test_the_file_of_a_release_has_all_that_the_set_has(
             assert set(configuration["spec"]) == {"template"}
 
 
-def test_the_script_makes_the_secrets_that_the_files_read(release: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+def test_the_script_creates_all_secrets(release: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     (tmp_path / "kubectl").write_text(
         '#!/bin/sh\ncd "${0%/*}"\ncase "$1" in\n  get) ;;\n'
         '  create) echo "$*" >>calls; case "$*" in *secret*) cat >"$4" ;; esac ;;\n  *) echo "$*" >>calls ;;\nesac\n'
@@ -176,7 +176,7 @@ def test_the_script_makes_the_secrets_that_the_files_read(release: tuple[Path, d
     assert [len(password) for password in passwords] == [36, 36, 36]
 
 
-def test_a_tag_that_is_not_in_the_registry_is_a_line(registry: str, tmp_path: Path) -> None:
+def test_a_missing_tag_is_one_line(registry: str, tmp_path: Path) -> None:
     done = step("manifests", str(tmp_path), REGISTRY=f"{registry}/nobody")
     assert done.returncode == 1
     assert done.stderr.startswith(f"{registry}/nobody/todolist:v{OURS} is not in its registry")

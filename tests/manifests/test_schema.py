@@ -1,4 +1,4 @@
-"""Every document is what an API server accepts: current versions, known fields, right types.
+"""Every document is accepted by an API server: current versions, known fields, correct types.
 
 The definitions of the kinds of Istio, the Gateway API and Knative Eventing are no part of this repository: a server has
 them, and kubectl asks it to refuse unknown fields.
@@ -45,7 +45,7 @@ def as_deployment(service: Document) -> Document:
 
 
 def faults(document: Document) -> Iterator[str]:
-    """Yield what is wrong with the document."""
+    """Yield the errors of the document."""
     if document["apiVersion"] in CUSTOM or (document["apiVersion"], document["kind"]) == OLD:
         return
     if kind(document) == "KService":
@@ -103,12 +103,12 @@ def test_request_authentication_checks_the_tokens_that_user_makes(deploy_sh: Any
     assert to["operation"]["ports"] == [str(port["containerPort"])]
 
 
-def test_a_refused_session_is_removed_in_the_same_way_everywhere(deploy_sh: Any) -> None:
+def test_an_invalid_session_is_removed_in_the_same_way_everywhere(deploy_sh: Any) -> None:
     def mappers(config: Document) -> list[Document]:
         found: list[Document] = config["typed_config"]["local_reply_config"]["mappers"]
         return found
 
-    # What browsers try on the laptop is what todolist's sidecar gets, for the option and for the lesson.
+    # The browser tests run with the laptop's filter; todolist's sidecar has the same, in the option and in the lesson.
     listeners = yaml.safe_load(Template((DEPLOY / "local/envoy/listeners.yaml").read_text()).safe_substitute(PORT=1))
     tried, *_ = mappers(listeners["resources"][0]["filter_chains"][0]["filters"][0])
     (cookie,) = tried["headers_to_add"]

@@ -1,4 +1,4 @@
-"""What a cluster has already, by a stand-in: an Istio, a Gateway API, a domain of Knative, a Prometheus."""
+"""Existing components of a cluster, by a stand-in: an Istio, a Gateway API, a domain of Knative, a Prometheus."""
 
 import datetime
 import json
@@ -64,7 +64,7 @@ def rendered(cluster: Cluster, **state: str) -> Any:
     ],
     ids=["default", "default tag", "Helm, elsewhere", "revision", "tag", "AKS", "GKE"],
 )
-def test_the_namespace_gets_the_label_of_the_istio_that_is_there(
+def test_the_namespace_gets_the_label_of_the_installed_istio(
     injectors: list[Any], label: str | None, cluster: Cluster
 ) -> None:
     _, kustomization = rendered(cluster, INJECTORS=items(injectors), ISTIODS=items([]))
@@ -76,7 +76,7 @@ def test_the_namespace_gets_the_label_of_the_istio_that_is_there(
         assert f"kubectl label namespace knative-serving istio.io/rev={label} --overwrite" in did, said
 
 
-def test_of_several_revisions_one_is_chosen_in_a_line(cluster: Cluster) -> None:
+def test_of_several_revisions_one_has_to_be_selected(cluster: Cluster) -> None:
     said, did = cluster.run("deploy", "", INJECTORS=items(TWO), ISTIODS=items([]))
     assert "ISTIO_REVISION=asm-1-29 or ISTIO_REVISION=canary" in said
     assert "aks-istio-system" in said
@@ -107,9 +107,7 @@ def test_of_several_revisions_one_is_chosen_in_a_line(cluster: Cluster) -> None:
     ],
     ids=["revision", "Helm", "Argo CD", "istioctl", "GKE", "AKS"],
 )
-def test_no_second_istio_comes_beside_the_one_that_is_there(
-    state: dict[str, str], named: str, cluster: Cluster
-) -> None:
+def test_no_second_istio_is_installed(state: dict[str, str], named: str, cluster: Cluster) -> None:
     said, did = cluster.run("install", "istio", **state)
     assert said == ""
     assert named in cluster.output
@@ -125,7 +123,7 @@ def test_no_second_istio_comes_beside_the_one_that_is_there(
     assert did == []
 
 
-def test_an_istio_of_others_that_is_too_old_is_named_with_its_owner(cluster: Cluster) -> None:
+def test_an_old_istio_of_others_is_reported_with_its_owner(cluster: Cluster) -> None:
     old = minor(VERSIONS["ISTIO_OLDEST"], -1)
     state = {
         "INJECTORS": items(CANARY),
@@ -152,7 +150,7 @@ def test_an_istio_of_others_that_is_too_old_is_named_with_its_owner(cluster: Clu
         (definitions(version="1.0.0", routes=("spec", "rules"), channel="experimental"), "refused"),
     ],
 )
-def test_a_gateway_api_that_is_good_enough_stays(there: str, happens: str, cluster: Cluster) -> None:
+def test_a_sufficient_gateway_api_is_kept(there: str, happens: str, cluster: Cluster) -> None:
     said, did = cluster.run("install", "istio", DEFINITIONS=there)
     # What is missing keeps the application out; what is only not the newest does not.
     if happens == "refused" or not there or "timeouts" not in there:
@@ -195,13 +193,13 @@ def domains(given: str = "", **data: str) -> str:
 @pytest.mark.parametrize(
     ("there", "ingress", "after"),
     [
-        # No load balancer: the name leads to the port that `make url` forwards.
+        # No load balancer: the name resolves to the port that `make url` forwards.
         (domains(), service(), {"127.0.0.1.sslip.io": ""}),
         (domains(), service(9, {"ip": "203.0.113.7"}), {"203.0.113.7.sslip.io": ""}),
         (domains(), service(9, {"ip": "2001:db8::7"}), {"2001-db8--7.sslip.io": ""}),
-        # EKS gives a name. This one is known here.
+        # EKS has a host name; this one resolves here.
         (domains(), service(9, {"hostname": "localhost"}), {"127.0.0.1.sslip.io": ""}),
-        # Mended, when the address came late or is another now.
+        # Updated, when the address arrived late or has changed.
         (
             domains(**{"127.0.0.1.sslip.io": ""}),
             service(9, {"ip": "203.0.113.7"}),
@@ -212,7 +210,7 @@ def domains(given: str = "", **data: str) -> str:
             service(9, {"ip": "203.0.113.7"}),
             {"203.0.113.6.sslip.io": None, "203.0.113.7.sslip.io": ""},
         ),
-        # The cluster's own stays the only one, also one that looks like ours.
+        # The cluster's own is kept as the only one, also if it looks like ours.
         (domains(**{"knative.example": ""}), service(9, {"ip": "203.0.113.7"}), {}),
         (domains(**{"198.51.100.1.sslip.io": ""}), service(9, {"ip": "203.0.113.7"}), {}),
         (domains(**{"knative.example": "", "127.0.0.1.sslip.io": ""}), service(), {"127.0.0.1.sslip.io": None}),
@@ -224,7 +222,7 @@ def domains(given: str = "", **data: str) -> str:
         ),
     ],
 )
-def test_knative_has_one_domain_and_it_leads_to_the_ingress(
+def test_knative_has_one_domain_that_resolves_to_the_ingress(
     there: str, ingress: str, after: dict[str, str | None], cluster: Cluster
 ) -> None:
     said, did = cluster.run("install", "knative", DOMAIN=there, SERVICE=ingress, INGRESS="there")
@@ -248,7 +246,7 @@ APPLICATION = {"KINDS": "istio gateway-api", "DEPLOYED": "istio"}
         ({"SERVICE": service()}, "http://localhost:3001/\n"),
     ],
 )
-def test_url_knows_names_as_well_as_addresses(state: dict[str, str], printed: str, cluster: Cluster) -> None:
+def test_url_supports_host_names_and_ip_addresses(state: dict[str, str], printed: str, cluster: Cluster) -> None:
     said, _ = cluster.run("url", "", **APPLICATION, **state)
     assert (said, cluster.output[: len(printed)]) == ("", printed)
 
@@ -270,14 +268,14 @@ def test_url_knows_names_as_well_as_addresses(state: dict[str, str], printed: st
         ),
     ],
 )
-def test_with_a_load_balancer_no_name_leads_to_the_readers_own_machine(
+def test_with_a_load_balancer_no_name_resolves_to_localhost(
     host: str, given: dict[str, str], printed: str, cluster: Cluster
 ) -> None:
     said, _ = cluster.run("url", "", DEPLOYED="knative", HOST=host, SERVICE=service(9, given))
     assert (said, cluster.output[: len(printed)]) == ("", printed)
 
 
-def test_a_name_of_this_machine_is_the_address_where_the_load_balancer_is_here(cluster: Cluster) -> None:
+def test_a_local_load_balancer_has_a_local_address(cluster: Cluster) -> None:
     # Docker Desktop gives the name localhost, and minikube's tunnel 127.0.0.1.
     for given in ({"hostname": "localhost"}, {"ip": "127.0.0.1"}):
         host = "todolist.todolist.127.0.0.1.sslip.io"
@@ -285,7 +283,7 @@ def test_a_name_of_this_machine_is_the_address_where_the_load_balancer_is_here(c
         assert cluster.output.startswith(f"http://{host}/ ")
 
 
-def test_a_young_load_balancer_is_waited_for(cluster: Cluster) -> None:
+def test_a_new_load_balancer_is_waited_for(cluster: Cluster) -> None:
     late = {"LATE": service(9, {"hostname": "a1.elb.example.com"}), "SERVICE": service(0)}
     said, did = cluster.run("url", "", **APPLICATION, **late)
     assert said == ""
@@ -293,7 +291,7 @@ def test_a_young_load_balancer_is_waited_for(cluster: Cluster) -> None:
     assert [call for call in did if call.startswith("kubectl wait service/ingress-istio")]
 
 
-def test_a_prometheus_that_is_there_is_used(cluster: Cluster) -> None:
+def test_an_existing_prometheus_is_used(cluster: Cluster) -> None:
     url = "http://prometheus.monitoring:9090"
     said, did = cluster.run("install", "kiali", PROMETHEUS_URL=url)
     assert said == ""
@@ -331,7 +329,7 @@ def test_istios_plugin_finds_the_folders_of_the_platform(node: str, platform: st
     assert not platform or did[-1].endswith(f"--set=values.global.platform={platform}")
 
 
-def test_istios_plugin_stays(cluster: Cluster) -> None:
+def test_istios_plugin_is_kept(cluster: Cluster) -> None:
     _, did = cluster.run("install", "istio", CNI="daemonset.apps/istio-cni-node")
     assert "install/cni.yaml" in did[-1]
 

@@ -1,4 +1,4 @@
-"""The versions of what is not ours stand in one file, and `make versions` moves them."""
+"""Third-party versions are in one file, and `make versions` changes them."""
 
 import os
 import re
@@ -17,7 +17,7 @@ NAMED = re.compile(r"(?:Istio|Knative|Knative Serving|Kubernetes|Gateway API)(?:
 
 
 def texts() -> dict[str, str]:
-    """Return the files that people write: what git knows, or would know once it is added."""
+    """Return the source files: tracked by git, or not ignored."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     found = {}
@@ -32,7 +32,7 @@ def texts() -> dict[str, str]:
     return found
 
 
-def test_no_other_file_names_a_version() -> None:
+def test_no_other_file_contains_a_version() -> None:
     exact = "|".join(re.escape(version) for version in VERSIONS.values() if version.count(".") > 1)
     pattern = re.compile(rf"{NAMED.pattern}|(?<![\d.])v?(?:{exact})(?![\d.])")
     found = {name: pattern.findall(text) for name, text in texts().items() if name != FILE}
@@ -44,7 +44,7 @@ def test_our_own_version_is_in_one_file() -> None:
     assert [name for name, text in texts().items() if pattern.search(text)] == ["pyproject.toml"]
 
 
-def test_one_command_moves_them(tmp_path: Path) -> None:
+def test_one_command_changes_them(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy", ignore=shutil.ignore_patterns("__pycache__"))
     before = (tmp_path / FILE).read_text()
     command = ["make", "--file=deploy/cluster.mk", "SHELL=/bin/bash", "versions"]

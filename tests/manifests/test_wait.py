@@ -1,4 +1,4 @@
-"""deploy/scripts/wait.py, told by a stand-in for kubectl what the cluster has."""
+"""deploy/scripts/wait.py, with a stand-in for kubectl."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import ROOT
 
-# Answers `get` from files, keeps what would change something, and waits as the test says.
+# Answers `get` from files, records changes, and waits as the test configures.
 KUBECTL = """#!/bin/sh
 cd "$(dirname "$0")"
 [ "$1" = --namespace=n ] && shift
@@ -54,7 +54,7 @@ def wait(
         **os.environ,
         "NAMESPACE": "n",
         "TIMEOUT": "20",
-        "PATIENCE": str(patience),
+        "FAILURE_TIMEOUT": str(patience),
         "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}",
     }
     env.update(settings or {})
@@ -67,7 +67,7 @@ def test_what_is_ready_is_not_waited_for(tmp_path: Path) -> None:
     assert (tmp_path / "waited").read_text().startswith("rollout status deployment/rule --timeout=")
 
 
-def test_a_cause_ends_the_waiting_and_is_printed_once(tmp_path: Path) -> None:
+def test_a_failure_ends_the_waiting_and_is_printed_once(tmp_path: Path) -> None:
     pods = [pod(f"rule-{n}", "ErrImagePull" if n % 2 else "ImagePullBackOff") for n in range(4)]
     done = wait(tmp_path, NEVER, *pods, pod("user-1", "ImagePullBackOff", "dev.local/user:1"), pod("todolist-1"))
     assert done.returncode == 1
@@ -77,11 +77,11 @@ def test_a_cause_ends_the_waiting_and_is_printed_once(tmp_path: Path) -> None:
         "  | what rule-0 wrote",
         "pod/user-1: ImagePullBackOff: about user-1",
         "  | what user-1 wrote",
-        "`make build push` with the same REGISTRY and TAG puts the images there",
+        "`make build push` with the same REGISTRY and TAG pushes the images",
     ]
 
 
-def test_events_tell_what_the_pods_do_not(tmp_path: Path) -> None:
+def test_events_are_printed(tmp_path: Path) -> None:
     def event(kind: str, name: str, message: str) -> Any:
         return {
             "involvedObject": {"kind": kind, "name": name},
@@ -107,7 +107,7 @@ def test_events_tell_what_the_pods_do_not(tmp_path: Path) -> None:
     ]
 
 
-def test_what_knative_says_ends_the_waiting(tmp_path: Path) -> None:
+def test_a_failed_condition_of_knative_ends_the_waiting(tmp_path: Path) -> None:
     condition = {"type": "Ready", "status": "False", "reason": "RevisionFailed", "message": "no such digest"}
     found = {"status": {"conditions": [condition]}}
     done = wait(tmp_path, NEVER, workload="ksvc/user", **{"ksvc-user": found})
@@ -117,13 +117,13 @@ def test_what_knative_says_ends_the_waiting(tmp_path: Path) -> None:
     assert "wait ksvc/user --for=condition=RoutesReady" in (tmp_path / "waited").read_text()
 
 
-def test_what_could_not_start_before_starts_again(tmp_path: Path) -> None:
+def test_failed_pods_are_recreated(tmp_path: Path) -> None:
     pods = [pod("rule-1", "ImagePullBackOff"), pod("rule-2"), pod("todolist-1", "ContainerCreating")]
     assert wait(tmp_path, READY, *pods, patience=30).returncode == 0
     assert (tmp_path / "calls").read_text() == "delete pod --ignore-not-found rule-1\n"
 
 
-def test_a_revision_that_was_replaced_is_no_reason(tmp_path: Path) -> None:
+def test_a_replaced_revision_is_ignored(tmp_path: Path) -> None:
     of_user = {"serving.knative.dev/service": "user", "serving.knative.dev/configurationGeneration": "9"}
     pods = [
         pod("user-old", "ImagePullBackOff", **of_user),
@@ -165,7 +165,7 @@ def refused(name: str, message: str) -> Any:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_rule_of_the_namespace_that_refuses_pods_is_named_at_once(rule: str, tmp_path: Path) -> None:
+def test_a_rejection_of_pods_is_reported_at_once(rule: str, tmp_path: Path) -> None:
     message, name = RULES[rule]
     done = wait(tmp_path, NEVER, deployments={"items": [refused("rule", message)]})
     assert done.returncode == 1
@@ -173,14 +173,14 @@ def test_a_rule_of_the_namespace_that_refuses_pods_is_named_at_once(rule: str, t
     assert name in done.stderr
 
 
-def test_a_quota_that_stops_several_is_said_once(tmp_path: Path) -> None:
+def test_a_quota_that_affects_several_is_reported_once(tmp_path: Path) -> None:
     found = [refused(f"user-v{n}", QUOTA.format(n, n)) for n in (1, 2)]
     done = wait(tmp_path, NEVER, deployments={"items": found})
     assert done.stderr.count("exceeded quota: compute") == 1
     assert "deployment/user-v1 and 1 more: FailedCreate" in done.stderr
 
 
-def test_what_refuses_a_database_is_in_its_last_event(tmp_path: Path) -> None:
+def test_the_rejection_of_a_database_is_in_its_last_event(tmp_path: Path) -> None:
     def event(name: str, reason: str, message: str = "") -> Any:
         about = {"kind": "StatefulSet", "name": name}
         return {"involvedObject": about, "reason": reason, "message": message, "lastTimestamp": ""}
@@ -197,7 +197,7 @@ def test_what_refuses_a_database_is_in_its_last_event(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_of_what_runs_and_is_never_ready_the_log_is_shown(tmp_path: Path) -> None:
+def test_the_log_of_a_container_that_is_never_ready_is_shown(tmp_path: Path) -> None:
     running = pod("rule-1")
     running["status"]["containerStatuses"][0]["ready"] = False
     done = wait(tmp_path, TOO_LATE, running, pod("todolist-1"))
@@ -210,14 +210,14 @@ def test_of_what_runs_and_is_never_ready_the_log_is_shown(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("where", ["containers", "initContainers"])
-def test_a_pod_without_its_sidecar_is_made_again_and_named_if_it_stays_so(where: str, tmp_path: Path) -> None:
+def test_a_pod_without_its_sidecar_is_recreated_or_reported(where: str, tmp_path: Path) -> None:
     def of_set(name: str, *, sidecar: bool, **labels: str) -> Any:
         made = pod(name, **{"app.kubernetes.io/part-of": "todolist", **labels})
         made["spec"] = {"containers": [{"name": "app"}]}
         made["spec"].setdefault(where, []).extend([{"name": "istio-proxy"}] if sidecar else [])
         return made
 
-    # The load generator stands for people, who are outside of the mesh.
+    # The load generator simulates users outside of the mesh.
     outside = of_set("traffic-1", sidecar=False, **{"sidecar.istio.io/inject": "false"})
     pods = [of_set("rule-1", sidecar=False), of_set("rule-2", sidecar=True), outside]
     done = wait(tmp_path, NEVER, *pods, settings={"TARGET": "istio"})
@@ -226,7 +226,7 @@ def test_a_pod_without_its_sidecar_is_made_again_and_named_if_it_stays_so(where:
     assert wait(tmp_path, READY, *pods, settings={"TARGET": "ambient"}).stdout == ""
 
 
-def test_a_gateway_that_no_istio_takes_is_said(tmp_path: Path) -> None:
+def test_a_gateway_that_no_istio_handles_is_reported(tmp_path: Path) -> None:
     def gateway(*conditions: tuple[str, str, str]) -> Any:
         found = [dict(zip(("type", "status", "reason"), condition, strict=True)) for condition in conditions]
         return {"gateways.gateway.networking.k8s.io-ingress": {"status": {"conditions": found}}}
@@ -248,7 +248,7 @@ def test_a_gateway_that_no_istio_takes_is_said(tmp_path: Path) -> None:
         ("ghcr.io/you/rule:1", "no match for platform in manifest: not found", "PLATFORMS="),
     ],
 )
-def test_the_hint_is_true_of_the_image_that_failed(image: str, reason: str, hint: str, tmp_path: Path) -> None:
+def test_the_hint_fits_the_image(image: str, reason: str, hint: str, tmp_path: Path) -> None:
     failed = pod("rule-1", "ErrImagePull", image)
     failed["status"]["containerStatuses"][0]["state"]["waiting"]["message"] = reason
     registry = "ghcr.io/you" if image.startswith("ghcr.io") else "dev.local"
@@ -259,8 +259,8 @@ def test_the_hint_is_true_of_the_image_that_failed(image: str, reason: str, hint
     assert hints == [hint]
 
 
-@pytest.mark.parametrize("name", ["TIMEOUT", "PATIENCE"])
-def test_a_bad_number_is_a_line(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["TIMEOUT", "FAILURE_TIMEOUT"])
+def test_an_invalid_number_is_one_line(name: str, tmp_path: Path) -> None:
     done = wait(tmp_path, READY, settings={name: "5m"})
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert f"{name} is 5m: it is a number of seconds" in done.stderr

@@ -96,13 +96,13 @@ def test_the_split_changes_while_it_runs_and_no_request_fails(mesh: Mesh) -> Non
         told = make(mesh.directory, "split", f"V1={v1}", f"V2={v2}")
         assert told.stdout == f"==> user of `make run` at {mesh.url}: v1 {v1} %, v2 {v2} %\n", told.stderr
         wanted = {version for version, share in (("v1", v1), ("v2", v2)) if share}
-        wait_until(lambda wanted=wanted: set(mesh.versions(20)) == wanted, "the split is in force", 5)
+        wait_until(lambda wanted=wanted: set(mesh.versions(20)) == wanted, "the split is applied", 5)
     ended.set()
     asking.join()
     assert set(statuses) == {200}
 
 
-def test_a_split_that_makes_no_sense_is_one_line(mesh: Mesh) -> None:
+def test_an_invalid_split_is_one_line(mesh: Mesh) -> None:
     told = make(mesh.directory, "split", "V1=90", "V2=20")
     assert told.returncode != 0
     assert told.stderr.startswith("V1 and V2 are percentages that add up to 100")
@@ -135,7 +135,7 @@ def test_a_change_is_an_event_and_becomes_a_notice(mesh: Mesh) -> None:
     assert {notice["event"]["takenBy"].partition("@")[0] for notice in notices} == {"user/v1", "user/v2"}
 
 
-def test_the_trigger_lets_through_what_user_wants(mesh: Mesh) -> None:
+def test_the_trigger_matches_the_types_of_user(mesh: Mesh) -> None:
     with httpx.Client(base_url=f"http://127.0.0.1:{mesh.ports['EVENTS_PORT']}", trust_env=False) as broker:
         assert broker.post("/", headers={"ce-type": "com.example.other"}).status_code == 202
         assert broker.post("/", headers={"ce-type": "todolist.item.archived"}).status_code == 202
@@ -154,7 +154,7 @@ def test_it_listens_on_this_machine_only(mesh: Mesh) -> None:
     assert listening == {"127.0.0.1"}
 
 
-def test_the_administration_of_envoy_only_tells(mesh: Mesh) -> None:
+def test_the_admin_page_of_envoy_is_read_only(mesh: Mesh) -> None:
     admin = f"http://127.0.0.1:{mesh.ports['ENVOY_ADMIN_PORT']}"
     with httpx.Client(base_url=admin, trust_env=False) as client:
         for path in ("/", "/help", "/clusters", "/config_dump?resource=dynamic_listeners", "/stats?filter=ingress"):
@@ -190,7 +190,7 @@ def test_ctrl_c_stops_everything_and_the_second_start_keeps_the_data_but_not_the
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_make_alone_stops_everything(tmp_path: Path, sent: signal.Signals) -> None:
+def test_a_signal_to_make_stops_everything(tmp_path: Path, sent: signal.Signals) -> None:
     mesh = Mesh(tmp_path, "make", "run").wait_ready()
     processes = mesh.processes()
     assert len(processes) >= 6
@@ -199,7 +199,7 @@ def test_a_signal_to_make_alone_stops_everything(tmp_path: Path, sent: signal.Si
     assert not [process for process in processes if process.is_running()]
 
 
-def test_a_process_that_dies_stops_the_rest_and_shows_its_last_words(tmp_path: Path) -> None:
+def test_a_process_that_dies_stops_the_rest_and_its_log_is_shown(tmp_path: Path) -> None:
     mesh = Mesh(tmp_path).wait_ready()
     processes = mesh.processes()
     (rule,) = [process for process in processes if process.cmdline()[-1:] == ["services.rule"]]
@@ -209,7 +209,7 @@ def test_a_process_that_dies_stops_the_rest_and_shows_its_last_words(tmp_path: P
     assert not [process for process in processes if process.is_running()]
 
 
-def test_a_process_that_cannot_start_shows_why(tmp_path: Path) -> None:
+def test_the_log_of_a_process_that_cannot_start_is_shown(tmp_path: Path) -> None:
     mesh = Mesh(tmp_path, RULE_DATABASE_URL="mysql://x")
     assert mesh.process.wait(20) == 1
     assert "rule ended with exit code 1" in mesh.text()
@@ -229,7 +229,7 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     assert f"Port {port} is in use" in ended.stdout
 
 
-def test_traffic_says_where_it_goes_and_tells_the_split(mesh: Mesh) -> None:
+def test_traffic_prints_its_target_and_the_split(mesh: Mesh) -> None:
     assert make(mesh.directory, ".venv/traffic.done").returncode == 0
     started = time.monotonic()
     ended = make(mesh.directory, "traffic", "RATE=20", "DURATION=5s")
@@ -250,7 +250,7 @@ def test_traffic_says_where_it_goes_and_tells_the_split(mesh: Mesh) -> None:
     assert max(map(len, lines)) < 80
 
 
-def test_a_process_in_the_way_of_data_is_one_sentence(tmp_path: Path) -> None:
+def test_a_file_named_data_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
     mesh = Mesh(tmp_path)
     assert mesh.process.wait(20) == 1
@@ -270,7 +270,7 @@ def test_data_that_belongs_to_another_user_is_one_sentence(tmp_path: Path, place
         folder.chmod(0o755)
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_no_halves(tmp_path: Path) -> None:
+def test_a_full_disk_is_one_sentence_and_leaves_no_incomplete_files(tmp_path: Path) -> None:
     mesh = Mesh(tmp_path, *IN_A_SMALL_DATA)
     assert mesh.process.wait(20) == 1
     text = mesh.text()
@@ -309,7 +309,7 @@ def test_the_terminal_counts_what_is_repeated(mesh: Mesh, capsys: pytest.Capture
     wait_until(lambda: "99 more like it" in capsys.readouterr().out, "the count is printed", 20)
 
 
-def test_the_reason_for_which_envoy_ends_is_shown_without_its_backtrace(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_of_envoy_is_shown_without_its_backtrace(capsys: pytest.CaptureFixture[str]) -> None:
     printer = QuietPrinter(verbose=False)
     for kind, said in (
         ("assert", "assert failure: Consider increasing max_user_instances"),
@@ -327,7 +327,7 @@ def test_the_reason_for_which_envoy_ends_is_shown_without_its_backtrace(capsys: 
     "target", [("status",), ("split", "V1=90", "V2=10"), ("traffic",)], ids=lambda target: target[0]
 )
 @pytest.mark.parametrize("kubectl", ["missing", "without a cluster"])
-def test_where_nothing_runs_both_ways_are_said(tmp_path: Path, target: tuple[str, ...], kubectl: str) -> None:
+def test_without_a_run_or_cluster_both_are_explained(tmp_path: Path, target: tuple[str, ...], kubectl: str) -> None:
     told = make(parts_of_the_repository(tmp_path), *target, env=with_kubectl(tmp_path, kubectl))
     assert told.returncode != 0
     first, second, *_ = told.stderr.splitlines()
@@ -335,7 +335,7 @@ def test_where_nothing_runs_both_ways_are_said(tmp_path: Path, target: tuple[str
     assert ("kubectl is missing" if kubectl == "missing" else "no cluster answers kubectl") in second
 
 
-def test_what_is_for_a_cluster_says_that_it_is_not_for_make_run(mesh: Mesh, tmp_path: Path) -> None:
+def test_commands_for_a_cluster_do_not_work_with_make_run(mesh: Mesh, tmp_path: Path) -> None:
     env = with_kubectl(tmp_path, "missing")
     for target in ("url", "kiali", "logs", "traffic-stop", "verify"):
         told = make(mesh.directory, target, env=env)
@@ -344,7 +344,7 @@ def test_what_is_for_a_cluster_says_that_it_is_not_for_make_run(mesh: Mesh, tmp_
         ), (target, told.stderr)
 
 
-def test_clean_keeps_the_data_unless_it_is_meant(tmp_path: Path) -> None:
+def test_clean_keeps_the_data_unless_confirmed(tmp_path: Path) -> None:
     parts_of_the_repository(tmp_path)
     for folder in ("data", ".build", ".mypy_cache"):
         (tmp_path / folder).mkdir()
@@ -364,7 +364,7 @@ def test_clean_removes_nothing_while_it_runs(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("accident", ["its Python has gone", "the folder has another name", "it is half made"])
-def test_an_environment_that_cannot_work_is_made_anew(tmp_path: Path, accident: str) -> None:
+def test_a_broken_environment_is_created_again_by_make(tmp_path: Path, accident: str) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     parts_of_the_repository(first, without=(".venv", "requirements"))
@@ -383,7 +383,7 @@ def test_an_environment_that_cannot_work_is_made_anew(tmp_path: Path, accident: 
     first.rename(second)
     told = make(second, ".venv/none.done")
     assert told.returncode == 0, told.stderr
-    assert "it is made again" in told.stdout
+    assert "it is created again" in told.stdout
     assert "packages of requirements/none.txt" in told.stdout
     assert not (second / ".venv/mark").exists()
     assert str(second) in (second / ".venv/bin/pip").read_text()
@@ -395,7 +395,7 @@ def test_a_lesson_that_is_on_leaves_no_files_when_the_run_ends(tmp_path: Path) -
     running = subprocess.Popen(
         ["make", "lesson", "N=7"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )  # fmt: skip
-    wait_until(lambda: running.stdout.readline().startswith("It is in force"), "the check begins", 30)
+    wait_until(lambda: running.stdout.readline().startswith("Applied."), "the check begins", 30)
     assert mesh.interrupt() == 0
     said = running.communicate(timeout=60)[1].splitlines()
     assert said[0] == "`make run` has ended, and the lesson with it: start both again"

@@ -1,4 +1,4 @@
-"""Services that sleep in `make run`: who has a process, what the first call pays, and that none is lost."""
+"""Scale to zero in `make run`: processes, cold starts, and no lost request."""
 
 import os
 import re
@@ -57,14 +57,14 @@ def test_after_a_while_user_and_rule_have_no_process_and_the_next_call_starts_on
     status = make(mesh.directory, "status").stdout
     for name in ("rule", "user-v1", "user-v2"):
         assert re.search(rf"^  {name} +asleep for \d+ s$", status, re.MULTILINE), status
-    # Looking did not wake them up.
+    # `make status` did not start them.
     assert not awake(mesh)
     assert not [line for line in make(mesh.directory, "doctor").stdout.splitlines() if "is in use" in line]
     assert not awake(mesh)
 
     answer = client.get("/api/rule")
     assert answer.is_success
-    # The page knows by this name that the call may have waited for a start.
+    # By this name the page recognizes a cold start.
     assert re.search(
         rf'desc="rule/v1@127\.0\.0\.1:{mesh.ports["RULE_V1_PORT"]}-woken-\d+"', answer.headers["server-timing"]
     )
@@ -72,7 +72,7 @@ def test_after_a_while_user_and_rule_have_no_process_and_the_next_call_starts_on
     assert re.search(r"^  rule +awake, process \d+, for \d+ s$", make(mesh.directory, "status").stdout, re.MULTILINE)
 
 
-def test_all_who_come_at_once_to_a_sleeping_service_get_their_answer(mesh: Mesh) -> None:
+def test_concurrent_requests_to_a_sleeping_service_are_all_answered(mesh: Mesh) -> None:
     wait_asleep(mesh)
 
     def write(number: int) -> int:
@@ -86,8 +86,8 @@ def test_all_who_come_at_once_to_a_sleeping_service_get_their_answer(mesh: Mesh)
     assert found["total"] == 50
 
 
-def test_a_service_that_falls_asleep_under_load_loses_nothing(mesh: Mesh) -> None:
-    """Its activator stops it in the middle of it, where Envoy's counters would never say so."""
+def test_scaling_to_zero_under_load_loses_no_request(mesh: Mesh) -> None:
+    """Its activator stops it under load, which the autoscaler would not do."""
     ended, seen = threading.Event(), Counter[object]()
 
     def write() -> None:
@@ -112,7 +112,7 @@ def test_a_service_that_falls_asleep_under_load_loses_nothing(mesh: Mesh) -> Non
     assert found["total"] == seen[201]
 
 
-def test_calls_that_come_just_as_a_service_falls_asleep_are_answered(mesh: Mesh, client: httpx.Client) -> None:
+def test_requests_during_scaling_to_zero_are_answered(mesh: Mesh, client: httpx.Client) -> None:
     # About the time after which it is stopped: some calls come before, some during, some after it.
     pauses = [2.2, 2.6, 3.0, 3.4, 3.8]
     statuses = Counter[int]()
@@ -134,7 +134,7 @@ def test_calls_keep_a_service_awake(mesh: Mesh, client: httpx.Client) -> None:
     assert len(seen) == 1
 
 
-def test_a_lesson_keeps_all_awake(mesh: Mesh) -> None:
+def test_a_lesson_keeps_all_services_awake(mesh: Mesh) -> None:
     wait_asleep(mesh)
     try:
         assert make(mesh.directory, "lesson", "N=2").returncode == 0
@@ -146,7 +146,7 @@ def test_a_lesson_keeps_all_awake(mesh: Mesh) -> None:
     wait_asleep(mesh)
 
 
-def test_a_service_that_fails_when_it_is_woken_up_is_one_line_and_recovers(tmp_path: Path) -> None:
+def test_a_failing_cold_start_is_one_line_and_recovers(tmp_path: Path) -> None:
     mesh = Mesh(tmp_path, SLEEP="1").wait_ready()
     wait_asleep(mesh)
     database = tmp_path / "data/rule.db"
@@ -173,13 +173,13 @@ def test_a_service_that_fails_when_it_is_woken_up_is_one_line_and_recovers(tmp_p
     )
     lines = [line for line in mesh.text().splitlines() if "WARNING activator" in line]
     assert "rule ended with exit code 1. Its callers wait, and it is started again in 1 s" in lines[0]
-    # No tight loop: each pause is twice as long as the one before.
+    # Exponential backoff: each pause is twice as long as the one before.
     assert len(lines) <= 4, lines
     assert mesh.interrupt() == 0
 
 
 @pytest.mark.parametrize("state", ["asleep", "waking up"])
-def test_ctrl_c_stops_everything_whoever_sleeps(state: str, tmp_path: Path) -> None:
+def test_ctrl_c_stops_everything_while_services_sleep(state: str, tmp_path: Path) -> None:
     mesh = Mesh(tmp_path, SLEEP="1").wait_ready()
     wait_asleep(mesh)
     processes = mesh.processes()

@@ -86,7 +86,7 @@ def test_creations_that_share_a_transaction_have_an_event_each(rule: Service, si
     assert {json.loads(body)["key"] for _, body in sink.got} == keys
 
 
-def test_of_two_that_say_done_at_the_same_time_one_makes_the_event(rule: Service, sink: Sink) -> None:
+def test_of_two_concurrent_completions_one_creates_the_event(rule: Service, sink: Sink) -> None:
     keys = [change(rule, "POST", {"name": "item"})["key"] for _ in range(10)]
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda key: change(rule, "PUT", {"key": key, "status": 2}), keys * 4))
@@ -96,13 +96,13 @@ def test_of_two_that_say_done_at_the_same_time_one_makes_the_event(rule: Service
     assert Counter(sink.types("ann"))[DONE] == 10
 
 
-def test_a_wrong_traceparent_is_left_out(rule: Service, sink: Sink) -> None:
+def test_an_invalid_traceparent_is_omitted(rule: Service, sink: Sink) -> None:
     change(rule, "POST", {"name": "milk"}, traceparent="00-x")
     wait_until(lambda: sink.got, "the event has arrived")
     assert not {"traceparent", "ce-traceparent"} & set(sink.got[0][0])
 
 
-def test_what_the_sink_does_not_take_is_sent_again(rule: Service, sink: Sink) -> None:
+def test_events_that_the_sink_rejects_are_retried(rule: Service, sink: Sink) -> None:
     statuses = iter([503, 500, 204])
     sink.status = lambda *_: next(statuses)
     change(rule, "POST", {"name": "milk"})
@@ -111,8 +111,8 @@ def test_what_the_sink_does_not_take_is_sent_again(rule: Service, sink: Sink) ->
     wait_until(lambda: waiting(rule) == 0, "the outbox is empty")
 
 
-def test_an_event_that_is_never_taken_holds_up_no_other(rule: Service, sink: Sink) -> None:
-    """Those for one owner are refused, those for another one hang."""
+def test_a_failing_event_does_not_block_the_others(rule: Service, sink: Sink) -> None:
+    """Those of one owner are rejected, those of another one hang."""
     hanging = threading.Event()
     statuses = {"bad": lambda: 400, "ugly": lambda: hanging.wait(30) and 500}
     sink.status = lambda headers, _: statuses.get(headers["ce-subject"], lambda: 204)()
@@ -137,8 +137,8 @@ def test_two_replicas_send_each_event_once(sink: Sink, new_database: NewDatabase
     assert len(sink.got) == 200
 
 
-def test_the_sink_is_away_and_comes_back(new_database: NewDatabase, tmp_path: Path) -> None:
-    """Changes are made meanwhile; the metrics tell; nothing is sent by a process that is stopped, but by the next."""
+def test_an_unavailable_sink_recovers(new_database: NewDatabase, tmp_path: Path) -> None:
+    """Changes are made meanwhile; the metrics count them; the events are sent by the next process."""
     port = free_port()
     rule = Forked("rule", tmp_path, DATABASE_URL=new_database(), K_SINK=f"http://127.0.0.1:{port}/")
     with running(rule):
@@ -152,7 +152,7 @@ def test_the_sink_is_away_and_comes_back(new_database: NewDatabase, tmp_path: Pa
             wait_until(lambda: len(sink.types("ann")) == 30, "all have arrived")
 
 
-def test_at_the_end_what_waits_is_sent(rule: Service, sink: Sink) -> None:
+def test_undelivered_events_are_sent_on_shutdown(rule: Service, sink: Sink) -> None:
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda n: change(rule, "POST", {"name": f"item {n}"}), range(100)))
     rule.stop()
@@ -161,7 +161,7 @@ def test_at_the_end_what_waits_is_sent(rule: Service, sink: Sink) -> None:
 
 
 @ON_SQLITE
-def test_a_relay_that_failed_starts_again(rule: Service, sink: Sink) -> None:
+def test_a_failed_relay_restarts(rule: Service, sink: Sink) -> None:
     file = rule._environment["DATABASE_URL"].removeprefix("sqlite:///")
     with closing(sqlite3.connect(file)) as database:
         database.execute("ALTER TABLE outbox RENAME TO elsewhere")
@@ -186,7 +186,7 @@ def test_without_a_sink_there_are_no_events(new_database: NewDatabase, tmp_path:
 
 
 def test_a_start_imports_nothing_of_it() -> None:
-    """A cold start for a page must stay quick."""
+    """They would delay a cold start."""
     program = "import sys, services.rule.app, services.user.app; print({'httpx', 'cloudevents'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
@@ -194,7 +194,7 @@ def test_a_start_imports_nothing_of_it() -> None:
 
 @ON_SQLITE
 @pytest.mark.parametrize("url", ["broker", "ftp://broker/"])
-def test_a_sink_that_is_no_address_is_said_at_the_start(new_database: NewDatabase, tmp_path: Path, url: str) -> None:
+def test_an_invalid_sink_is_reported_at_the_start(new_database: NewDatabase, tmp_path: Path, url: str) -> None:
     rule = Service("rule", tmp_path, DATABASE_URL=new_database(), K_SINK=url)
     assert rule.process.wait(30) == 1
     assert rule.log.read_text().startswith("K_SINK: ")

@@ -96,7 +96,7 @@ def test_read_by_key(rule: Service, owner: dict[str, str], unique: Callable[[str
         assert rule.client.get("/api/rule", params={"key": wrong}, headers=owner).status_code == 422
 
 
-def test_nobody_reaches_the_items_of_another_owner(rule: Service, owner: dict[str, str], unique) -> None:
+def test_items_of_other_owners_are_inaccessible(rule: Service, owner: dict[str, str], unique) -> None:
     item, stranger = create(rule, owner), as_caller(unique("stranger"))
     assert names(rule, stranger) == []
     assert rule.client.put("/api/rule", json={"key": item["key"], "name": "x"}, headers=stranger).status_code == 404
@@ -123,7 +123,7 @@ def test_pages_in_every_order(rule: Service, owner: dict[str, str]) -> None:
         assert paged == expected, sorter
 
 
-def test_a_page_tells_where_it_is(rule: Service, owner: dict[str, str]) -> None:
+def test_a_page_has_its_number_and_size(rule: Service, owner: dict[str, str]) -> None:
     for number in range(3):
         create(rule, owner, str(number))
     page = rule.client.get("/api/rule?current=2&pageSize=2", headers=owner).json()
@@ -224,7 +224,7 @@ def test_a_body_nested_too_deeply_is_400(rule: Service) -> None:
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
 def test_a_form_of_another_site_adds_nothing(rule: Service, owner: dict[str, str], content_type: str) -> None:
-    """On a laptop a browser reaches the service, and sends such a body for any site without asking."""
+    """On a laptop a browser reaches the service, and any site can send such a body without a preflight request."""
     headers = {**owner, "content-type": content_type}
     assert rule.client.post("/api/rule", content=b'{"name": "x"}', headers=headers).status_code == 422
     assert names(rule, owner) == []
@@ -245,7 +245,7 @@ def test_unknown_members_of_a_body_are_ignored(rule: Service, owner: dict[str, s
     assert rule.client.put("/api/rule", json=changed, headers=owner).json()["status"] == 2
 
 
-def test_what_is_no_post_names_the_right_method(rule: Service, owner: dict[str, str]) -> None:
+def test_changes_by_post_name_the_right_method(rule: Service, owner: dict[str, str]) -> None:
     """An older version of the course's front end changes and deletes by POST."""
     item = create(rule, owner)
     for member in ({"method": "update"}, {"key": item["key"]}, {"key": [item["key"]], "method": "delete"}):
@@ -284,7 +284,7 @@ def test_nothing_to_change_is_no_change(rule: Service, owner: dict[str, str]) ->
         ("DELETE", {}, {"key"}),
     ],
 )
-def test_errors_name_the_fields_of_the_wire(
+def test_errors_name_the_json_fields(
     rule: Service, owner: dict[str, str], method: str, body: dict, fields: set[str]
 ) -> None:
     answer = rule.client.request(method, "/api/rule", json=body, headers=owner)
@@ -318,7 +318,7 @@ def test_the_last_page_of_the_window_is_served(rule: Service, owner: dict[str, s
     assert rule.client.get("/api/rule?current=500&pageSize=20", headers=owner).status_code == 200
 
 
-def test_more_than_100_keys_are_refused(rule: Service, owner: dict[str, str]) -> None:
+def test_more_than_100_keys_are_rejected(rule: Service, owner: dict[str, str]) -> None:
     keys = [str(number) for number in range(101)]
     assert rule.client.request("DELETE", "/api/rule", json={"key": keys}, headers=owner).status_code == 422
     assert rule.client.request("DELETE", "/api/rule", json={"key": keys[:100]}, headers=owner).status_code == 200
@@ -336,7 +336,7 @@ def test_writers_at_the_same_time_lose_nothing(rule: Service, owner: dict[str, s
 
 
 @ON_POSTGRESQL
-def test_a_row_that_the_database_refuses_fails_alone(rule: Service, owner: dict[str, str]) -> None:
+def test_a_row_that_the_database_rejects_fails_alone(rule: Service, owner: dict[str, str]) -> None:
     """An owner too long for its column, among others; SQLite has no such limit."""
 
     def status(number: int) -> int:
@@ -350,7 +350,7 @@ def test_a_row_that_the_database_refuses_fails_alone(rule: Service, owner: dict[
 
 @ON_POSTGRESQL
 def test_names_have_one_order_whatever_the_language_of_the_server(new_database: NewDatabase, tmp_path: Path) -> None:
-    """The tests' own server knows no language whose order it could show: here the column itself has to tell."""
+    """The tests' own server has no locale with another order, so the collation of the column is checked."""
     query = "SELECT collation_name FROM information_schema.columns WHERE (table_name, column_name) = ('items', 'name')"
     database = new_database()
     with running(Forked("rule", tmp_path, DATABASE_URL=database)), psycopg.connect(database) as connection:

@@ -54,7 +54,7 @@ def test_the_total_is_exact_again_when_items_are_deleted(full_rule: Service) -> 
     assert answer["pagination"] == {"total": 10_000, "totalIsExact": True}
 
 
-def test_a_page_beyond_the_window_says_so(full_rule: Service) -> None:
+def test_a_page_beyond_the_window_is_422(full_rule: Service) -> None:
     assert full_rule.client.get("/api/rule?current=100&pageSize=100", headers=OWNER).status_code == 200
     answer = full_rule.client.get("/api/rule?current=101&pageSize=100", headers=OWNER)
     assert answer.status_code == 422

@@ -1,4 +1,4 @@
-"""What somebody from outside may try, and the exact refusal."""
+"""Attacks from outside, and the exact rejection of each."""
 
 import re
 import socket
@@ -19,7 +19,7 @@ ATTEMPTS = 10
 NewName = Callable[[str], str]
 JSON = {"content-type": "application/json"}
 
-# What changes something, with a body that is right.
+# Writes, each with a valid body.
 WRITES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/api/rule", {"name": "forged"}),
     ("PUT", "/api/rule", {"key": "KEY", "name": "forged"}),
@@ -39,7 +39,7 @@ def log_in(client: httpx.Client, name: str, password: str = PASSWORD) -> httpx.R
 
 
 def browser(visitor: httpx.Client) -> httpx.Client:
-    """Return somebody else's session."""
+    """Return the session of another user."""
     return httpx.Client(base_url=visitor.base_url, timeout=30, trust_env=False)
 
 
@@ -48,7 +48,7 @@ def is_problem(answer: httpx.Response, status: int) -> bool:
     return (answer.status_code, media_type, answer.json()["status"]) == (status, "application/problem+json", status)
 
 
-# Other people's items
+# # Items of other users
 
 
 @pytest.mark.parametrize("who", ["a guest", "another member", "a member who says to be the owner"])
@@ -78,7 +78,7 @@ def test_a_foreign_key_is_no_key(member: httpx.Client, unique: NewName, who: str
     assert member.get("/api/rule").json()["data"] == [item]
 
 
-def test_who_answered_cannot_be_said_from_outside(visitor: httpx.Client, gateway: Service) -> None:
+def test_a_client_cannot_forge_who_answered(visitor: httpx.Client, gateway: Service) -> None:
     answer = visitor.get("/api/rule", headers={"x-served-by": "forged", "server-timing": "forged"})
     assert answer.headers.get_list("x-served-by") == [f"todolist/v1@127.0.0.1:{gateway.port}"]
     assert "forged" not in str(answer.headers)
@@ -97,7 +97,7 @@ BODIES = {
 }
 
 
-def test_a_body_that_is_no_json_is_refused(member: httpx.Client) -> None:
+def test_a_body_that_is_not_json_is_rejected(member: httpx.Client) -> None:
     for name, body in BODIES.items():
         for method, path, _ in WRITES:
             if path == "/api/login/outLogin":  # It takes no body.
@@ -110,7 +110,7 @@ def test_a_body_that_is_no_json_is_refused(member: httpx.Client) -> None:
 
 
 def test_of_a_key_that_is_there_twice_the_last_one_counts_everywhere(member: httpx.Client) -> None:
-    """Nobody but the service that acts reads a body, so nobody can read it in another way."""
+    """Only the service that handles it parses a body, so there are no two interpretations."""
     keys = [member.post("/api/rule", json={"name": name}).json()["key"] for name in ("a", "b")]
     body = b'{"key": "%s", "name": "x", "key": "%s", "name": "y"}' % tuple(key.encode() for key in keys)
     assert member.put("/api/rule", content=body, headers=JSON).json()["name"] == "y"
@@ -119,7 +119,7 @@ def test_of_a_key_that_is_there_twice_the_last_one_counts_everywhere(member: htt
     assert [item["name"] for item in member.get("/api/rule").json()["data"]] == ["a"]
 
 
-def test_fields_that_nobody_asked_for_change_nothing(member: httpx.Client) -> None:
+def test_unknown_fields_have_no_effect(member: httpx.Client) -> None:
     wanted = {"owner": "guest", "status": 0, "callNo": 9, "href": "//evil.example", "createdAt": "1970-01-01T00:00:00Z"}
     item = member.post("/api/rule", json={"name": "x", **wanted, "__proto__": {"admin": True}}).json()
     assert (item["status"], item["callNo"], item["href"]) == (1, 0, f"/?key={item['key']}")
@@ -178,7 +178,7 @@ TRAVERSALS = [
 
 
 @pytest.mark.parametrize("target", TRAVERSALS, ids=bytes.decode)
-def test_no_address_leads_out_of_the_files(visitor: httpx.Client, gateway: Service, target: bytes) -> None:
+def test_no_path_escapes_the_static_files(visitor: httpx.Client, gateway: Service, target: bytes) -> None:
     for client in (visitor, gateway.client):
         page = client.get("/").content
         head, _, body = raw(client, target).partition(b"\r\n\r\n")
@@ -208,7 +208,7 @@ def test_below_api_there_are_no_files(gateway: Service, target: bytes) -> None:
     ],
     ids=bytes.decode,
 )  # fmt: skip
-def test_no_address_leads_to_another_site(
+def test_no_path_redirects_to_another_site(
     visitor: httpx.Client, gateway: Service, rule: Service, target: bytes
 ) -> None:
     for client in (visitor, gateway.client, rule.client):
@@ -221,7 +221,7 @@ def test_no_address_leads_to_another_site(
         assert b"evil" not in others
 
 
-# Another site's page, open in the browser of somebody who is logged in
+# A page of another site, in the browser of a logged-in user
 
 # How the request is made: with which headers, and the refusal.
 WAYS = {
@@ -256,7 +256,7 @@ def test_another_site_changes_nothing(member: httpx.Client) -> None:
 # Guessing passwords
 
 
-def test_guessing_cannot_lock_out_who_logged_in_here_before(
+def test_guessing_does_not_lock_out_a_known_device(
     visitor: httpx.Client, users: dict[str, Service], unique: NewName
 ) -> None:
     alice, bob = unique("alice"), unique("bob")
@@ -268,7 +268,7 @@ def test_guessing_cannot_lock_out_who_logged_in_here_before(
         token = str(cookie.value)
         own.post("/api/login/outLogin")
 
-        # Whoever guesses is stopped at every replica, with a known device of another account too.
+        # An attacker is stopped at every replica, also with a known device of another account.
         assert [log_in(thief, alice, "not the password").status_code for _ in range(ATTEMPTS)] == [401] * ATTEMPTS
         for client in (visitor, users["v1"].client, users["v2"].client, thief):
             assert is_problem(log_in(client, alice), 429)
@@ -281,7 +281,7 @@ def test_guessing_cannot_lock_out_who_logged_in_here_before(
         ):
             assert is_problem(thief.post("/api/login/account", json=account, headers=headers), 429)
 
-        # Their own browser lets them in all the same, at every replica; this does not help who guesses.
+        # The owner can still log in with a known device, at every replica; this does not help the attacker.
         assert log_in(own, alice).status_code == 200
         known = {"x-known-device": token}
         assert users["v2"].client.post("/api/login/account", json=account, headers=known).status_code == 200

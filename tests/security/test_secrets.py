@@ -1,4 +1,4 @@
-"""What nobody may read: after a busy run, none of the values used is in a log, an error or a metric."""
+"""Secrets: after a busy run, none of the values used is in a log, an error or a metric."""
 
 import base64
 from pathlib import Path
@@ -28,7 +28,7 @@ def databases(postgres: PostgresServer) -> dict[str, str]:
 
 
 class Visitor:
-    """Somebody who does everything, and keeps the errors and the tokens that come back."""
+    """A client that calls everything, and collects errors and tokens."""
 
     def __init__(self, service: Service) -> None:
         self.client = service.client
@@ -66,7 +66,7 @@ class Visitor:
         self.call("GET", "/readyz")
 
 
-def test_no_secret_is_told(
+def test_no_secret_is_exposed(
     databases: dict[str, str],
     postgres: PostgresServer,
     token_key: Path,

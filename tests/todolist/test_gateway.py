@@ -1,4 +1,4 @@
-"""The whole system, from the ingress on: every row of the contract, through HTTP."""
+"""The whole system behind the ingress: every row of the API contract, through HTTP."""
 
 import base64
 import gzip
@@ -46,7 +46,7 @@ def test_files_are_compressed_and_kept_by_the_browser(visitor: httpx.Client, enc
 
 
 @pytest.mark.parametrize("path", ["/", "/api/rule", "/api/nothing"])
-def test_browsers_are_told_to_be_strict(visitor: httpx.Client, path: str) -> None:
+def test_security_headers(visitor: httpx.Client, path: str) -> None:
     headers = visitor.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
@@ -92,7 +92,7 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("path", ALLOWED)
-def test_what_an_address_takes(path: str, visitor: httpx.Client) -> None:
+def test_methods_of_each_path(path: str, visitor: httpx.Client) -> None:
     wrong, options = visitor.patch(path), visitor.options(path)
     assert (wrong.status_code, wrong.headers["allow"]) == (405, ALLOWED[path])
     assert (options.status_code, options.headers["allow"], options.content) == (204, ALLOWED[path], b"")
@@ -183,7 +183,7 @@ def test_notices_of_the_caller(member: httpx.Client, users: dict[str, Service]) 
     wait_until(lambda: [member.get("/api/currentUser").json()[name] for name in names] == [1, 0], "it is counted", 3)
 
 
-def test_a_call_that_is_meant_for_another_caller_is_refused(
+def test_a_request_meant_for_another_caller_is_rejected(
     visitor: httpx.Client, rule: Service, unique: Callable[[str], str]
 ) -> None:
     def write(expected: str, name: str = "private") -> httpx.Response:
@@ -216,14 +216,14 @@ def test_a_call_that_is_meant_for_another_caller_is_refused(
 
 
 def test_a_session_without_its_account_ends(member: httpx.Client, claims: dict, sign) -> None:
-    """Else the profile would be the guest's, and the list nobody's."""
+    """Otherwise the profile would be the guest's, and the list of no account."""
     member.cookies.clear()
     answer = member.get("/api/currentUser", headers={"cookie": f"jwtToken={sign({**claims, 'sub': '0' * 32})}"})
     assert (answer.json()["userid"], answer.headers["x-caller"]) == ("guest", "guest")
     assert 'jwtToken=""' in answer.headers["set-cookie"]
 
 
-def test_who_calls_cannot_be_said_from_outside(member: httpx.Client, rule: Service) -> None:
+def test_a_client_cannot_forge_its_caller(member: httpx.Client, rule: Service) -> None:
     member.post("/api/rule", json={"name": "mine"})
     stranger = as_caller("somebody", "else") | {"end-user": "somebody"}
     assert [item["name"] for item in member.get("/api/rule", headers=stranger).json()["data"]] == ["mine"]
@@ -231,7 +231,7 @@ def test_who_calls_cannot_be_said_from_outside(member: httpx.Client, rule: Servi
 
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data", ""])
-def test_a_body_that_is_not_json_is_refused(gateway: Service, content_type: str) -> None:
+def test_a_body_of_another_type_is_rejected(gateway: Service, content_type: str) -> None:
     form = gateway.client.post("/api/rule", content=b'{"name": "x"}', headers={"content-type": content_type})
     assert (form.status_code, form.json()["status"]) == (415, 415)
 
@@ -247,7 +247,7 @@ def test_a_compressed_body_is_415(gateway: Service, encoding: str, compress: Cal
 
 
 @pytest.mark.parametrize("encoding", ["gbk", "utf-8-sig", "utf-16", "utf-8"])
-def test_a_body_is_read_as_it_was_meant_or_refused(member: httpx.Client, encoding: str) -> None:
+def test_a_body_is_parsed_as_meant_or_rejected(member: httpx.Client, encoding: str) -> None:
     body = '{"name": "牛奶"}'.encode(encoding)
     answer = member.post("/api/rule", content=body, headers={"content-type": "application/json"})
     if encoding == "gbk":
@@ -260,18 +260,18 @@ def test_a_body_is_read_as_it_was_meant_or_refused(member: httpx.Client, encodin
 
 
 @pytest.mark.parametrize("body", [b'{"name": "a\\ud800"}', b'{"name": NaN}', b'{"name": "x"} x', b""])
-def test_what_is_no_json_text_is_refused(member: httpx.Client, body: bytes) -> None:
+def test_invalid_json_is_rejected(member: httpx.Client, body: bytes) -> None:
     answer = member.post("/api/rule", content=body, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert member.get("/api/rule").json()["total"] == 0
 
 
-def test_a_search_in_another_encoding_is_refused(visitor: httpx.Client) -> None:
+def test_a_search_in_another_encoding_is_rejected(visitor: httpx.Client) -> None:
     answer = visitor.get("/api/rule?name=%C5%A3%C4%CC")
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "name")
 
 
-def test_an_offer_of_another_protocol_loses_no_body(visitor: httpx.Client, gateway: Service) -> None:
+def test_an_upgrade_request_keeps_its_body(visitor: httpx.Client, gateway: Service) -> None:
     """As Java's HttpClient makes with each first request."""
     offer = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAARAAAAAAAIAAAAA"}
     assert visitor.get("/api/rule", headers=offer).status_code == 200
@@ -280,7 +280,7 @@ def test_an_offer_of_another_protocol_loses_no_body(visitor: httpx.Client, gatew
     assert (refused.status_code, "Upgrade" in refused.json()["detail"]) == (400, True)
 
 
-def test_a_body_that_is_too_large_is_refused(gateway: Service) -> None:
+def test_a_body_that_is_too_large_is_rejected(gateway: Service) -> None:
     chunks = (b"x" * 10_000 for _ in range(10))
     chunked = gateway.client.post("/api/rule", content=chunks, headers={"content-type": "application/json"})
     for answer in (gateway.client.post("/api/rule", json={"name": "x" * 70_000}), chunked):
@@ -326,7 +326,7 @@ def trusting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.mark.parametrize("sender", SENDERS)
-def test_only_our_own_page_may_change_anything(sender: str, trusting: Service) -> None:
+def test_only_same_origin_pages_may_write(sender: str, trusting: Service) -> None:
     headers, status = SENDERS[sender]
     for method in ("POST", "PUT", "DELETE"):
         assert trusting.client.request(method, "/api/rule", json={}, headers=headers).status_code == status

@@ -1,4 +1,4 @@
-"""The gateway with upstreams that are away, slow or broken, and what it passes on to them."""
+"""The gateway with upstreams that are unavailable, slow or broken, and what it forwards to them."""
 
 import base64
 import json
@@ -81,7 +81,7 @@ def recording(seen: list[bytes]) -> Callable[[socket.socket, bytes], None]:
     return record
 
 
-def test_trace_headers_go_on_and_forged_ones_do_not(tmp_path: Path) -> None:
+def test_trace_headers_are_propagated_and_forged_ones_are_not(tmp_path: Path) -> None:
     seen: list[bytes] = []
     with upstream(recording(seen)) as url, gateway(tmp_path, url, url) as service:
         forged = {"x-user-id": "admin", "x-user-name": "admin", "end-user": "admin", "x-served-by": "forged"}
@@ -98,7 +98,7 @@ def test_trace_headers_go_on_and_forged_ones_do_not(tmp_path: Path) -> None:
         assert "x-served-by" not in headers
 
 
-def test_header_values_go_on_byte_for_byte_or_are_refused(tmp_path: Path) -> None:
+def test_header_values_are_propagated_unchanged_or_rejected(tmp_path: Path) -> None:
     seen: list[bytes] = []
     with upstream(recording(seen)) as url, gateway(tmp_path, url, url) as service:
         for value, status in (("值".encode(), 200), (b"\xe9", 400)):
@@ -132,7 +132,7 @@ BEHAVIOURS: dict[str, tuple[Callable[[socket.socket, bytes], None], int]] = {
 
 @ON_SQLITE
 @pytest.mark.parametrize("name", BEHAVIOURS)
-def test_a_broken_upstream_is_a_problem_in_time_and_the_rest_goes_on(name: str, tmp_path: Path, rule: Service) -> None:
+def test_a_broken_upstream_is_a_timely_problem_for_its_calls_only(name: str, tmp_path: Path, rule: Service) -> None:
     behave, status = BEHAVIOURS[name]
     with upstream(behave) as url, gateway(tmp_path, url, rule.url, UPSTREAM_TIMEOUT="1") as service:
         started = time.monotonic()
@@ -154,8 +154,8 @@ def test_a_broken_upstream_is_a_problem_in_time_and_the_rest_goes_on(name: str, 
         (b"out of order", 502),
     ],
 )
-def test_a_503_says_that_a_write_was_not_done(tmp_path: Path, reason: bytes, status: int) -> None:
-    """A proxy also answers 503 when the service died after it had got the request."""
+def test_a_503_means_that_a_write_was_not_applied(tmp_path: Path, reason: bytes, status: int) -> None:
+    """A proxy also returns 503 when the service died after it had received the request."""
     with (
         upstream(lambda connection, _: connection.sendall(answer(reason, b"503 X", b"text/plain"))) as url,
         gateway(tmp_path, url, url) as service,
@@ -164,8 +164,8 @@ def test_a_503_says_that_a_write_was_not_done(tmp_path: Path, reason: bytes, sta
         assert service.client.get("/api/rule").status_code == 503
 
 
-def test_envoy_says_whether_a_write_may_have_been_done(tmp_path: Path) -> None:
-    """In its own words: a rule that dies with the request in hand, and one that is away."""
+def test_local_replies_of_envoy_show_whether_a_write_may_have_been_applied(tmp_path: Path) -> None:
+    """Local replies: a rule that dies while it processes the request, and one that is unavailable."""
     with (
         upstream(lambda _, __: None) as url,
         running_envoy(tmp_path, RULE_V1_PORT=int(url.rpartition(":")[2])) as envoy,
@@ -177,7 +177,7 @@ def test_envoy_says_whether_a_write_may_have_been_done(tmp_path: Path) -> None:
 
 
 @ON_SQLITE
-def test_an_upstream_that_is_away_is_503_and_welcome_back(tmp_path: Path, users: dict[str, Service]) -> None:
+def test_unavailable_upstream_returns_503_then_recovers(tmp_path: Path, users: dict[str, Service]) -> None:
     port = free_port()
     rule = Forked("rule", tmp_path, PORT=str(port))
     with running(rule), gateway(tmp_path, users["v1"].url, rule.url) as service:
@@ -191,7 +191,7 @@ def test_an_upstream_that_is_away_is_503_and_welcome_back(tmp_path: Path, users:
 
 
 @ON_SQLITE
-def test_a_session_that_cannot_be_checked_is_no_guest(tmp_path: Path, rule: Service, member: httpx.Client) -> None:
+def test_a_session_that_cannot_be_validated_is_not_a_guest(tmp_path: Path, rule: Service, member: httpx.Client) -> None:
     """A gateway that has no keys yet must not show the guest's list as one's own."""
     away = f"http://127.0.0.1:{free_port()}"
     with gateway(tmp_path, away, rule.url) as service:
@@ -201,7 +201,7 @@ def test_a_session_that_cannot_be_checked_is_no_guest(tmp_path: Path, rule: Serv
 
 
 @ON_SQLITE
-def test_keys_that_make_no_sense_make_nobody_a_guest(tmp_path: Path, rule: Service, member: httpx.Client) -> None:
+def test_invalid_keys_do_not_turn_a_session_into_a_guest(tmp_path: Path, rule: Service, member: httpx.Client) -> None:
     senseless = [b"5", b"[]", b'{"keys": 5}', b'{"keys": [5]}', b'{"keys": [{"kty": "OKP"}]}']
     bodies = iter(senseless)
     with (
@@ -214,7 +214,7 @@ def test_keys_that_make_no_sense_make_nobody_a_guest(tmp_path: Path, rule: Servi
 
 
 @pytest.mark.parametrize("path", ["/api/login/account", "/user/register"])
-def test_a_login_whose_answer_makes_no_sense_is_502(path: str, tmp_path: Path) -> None:
+def test_an_invalid_login_response_is_502(path: str, tmp_path: Path) -> None:
     senseless = [b'{"token": ', b'{"status": "ok"}', b"[]", b'{"token": 1, "expiresIn": 1}', b'{"token": "a"}']
     senseless += [b'{"token": "a", "expiresIn": "soon"}', b'{"token": "a", "expiresIn": 1, "device": null}', b'"\xff"']
     bodies = iter(senseless)
@@ -229,7 +229,7 @@ def test_a_login_whose_answer_makes_no_sense_is_502(path: str, tmp_path: Path) -
             assert "set-cookie" not in refused.headers
 
 
-def test_a_document_without_its_upstreams_is_their_problem(tmp_path: Path) -> None:
+def test_openapi_without_its_upstreams_is_their_error(tmp_path: Path) -> None:
     unavailable = answer(b'{"status": 503, "title": "Service Unavailable"}', b"503 X", b"application/problem+json")
     senseless = [b'{"openapi": ', b"[]", b"{}", b'{"paths": 1, "components": {"schemas": {}}}']
     given = unavailable
@@ -256,7 +256,7 @@ KEY_SETS: dict[str, tuple[bytes, int]] = {
 
 
 @pytest.mark.parametrize("kind", KEY_SETS)
-def test_forged_tokens_do_not_flood_user(kind: str, tmp_path: Path) -> None:
+def test_forged_tokens_do_not_overload_user(kind: str, tmp_path: Path) -> None:
     """A thousand tokens, each with another key id, while the keys are fetched, and when that has failed."""
     keys, status = KEY_SETS[kind]
     fetched = 0
@@ -275,7 +275,7 @@ def test_forged_tokens_do_not_flood_user(kind: str, tmp_path: Path) -> None:
 
     with upstream(behave) as url, gateway(tmp_path, url, url) as service:
         started = time.monotonic()
-        # The first cannot spoil it for the others.
+        # The first one does not affect the others.
         spoiled = {"cookie": f"jwtToken={forged(-1)}", "baggage": b"\xff"}
         assert service.client.get("/api/currentUser", headers=spoiled).status_code in (400, status)
 

@@ -106,7 +106,7 @@ def test_names_are_compared_without_case_and_width(users: dict[str, Service], un
         "two  spaces", "❤❤❤", "\u202eabc", "x\u3164x", "\ufeffab", "\u05d0b",
     ],
 )  # fmt: skip
-def test_a_name_that_could_be_taken_for_another_is_refused(user: httpx.Client, name: str) -> None:
+def test_a_confusable_name_is_rejected(user: httpx.Client, name: str) -> None:
     answer = register(user, name)
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json()["errors"]] == ["userName"]
@@ -189,7 +189,7 @@ def test_the_11th_wrong_password_is_429_at_every_variant(users: dict[str, Servic
     codes = [log_in(variants[number % 2], name, "not the password").status_code for number in range(10)]
     assert codes == [401] * 10
     for client in variants:
-        # The right password too: else a guesser would learn it.
+        # Also the correct password: otherwise an attacker would learn it.
         answer = log_in(client, name)
         assert answer.status_code == 429
         assert 0 < int(answer.headers["retry-after"]) <= 900
@@ -202,12 +202,12 @@ def test_guesses_at_the_same_time_are_counted_too(users: dict[str, Service], uni
     assert sorted(answer.status_code for answer in answers) == [401] * 10 + [429] * 10
 
 
-def test_an_attempt_that_finds_no_room_is_not_counted(tmp_path: Path) -> None:
+def test_an_attempt_without_a_slot_is_not_counted(tmp_path: Path) -> None:
     file = tmp_path / "user.db"
     service = Forked("user", tmp_path, DATABASE_URL=f"sqlite:///{file}", LOGIN_ATTEMPTS="1", DATABASE_TIMEOUT="30")
     with running(service), closing(sqlite3.connect(file)) as other, ThreadPoolExecutor(25) as threads:
         register(service.client, "alice")
-        # While another program writes, whoever has a place keeps it.
+        # While another program writes, requests keep their slots.
         other.execute("BEGIN IMMEDIATE")
         crowd = [threads.submit(log_in, service.client, f"crowd{number}", "wrong password") for number in range(25)]
         wait_until(lambda: any(each.done() for each in crowd), "no room")
@@ -217,7 +217,7 @@ def test_an_attempt_that_finds_no_room_is_not_counted(tmp_path: Path) -> None:
         assert log_in(service.client, "alice").status_code == 200
 
 
-def test_a_right_password_starts_the_count_anew(user: httpx.Client, unique: Callable[[str], str]) -> None:
+def test_a_correct_password_resets_the_count(user: httpx.Client, unique: Callable[[str], str]) -> None:
     name = unique("forgetful")
     register(user, name)
     for _ in range(2):
@@ -249,7 +249,7 @@ def test_accounts_are_shown_to_administrators_only(user: httpx.Client, unique: C
     assert "argon2" not in str(accounts)
 
 
-def test_passwords_are_kept_as_argon2id_hashes_only(tmp_path: Path) -> None:
+def test_passwords_are_stored_as_argon2id_hashes_only(tmp_path: Path) -> None:
     path = tmp_path / "user.db"
     service = Forked("user", tmp_path, DATABASE_URL=f"sqlite:///{path}")
     with running(service):

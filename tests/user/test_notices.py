@@ -1,4 +1,4 @@
-"""Notices: from events to what a person sees, through HTTP, on SQLite and on PostgreSQL."""
+"""Notices: from events to the list, through HTTP, on SQLite and on PostgreSQL."""
 
 import json
 import time
@@ -161,7 +161,7 @@ def test_the_guests_list_has_notices_too(users: dict[str, Service], unique: Call
         {"datacontenttype": "text/plain", "data": "milk"},
     ],
 )
-def test_what_is_no_event_is_a_problem(users: dict[str, Service], owner: str, changes: dict[str, Any]) -> None:
+def test_an_invalid_event_is_a_problem(users: dict[str, Service], owner: str, changes: dict[str, Any]) -> None:
     answer = post(users["v1"], event(f"{owner}-1", owner) | changes)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json"), answer.text
     assert notices(users["v1"], owner) == []
@@ -169,19 +169,19 @@ def test_what_is_no_event_is_a_problem(users: dict[str, Service], owner: str, ch
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b"{}", b"\xff", b'{"specversion": "1.0"}', b'{"time": 7}'])
 @pytest.mark.parametrize("media_type", ["application/cloudevents+json", "application/json", "text/plain"])
-def test_nor_is_any_other_body(users: dict[str, Service], body: bytes, media_type: str) -> None:
+def test_any_other_body_is_a_problem(users: dict[str, Service], body: bytes, media_type: str) -> None:
     answer = users["v1"].client.post("/events", content=body, headers={"content-type": media_type})
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json"), answer.text
 
 
-def test_other_types_are_taken_and_change_nothing(users: dict[str, Service], owner: str) -> None:
+def test_other_types_are_accepted_and_ignored(users: dict[str, Service], owner: str) -> None:
     for changes in ({"type": "com.example.other"}, {"what": "archived"}, {"type": "x", "subject": None, "data": "?"}):
         assert post(users["v1"], event(f"{owner}-1", owner, **changes)).status_code == 204
     assert notices(users["v1"], owner) == []
 
 
-def test_notices_are_forgotten_in_the_end(new_database: NewDatabase, token_key: Path, tmp_path: Path) -> None:
-    """And what is older is taken, but not recorded: it may have been here already."""
+def test_notices_expire(new_database: NewDatabase, token_key: Path, tmp_path: Path) -> None:
+    """Older events are accepted, but not recorded: their notice may have expired."""
     settings = {"DATABASE_URL": new_database(), "TOKEN_KEY_FILE": str(token_key)}
     user = Forked("user", tmp_path, **settings, NOTICE_LIFETIME="2")
     with running(user):
@@ -191,7 +191,7 @@ def test_notices_are_forgotten_in_the_end(new_database: NewDatabase, token_key: 
 
         def is_forgotten() -> bool:
             assert post(user, first).status_code == 204
-            # In the future, as a clock may be wrong: it counts as now.
+            # In the future, as by a wrong clock: treated as now.
             future = (datetime.now(UTC) + timedelta(days=1)).isoformat()
             assert post(user, event(f"future {time.monotonic()}", "ann", time=future)).is_success
             return not notices(user, "guest")

@@ -1,6 +1,6 @@
-"""The database of a service: functions with a connection, run in a few threads beside the event loop.
+"""The database of a service: runs functions that take a connection in a few threads beside the event loop.
 
-`store.py` has `def find(connection: Connection, owner: str) -> Row`, and a route jobs it by
+`store.py` has `def find(connection: Connection, owner: str) -> Row`; a route calls it with
 `await database.read(store.find, owner)`.
 """
 
@@ -22,12 +22,12 @@ from services.chassis.database.engine import DatabaseSettings, create_engines, i
 from services.chassis.database.schema import migrate
 from services.chassis.problems import Problem
 
-# A row by the names of its columns.
+# A row, by column name.
 Row = dict[str, Any]
 T = TypeVar("T")
 V = TypeVar("V")
 Arguments = TypeVarTuple("Arguments")
-# Few, so that searches leave the processor to the others. Waiting for a thread counts towards the timeout.
+# Few, so that searches leave the processor to other requests. Waiting for a thread counts towards the timeout.
 SEARCHES_AT_ONCE = 2
 # SQLite has one writer at a time.
 WRITES_AT_ONCE = {"postgresql": 4, "sqlite": 1}
@@ -36,16 +36,16 @@ log = logging.getLogger("database")
 
 
 class Database:
-    """Runs the functions of `store.py`. Only plain data may leave them: results of SQLAlchemy belong to a connection.
+    """Runs the functions of `store.py`. They return plain data only: SQLAlchemy's results belong to a connection.
 
-    Each method raises a Problem when the database cannot do it in time: 503, or 507 when its disk is full.
+    Each method raises a Problem if the database fails or times out: 503, or 507 when its disk is full.
     """
 
     def __init__(self, settings: DatabaseSettings, migrations: Path) -> None:
-        """migrations: the folder with Alembic's revisions. Raises ValueError if the database can never be opened."""
+        """migrations: the folder with Alembic's revisions. Raises ValueError if no retry can open the database."""
         self._engines = create_engines(settings)
         reads, writes = self._engines
-        # All open connections, so that none outlives the service.
+        # All open connections, to be interrupted when the service stops.
         self._connections: set[Any] = set()
         for engine in self._engines:
             event.listen(engine, "connect", lambda connection, _: self._connections.add(connection))
@@ -61,43 +61,43 @@ class Database:
         self._is_migrated = False
 
     async def read(self, function: Callable[[Connection, *Arguments], T], *arguments: *Arguments) -> T:
-        """Return what the function reads, which must be quick: all reads have one thread."""
+        """Run a function that reads, and is quick: all reads share one thread."""
         return await self._in_time(self._reads.submit(function, *arguments))
 
     async def search(self, function: Callable[[Connection, *Arguments], T], *arguments: *Arguments) -> T:
-        """Return what the function reads, which may take up to the timeout."""
+        """Run a function that reads, and may take up to the timeout."""
         timed_out = f"The search took longer than {self._timeout:g} s."
         return await self._in_time(self._searches.submit(function, *arguments), timed_out)
 
     async def write(self, function: Callable[[Connection, *Arguments], T], *arguments: *Arguments) -> T:
-        """Return what the function returns, once its changes are durable: all of them are one transaction."""
+        """Run a function in a transaction of its own; return its result once that is committed."""
         return await self._in_time(self._writes.submit(function, *arguments))
 
     async def insert(self, function: Callable[[Connection, Sequence[V]], Sequence[T]], value: V) -> T:
-        """Return what the function returns for this value, once it is durable.
+        """Return the function's result for this value, once it is committed.
 
-        The function gets the values of several callers, in one transaction, and returns a result for each, in order.
-        So it may only add rows: transactions that change the same rows in different orders would deadlock.
+        The function gets the values of several requests, in one transaction, and returns a result for each, in order.
+        It may only add rows: transactions that change the same rows in different orders would deadlock.
         """
         return await self._in_time(self._inserts.submit(function, value))
 
     async def check(self) -> None:
-        """Raise a Problem when the database cannot be used now. It waits for no other job."""
+        """Raise a Problem if the database is unavailable. Has a thread of its own, and so waits for no other job."""
         if not self._is_migrated:
             raise Problem(503, "The database is not prepared yet.")
         await self._in_time(self._checks.submit(_select_one))
 
     @asynccontextmanager
     async def running(self, prepare: Callable[[], Awaitable[None]] | None = None) -> AsyncIterator[None]:
-        """Bring the schema up to date, as soon as the database can be reached; in the end close all connections.
+        """Migrate the schema as soon as the database is available; on shutdown close all connections.
 
-        prepare: run after that until it succeeds once; then the service is ready.
+        prepare: run after the migration, until it succeeds once; then the service is ready.
         """
         migration = asyncio.create_task(self._prepare(prepare))
         # The migration usually takes milliseconds. Without a database the service still starts, and is not ready.
         await asyncio.wait([migration], timeout=1)
         yield
-        # The server has answered all requests or cancelled them. What still runs, such as a migration, is interrupted.
+        # All requests are answered or cancelled. What still runs, such as a migration, is interrupted.
         migration.cancel()
         for connection in list(self._connections):
             interrupt(connection)
@@ -124,7 +124,7 @@ class Database:
             raise Problem(503, timed_out, headers={"Retry-After": "1"}) from error
         except exc.DBAPIError as error:
             if problem := _problem(error):
-                log.error("The database failed: %r", error.orig)  # noqa: TRY400 - where in our code says nothing
+                log.error("The database failed: %r", error.orig)  # noqa: TRY400 - our traceback does not help
                 raise problem from error
             raise
 
@@ -138,23 +138,23 @@ class Job(NamedTuple):
 
 
 class JobQueue:
-    """Jobs of one kind, and the threads that run them. A statement is interrupted once its jobs are all cancelled."""
+    """Jobs of one kind, and the threads that run them. A statement is interrupted when all its jobs are cancelled."""
 
     def __init__(self, engine: Engine, threads: ThreadPoolExecutor, *, in_batches: bool = False) -> None:
-        """in_batches: one thread takes all jobs that wait, as waking it takes as long as a short read."""
+        """in_batches: one thread takes all waiting jobs, as waking it takes as long as a short read."""
         self._engine, self._threads, self._in_batches = engine, threads, in_batches
         self._waiting: deque[Job] = deque()
-        # The driver's connections at work, and the jobs that each works for.
+        # The driver's connections in use, and the jobs of each.
         self._running: dict[Any, Sequence[Job]] = {}
         self._lock = threading.Lock()
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
-        """Return the future of what the function returns. The job ends when the future is cancelled."""
+        """Return the future of the function's result. Cancelling it cancels the job."""
         result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         result.add_done_callback(self._interrupt_cancelled)
         job = Job(function, arguments, result)
         self._waiting.append(job)
-        # While jobs wait, a thread is on its way that takes the whole batch.
+        # If other jobs wait already, a thread has been scheduled that will take the whole batch.
         if not self._in_batches or len(self._waiting) == 1:
             try:
                 self._threads.submit(self._work)
@@ -173,7 +173,7 @@ class JobQueue:
                 outcomes = self._run(jobs)
             except BaseException as error:
                 outcomes = [error] * len(jobs)
-            # Together: waking the event loop for each takes longer than a short read.
+            # All at once: waking the event loop for each takes longer than a short read.
             jobs[0].result.get_loop().call_soon_threadsafe(_deliver, jobs, outcomes)
 
     def _run(self, jobs: Sequence[Job]) -> Sequence[Any]:
@@ -186,7 +186,7 @@ class JobQueue:
         with self._lock:
             self._running[driver] = jobs
         try:
-            # Jobs that are cancelled from here on are interrupted; they may have been while they waited.
+            # A job that was cancelled before it was registered here has not been interrupted.
             _raise_if_cancelled(jobs)
             yield
         finally:
@@ -202,7 +202,7 @@ class JobQueue:
 
 
 class ReadQueue(JobQueue):
-    """Jobs that change nothing."""
+    """Jobs that only read."""
 
     def _run(self, jobs: Sequence[Job]) -> Sequence[Any]:
         with self._engine.connect() as connection:
@@ -221,7 +221,7 @@ class ReadQueue(JobQueue):
 
 
 class WriteQueue(JobQueue):
-    """Jobs that are a transaction each."""
+    """Jobs that write, each in a transaction of its own."""
 
     def _run(self, jobs: Sequence[Job]) -> Sequence[Any]:
         return [self._write(job.function, job.arguments, [job], repeat=True) for job in jobs]
@@ -232,11 +232,11 @@ class WriteQueue(JobQueue):
         is_begun = False
         try:
             with self._engine.connect() as connection, self._interruptible(connection, jobs), connection.begin():
-                # pool_pre_ping would do this where a server that is frozen holds up the thread for ever.
+                # Instead of pool_pre_ping, whose ping cannot be interrupted: a frozen server would block the thread.
                 _select_one(connection)
                 is_begun = True
                 result = function(connection, *arguments)
-                # Rolled back: what was answered as a failure must not be committed.
+                # Rolls back: a write that was reported as failed must not be committed.
                 _raise_if_cancelled(jobs)
                 return result
         except BaseException as error:
@@ -246,7 +246,7 @@ class WriteQueue(JobQueue):
 
 
 class InsertQueue(WriteQueue):
-    """Jobs with one value each (group commit): those of the same function run as one, with all values.
+    """Jobs that insert one value each (group commit): those of the same function run as one, with all values.
 
     A commit to a disk takes as long for fifty rows as for one.
     """
@@ -258,7 +258,7 @@ class InsertQueue(WriteQueue):
     def _insert(self, jobs: Sequence[Job]) -> Sequence[Any]:
         outcome = self._write(jobs[0].function, [[value for job in jobs for value in job.arguments]], jobs, repeat=True)
         if isinstance(outcome, exc.DataError | exc.IntegrityError) and len(jobs) > 1:
-            # The database refuses one of the rows: only that one may fail.
+            # The database rejected one of the rows: only its job may fail.
             return [each for job in jobs for each in self._insert([job])]
         return [outcome] * len(jobs) if isinstance(outcome, BaseException) else outcome
 
@@ -270,7 +270,7 @@ def rows_of(result: CursorResult[Any]) -> list[Row]:
 
 
 def _is_disconnected(error: BaseException) -> bool:
-    """Tell whether the connection was broken, as each one in the pool is after a restart of the database."""
+    """Return whether the connection was broken, as all pooled ones are after a restart of the database."""
     return isinstance(error, exc.DBAPIError) and error.connection_invalidated
 
 
@@ -288,14 +288,14 @@ def _deliver(jobs: Sequence[Job], outcomes: Sequence[Any]) -> None:
         if job.result.done():
             continue
         if isinstance(outcome, BaseException):
-            # A future refuses a StopIteration.
+            # A future does not accept a StopIteration.
             job.result.set_exception(RuntimeError(repr(outcome)) if isinstance(outcome, StopIteration) else outcome)
         else:
             job.result.set_result(outcome)
 
 
 def _problem(error: exc.DBAPIError) -> Problem | None:
-    """Return the problem of a database that is away or full; None for a mistake in our own SQL."""
+    """Return the problem of a database that is unavailable or full; None for a bug in our own SQL."""
     name, state = getattr(error.orig, "sqlite_errorname", ""), getattr(error.orig, "sqlstate", "")
     if name == "SQLITE_FULL" or state == "53100":
         return Problem(507, "The disk of the database is full; nothing was changed.")
@@ -310,5 +310,5 @@ def _select_one(connection: Connection) -> None:
     connection.execute(text("SELECT 1"))
 
 
-# What a route asks for to use the database.
+# The dependency of a route on the database.
 DatabaseDep = Annotated[Database, from_state("database")]

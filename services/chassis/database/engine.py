@@ -1,4 +1,4 @@
-"""The engines: which database, and how its connections are made."""
+"""The SQLAlchemy engines, and the settings of their connections."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from sqlalchemy import URL, Engine, event, exc, make_url
 from services.chassis.settings import Seconds, Settings
 
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
-# SQLite's primary result codes for a file that waiting does not mend (https://www.sqlite.org/rescode.html).
+# SQLite's primary result codes that no retry resolves (https://www.sqlite.org/rescode.html).
 UNUSABLE = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_CORRUPT,
@@ -39,14 +39,14 @@ DatabaseUrl = Annotated[str, AfterValidator(lambda address: _driver_url(address)
 
 
 class DatabaseSettings(Settings):
-    """Adds the database of a service that keeps state."""
+    """Settings of a service with a database."""
 
     database_url: DatabaseUrl
     database_timeout: Seconds = 5
 
 
 def create_engines(settings: DatabaseSettings) -> tuple[Engine, Engine]:
-    """Return two engines: one that commits each statement by itself, for reads, and one with transactions.
+    """Return two engines: one in autocommit mode, for reads, and one with transactions, for writes.
 
     Raises ValueError if SQLite's file can never be used.
     """
@@ -54,20 +54,20 @@ def create_engines(settings: DatabaseSettings) -> tuple[Engine, Engine]:
     is_sqlite = url.get_backend_name() == "sqlite"
     server_settings = {
         "timezone": "UTC",
-        # The server ends what takes too long, and what nobody waits for any more.
+        # The server cancels statements that take too long, and those whose client has disconnected.
         "statement_timeout": f"{ceil(timeout)}s",
         "client_connection_check_interval": "500ms",
-        # A search takes one processor, not all of them.
+        # A search uses one processor, not all of them.
         "max_parallel_workers_per_gather": 0,
     }
     postgresql = {
         # Whole seconds, at least 2, for each address.
         "connect_timeout": ceil(timeout),
-        # A server whose machine is gone is noticed after 25 s.
+        # A lost machine is detected after 25 s.
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
-        # Text is UTF-8 even in a database that was created without an encoding.
+        # UTF-8 even if the database was created without an encoding.
         "client_encoding": "utf8",
         "options": " ".join(f"-c{name}={value}" for name, value in server_settings.items()),
     }
@@ -88,31 +88,31 @@ def create_engines(settings: DatabaseSettings) -> tuple[Engine, Engine]:
 
 
 def _configure_sqlite(connection: sqlite3.Connection, _: Any) -> None:
-    # The driver begins no transaction: _begin_immediate does.
+    # Transactions are begun by _begin_immediate, not by the driver.
     connection.isolation_level = None
-    # FULL makes a commit durable before it is acknowledged, also in WAL mode.
+    # FULL: a commit is durable before it is acknowledged, in WAL mode too.
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32000"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_immediate(connection: sqlalchemy.Connection) -> None:
-    # Takes the write lock at once: a transaction that begins with a read could not wait for it later.
+    # Acquires the write lock at once: a transaction that begins with a read cannot wait for the lock later.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _connect(dialect: Any, _: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
-    """Open a connection with PostgreSQL."""
+    """Connect to PostgreSQL."""
     try:
         return dialect.connect(*arguments, **options)
     except dialect.loaded_dbapi.Error as error:
-        # The frames of a failed attempt keep its socket open until the garbage is collected. A frozen server that
-        # continues would open a session for each of these sockets.
+        # The traceback of a failed attempt keeps its socket open until garbage collection. A frozen server that
+        # resumes would open a session for each of these sockets.
         clear_frames(error.__traceback__)
         raise
 
 
 def _open_file(path: Path, engine: Engine) -> None:
-    """Open SQLite's file once, for writing. Raises ValueError if it can never be opened."""
+    """Open the SQLite file once, for writing. Raises ValueError if no retry can succeed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with engine.begin():
@@ -125,12 +125,11 @@ def _open_file(path: Path, engine: Engine) -> None:
 
 
 def interrupt(connection: Any) -> None:
-    """End what a connection of the driver is doing, from another thread than the one that waits for it."""
+    """Interrupt the statement that runs on a driver connection. Called from another thread."""
     if isinstance(connection, sqlite3.Connection):
         connection.interrupt()
         return
-    # Not by a cancel request: a frozen server would not read it. The server notices the closed connection within a
-    # second (client_connection_check_interval), and the pool replaces it.
-    # It may be closed already.
+    # The connection is shut down, as a frozen server would not read a cancel request. The server detects this within a
+    # second (client_connection_check_interval), and the pool replaces the connection. It may be closed already.
     with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)

@@ -9,7 +9,7 @@
   const theme = read('todolist.theme');
   if (theme === 'light' || theme === 'dark') root.dataset.theme = theme;
   root.dataset.langKnown = '';
-  // A script or a style that is missing, or a script that fails before the page is ready: the page says so.
+  // A script or a style that is missing, or a script that fails before the page is ready: the page shows a message.
   addEventListener('error', ({ target }) => {
     const isPart = target instanceof Element && target.matches('script, [rel="stylesheet"], [rel="modulepreload"]');
     if (isPart || (target === window && !('ready' in root.dataset))) root.dataset.broken = '';

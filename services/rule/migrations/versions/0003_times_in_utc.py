@@ -1,4 +1,4 @@
-"""SQLite's times say that they are UTC."""
+"""Times in SQLite get their UTC offset."""
 
 from alembic import op
 
@@ -7,6 +7,6 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Add the zone; PostgreSQL stores points in time, and needs none."""
+    """Append the UTC offset in SQLite. PostgreSQL's timestamptz needs none."""
     if op.get_context().dialect.name == "sqlite":
         op.execute("UPDATE items SET created_at = created_at || '+00:00', updated_at = updated_at || '+00:00'")

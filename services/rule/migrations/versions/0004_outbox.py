@@ -1,4 +1,4 @@
-"""The outbox: events that are still to be sent."""
+"""The transactional outbox: events that are not delivered yet."""
 
 import sqlalchemy as sa
 from alembic import op

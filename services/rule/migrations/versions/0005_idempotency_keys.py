@@ -1,4 +1,4 @@
-"""The keys by which a new item that is sent twice is known again."""
+"""Idempotency keys: a new item that is sent twice is created once."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Add the column, which few items use, and let a key make one item of an owner."""
+    """Add the column, and an index that makes a key unique for each owner; most items have no key."""
     op.add_column("items", sa.Column("idempotency_key", sa.String(100)))
     used = sa.text("idempotency_key IS NOT NULL")
     columns = ["owner", "idempotency_key"]

@@ -1,8 +1,8 @@
 import { currentEra, currentOwner, heard } from './owner.js';
 import { parseServedBy, parseServerTiming } from './timing.js';
 
-// Longer than any gateway needs, so that its answer wins: it calls user for the keys of the session, and then the
-// service that was asked for, and on Knative it waits up to 30 s for each of them to start (UPSTREAM_TIMEOUT).
+// Longer than any timeout of the gateway, so that its response comes first: it calls user for the keys of the session,
+// then the requested service, and on Knative it waits up to 30 s for each of them to start (UPSTREAM_TIMEOUT).
 const TIMEOUT_MS = 65_000;
 
 /**
@@ -31,8 +31,8 @@ const TIMEOUT_MS = 65_000;
  */
 
 /**
- * A failed request: an error response, an invalid one, or none at all. `caller` is one that was meant for another caller;
- * `absent` and `unknown` are writes of an open outcome, see outcome.js.
+ * A failed request: an error response, an invalid one, or none at all. `caller` is a write meant for another account's
+ * list; `absent` and `unknown` are writes of unknown outcome, see outcome.js.
  */
 export class ApiError extends Error {
   /**
@@ -78,7 +78,7 @@ export async function listItems(query, signal) {
 }
 
 /**
- * The items of these keys that are there, or an error of the kind `caller` if somebody else is logged in.
+ * The items of these keys that are there, or an error of the kind `caller` if another account is logged in.
  * @param {string[]} keys at most 100
  * @param {string | null} [owner]
  * @returns {Promise<Item[]>}
@@ -134,7 +134,7 @@ export const changeItem = (changes, owner) => write('PUT', changes, owner);
  */
 export const deleteItems = async (keys, owner) => (await write('DELETE', { key: keys }, owner)).deleted ?? keys;
 
-/** Sends a write with the word for whom it is meant, so that the gateway refuses it when another caller's session is on. */
+/** Sends a write with the owner it is meant for, so that the gateway rejects it when the session is another account's. */
 const write = async (method, json, owner, headers) =>
   (await send(method, '/api/rule', { json, headers, expected: owner ?? await knownOwner() })).body;
 
@@ -157,7 +157,7 @@ async function knownOwner() {
 export async function fetchProfile(signal) {
   const since = currentEra();
   const { body, call } = await send('GET', '/api/currentUser', { signal });
-  // An older gateway does not name the caller.
+  // An older gateway does not return the caller.
   if (currentOwner() === null) heard(body.userid, since);
   const answered = call.upstreams.find((upstream) => upstream.service === 'user' && upstream.version);
   return { profile: body, version: answered?.version ?? body.version ?? '' };
@@ -181,10 +181,10 @@ export const listNotices = async (owner) => (await send('GET', '/api/notices', {
 /** @param {string | null} owner whose notices are all read */
 export async function markNoticesRead(owner) { await send('PUT', '/api/notices', { json: { read: true }, expected: owner }); }
 
-/** @returns {number} what time it is for the services, about to the second */
+/** @returns {number} the services' current time, to about a second */
 export const serviceTime = () => Date.now() + aheadMs;
 
-/** Sends a GET request whose response body is of no interest. @param {string} path @param {AbortSignal} signal */
+/** Sends a GET request whose response body is ignored. @param {string} path @param {AbortSignal} signal */
 export async function probe(path, signal) { await send('GET', path, { signal }); }
 
 async function send(method, path, { json, signal, expected, headers } = {}) {
@@ -228,7 +228,7 @@ async function send(method, path, { json, signal, expected, headers } = {}) {
   return { body, call };
 }
 
-/** A gateway's own 503 means that it did not reach the service; that of a proxy may mean that it got no answer. */
+/** The gateway's own 503 means that it did not reach the service; a proxy's may mean that it got no response. */
 const wasNotSent = (response, call) => response.headers.has('x-envoy-overloaded') || Boolean(call.servedBy && !call.upstreams.at(-1)?.version);
 
 async function readBody(response, signal) {

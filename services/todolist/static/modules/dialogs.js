@@ -69,8 +69,8 @@ const contentOf = (dialog) => JSON.stringify([...dialog.querySelectorAll('input,
   .map((field) => (field.matches(':autofill') ? ['', false] : [field.value, Boolean(field.checked)])));
 
 /**
- * Sends a dialog's form: one submit at a time, errors beside their fields until they are mended; after a failure the form
- * keeps its text. While it is open what became of it, the dialog says so, and may be closed.
+ * Sends a dialog's form: one submit at a time, errors beside their fields until corrected; after a failure the form
+ * keeps its text. While the outcome is unknown, the dialog says so, and may be closed.
  * @param {HTMLDialogElement} dialog
  * @param {object} options
  * @param {(values: Record<string, string>) => Record<string, string>} [options.check] field name to error text
@@ -83,7 +83,7 @@ export function handleForm(dialog, { check = () => ({}), submit, special = () =>
   const form = dialog.querySelector('form');
   const showError = (error) => {
     showFormError(form, errorText(error, special()), error, offers(error));
-    // About what was entered, so the next input may mend it.
+    // About what was entered, so the next input may correct it.
     form.querySelector('.form-error').toggleAttribute('data-mendable', Boolean(error?.fields?.length || special()[error?.status]));
   };
   form.addEventListener('input', ({ target }) => {

@@ -28,7 +28,7 @@ export const svg = (tag, props, ...children) => fill(document.createElementNS(SV
  */
 export const icon = (name) => svg('svg', { class: 'icon', width: 18, height: 18, 'aria-hidden': 'true' }, svg('use', { href: `#icon-${name}` }));
 
-/** @returns {boolean} whether the browser asks for less motion */
+/** @returns {boolean} whether the browser requests reduced motion */
 export const prefersStill = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
 
 function fill(node, props = {}, children) {

@@ -3,7 +3,7 @@ import zh from '../locales/zh.js';
 
 const LOCALES = { en: { tag: 'en', texts: en }, zh: { tag: 'zh-CN', texts: zh } };
 const STORED = 'todolist.lang';
-// So much of a name is in a sentence.
+// The longest part of a name that a sentence quotes.
 const NAME_SHOWN = 40;
 const listeners = new Set();
 

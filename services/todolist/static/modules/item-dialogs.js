@@ -13,8 +13,8 @@ const NAMES_SHOWN = 5;
 const SEEN = /(?![\u115f\u1160\u3164\uffa0\u2800\ufffc\u{1d159}\u{13441}\u{13442}])(?:[\p{L}\p{N}\p{P}\p{S}]|(?=\p{Cn})[\u{10000}-\u{3ffff}])/u;
 
 /**
- * Sets up the dialogs that create, change and delete items. What is in a dialog is meant for the owner of the list at the
- * time when it was opened, whoever has logged in or out since.
+ * Sets up the dialogs that create, change and delete items. A dialog writes to the list whose owner was current when
+ * it opened, even after a login or logout in another tab.
  * @param {object} done called after the service has confirmed the change
  * @param {(item: import('./api.js').Item) => void} done.created
  * @param {(item: import('./api.js').Item) => void} done.changed
@@ -36,7 +36,7 @@ export function setUpItemDialogs({ created, changed, deleted, failed }) {
   const isForAnother = (error) => ['caller', 'unknown'].includes(error.kind) && meantFor !== currentOwner();
   const logInAgain = (error) => (isForAnother(error) && meantFor !== GUEST ? [button('session.login', openLogin)] : []);
   const createHere = (error) => {
-    // Never offered for the list that everybody sees.
+    // Never offered for the shared list.
     if (!isForAnother(error) || editing || currentOwner() === GUEST) return [];
     return [button('item.createHere', () => {
       meantFor = currentOwner();

@@ -70,7 +70,7 @@ async function openWanted() {
   }
 }
 
-/** Loads the first page of the list of somebody else: a user who logged in, or the guest. */
+/** Loads the first page of another owner's list: that of a user who logged in, or the guest's. */
 export function reloadForNewOwner() {
   selected.clear();
   answer = null;

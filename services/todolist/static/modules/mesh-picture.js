@@ -90,7 +90,7 @@ export class MeshPicture {
     }
   }
 
-  /** Animates one event. @param {{id: string} | null} leaf the version of user that took it */
+  /** Animates one event. @param {{id: string} | null} leaf the version of user that received it */
   pulseEvent(leaf) {
     const path = this.eventEdges.get(leaf?.id);
     if (path) this.pulses.send([path], 'kind-rule', false);

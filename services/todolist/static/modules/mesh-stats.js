@@ -2,7 +2,7 @@ const REMEMBERED = 60;
 const COLD_MS = 250;
 /**
  * In the name of each pod on Knative, and of each process that a call woke up on the laptop (deploy/local/activator.py).
- * No other instance can have slept: a slow call is only slow there.
+ * Other instances cannot be scaled to zero: a slow first call to them is no cold start.
  */
 const MAY_HAVE_SLEPT = /-(deployment|woken)-/;
 const CALLS_KEPT = 20;
@@ -24,7 +24,7 @@ const INSTANCES_KEPT = 100;
  */
 
 /**
- * An event: who sent it, which process took it, and after how long.
+ * An event: its source, the process that received it, and the delay.
  * @typedef {{type: string, source: string, takenBy: {service: string, version: string, instance: string}, ms: number}} Event
  */
 
@@ -40,7 +40,7 @@ export class MeshStats {
     this.gateway = makeLeaf('todolist', null, 'todolist');
     /** @type {Leaf[]} */
     this.leaves = [makeLeaf('user', 'v1', 'user-v1'), makeLeaf('user', 'v2', 'user-v2'), makeLeaf('rule', null, 'rule')];
-    /** Calls that got no answer, to services of which several versions are known. @type {Map<string, number>} */
+    /** Calls without a response, to services of which several versions are known. @type {Map<string, number>} */
     this.lost = new Map();
     /** Events by the version of user that took them. @type {Map<string, {count: number, ms: number}>} */
     this.events = new Map();

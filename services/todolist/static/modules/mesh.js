@@ -5,7 +5,7 @@ import { kindOf, MeshPicture } from './mesh-picture.js';
 import { median, MeshStats } from './mesh-stats.js';
 import { toast } from './messages.js';
 
-// The number in it changes with the shape of what is stored.
+// The number is the version of the stored format.
 const STORED = 'todolist.mesh.1';
 
 const stats = new MeshStats();
@@ -24,7 +24,7 @@ export function setUpMesh() {
   });
   onCall((call) => {
     const hops = stats.add(call);
-    // An answer that a proxy gave by itself may not name the lesson that is on.
+    // A proxy's local reply may lack the header that names the lesson.
     if (call.lesson || call.servedBy) showLesson(call.lesson);
     drawSoon();
     // A new version gets its edge with the next drawing.
@@ -37,7 +37,7 @@ export function setUpMesh() {
   drawStored();
 }
 
-/** Shows an event's way. @param {import('./mesh-stats.js').Event} event */
+/** Shows an event's path. @param {import('./mesh-stats.js').Event} event */
 export function showEvent(event) {
   if (!event.takenBy) return;
   const leaf = stats.addEvent(event);
@@ -78,7 +78,7 @@ function draw() {
   drawLog();
 }
 
-/** Shows a lesson if another one was on: a screen reader reads it out once. */
+/** Shows the active lesson or riddle if it changed, so that a screen reader announces it once. */
 function showLesson(name) {
   if (name === lesson) return;
   lesson = name;
@@ -87,6 +87,8 @@ function showLesson(name) {
 
 function drawLesson() {
   const box = byId('lesson');
+  const riddle = /^riddle-(\d+)$/.exec(lesson);
+  if (riddle) return box.replaceChildren(el('b', {}, t('riddle.on', { number: Number(riddle[1]) })), el('p', {}, t('riddle.look')));
   const [title, look] = [`lesson.${lesson}`, `lesson.${lesson}.look`];
   if (!hasText(look)) return box.replaceChildren(...(lesson ? [el('b', {}, lesson)] : []));
   box.replaceChildren(el('b', {}, t('lesson.on', { number: Number.parseInt(lesson, 10), title: t(title) })), el('p', {}, t(look)));

@@ -11,7 +11,7 @@ const STEP = 8;
 const DISTANCE = 10;
 
 /**
- * What went wrong, in the language of the page: the server's own words are English.
+ * The error in the language of the page: the server's own messages are in English.
  * @param {unknown} error
  * @param {Record<number | string, string>} [special] keys of texts for statuses and kinds that have a special meaning here
  * @returns {string}
@@ -29,7 +29,7 @@ export function errorText(error, special = {}) {
   return join(t(known ? `error.${status}` : `error.${Math.floor(status / 100)}xx`, { status }));
 }
 
-/** Lets messages give way when the page below them moves or changes. */
+/** Repositions messages when the page below them moves or changes. */
 export function setUpMessages() {
   for (const event of ['scrollend', 'resize']) addEventListener(event, placeToasts);
   const changes = new ResizeObserver(placeToasts);

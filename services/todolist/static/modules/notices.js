@@ -7,7 +7,7 @@ import { errorText } from './messages.js';
 import { currentOwner } from './owner.js';
 import { parseServedBy } from './timing.js';
 
-// After a change its notice is on its way. Where user sleeps, it takes as long as a cold start.
+// A change's notice arrives later: where user is scaled to zero, after a cold start.
 const LOOKS_MS = [1000, 2000, 4000, 8000];
 const MOST_SHOWN = 99;
 const LISTED = 20;
@@ -16,13 +16,13 @@ const LISTED = 20;
 let notices = null;
 let unread = 0;
 let error = null;
-/** The ids of those whose way the panel has shown. */
+/** The ids of the notices whose events the panel has shown. */
 const shown = new Set();
 let timer = 0;
-// What happened before is not news.
+// Notices from before the page was loaded are not announced.
 let since = Infinity;
 
-/** Sets up the bell: it says how many notices are not read, and opens their list. */
+/** Sets up the bell: it shows how many notices are unread, and opens their list. */
 export function setUpNotices() {
   byId('bell').addEventListener('click', open);
   byId('notices-read').addEventListener('click', markRead);
@@ -34,7 +34,7 @@ export function setUpNotices() {
 }
 
 /**
- * Takes over what a new profile says.
+ * Takes over the count of a new profile.
  * @param {import('./api.js').Profile | null} profile null when it is another person's, not known yet
  */
 export function countNotices(profile) {
@@ -54,7 +54,7 @@ function lookSoon() {
   const look = async () => {
     const before = shown.size;
     await load();
-    // None comes where the services send no events.
+    // Without events between the services, there is none.
     if (shown.size === before && looks.length) timer = setTimeout(look, looks.shift());
   };
   clearTimeout(timer);
@@ -88,7 +88,7 @@ async function open() {
 async function markRead() {
   try {
     await markNoticesRead(currentOwner());
-    // The button is about to go.
+    // The button is about to be hidden.
     byId('notices-dialog').querySelector('[data-close]').focus();
     await load();
   } catch (reason) {

@@ -2,12 +2,12 @@ import { ApiError } from './api.js';
 
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 15_000;
-// A write may still be under way when the service answers a read: it is looked up so often before it counts as not done.
+// A write may still be in progress when the service answers a read: so many lookups before it counts as not done.
 const LOOKS = 3;
 
 /**
- * Sends a write. If the answer leaves open what became of it, looks that up as soon as the service answers, and as often
- * as needed; the write is never sent again.
+ * Sends a write. If the response leaves its outcome open, looks it up once the service responds, as often as needed;
+ * the write is never sent again.
  * @template T
  * @param {object} options
  * @param {() => Promise<T>} options.send
@@ -47,7 +47,7 @@ async function lookUp(find) {
       await pause(FIRST_PAUSE_MS * looks);
       looks += 1;
     } catch (error) {
-      // Gone is an outcome, too. Whoever is logged in now may not look it up.
+      // Deleted is an outcome, too. Another account's session may not look it up.
       if (error.status === 404) throw error;
       if (error.kind === 'caller') throw new ApiError('unknown');
       await pause(Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures));
@@ -56,7 +56,7 @@ async function lookUp(find) {
   }
 }
 
-/** Waits, but no longer than the network is away. */
+/** Waits, but no longer than the network is down. */
 const pause = (ms) => new Promise((resolve) => {
   const timer = setTimeout(done, ms);
   addEventListener('online', done);

@@ -1,12 +1,12 @@
-/** The guest, whose list everybody shares; any other owner is the id of an account. */
+/** The guest, who owns the shared list; any other owner is the id of an account. */
 export const GUEST = 'guest';
 
 /**
- * Whose list this page shows, and for whom it writes: the gateway's word in its last answer (x-caller).
- * @type {string | null} null while no answer has said so
+ * Whose list this page shows and writes to: from the x-caller header of the gateway's last response.
+ * @type {string | null} null until a response has named it
  */
 let owner = null;
-// An answer to what was sent before the last change says nothing about now.
+// A response to a request sent before the last change is stale.
 let era = 0;
 let switching = false;
 const listeners = new Set();
@@ -28,7 +28,7 @@ export const onOwner = (listener) => { listeners.add(listener); };
 export const onOtherTab = (listener) => { tabs.onmessage = () => listener(); };
 
 /**
- * Takes note of the caller that an answer names.
+ * Stores the caller that a response names.
  * @param {string | null} caller
  * @param {number} since the era in which it was asked for
  */
@@ -41,7 +41,7 @@ export function heard(caller, since) {
 }
 
 /**
- * Logs in or out on purpose: afterwards the owner is unknown until an answer names it.
+ * Logs in or out on purpose: afterwards the owner is unknown until a response names it.
  * @param {() => Promise<void>} act
  */
 export async function switchOwner(act) {

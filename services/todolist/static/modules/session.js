@@ -9,7 +9,7 @@ import { currentOwner, GUEST, onOtherTab, onOwner, switchOwner } from './owner.j
 
 /** @type {{profile: import('./api.js').Profile, version: string} | null} the newest profile */
 let known = null;
-/** Why the newest profile did not come; null if it did. */
+/** Why the newest profile failed to load; null if it loaded. */
 let away = null;
 let newest = null;
 let registering = false;
@@ -65,8 +65,8 @@ function setNotice(key) {
   drawNotice();
 }
 
-// A proxy that refuses the session removes its cookie, so the next profile is the guest's. Once: if it is refused, too, the
-// cookie is still there.
+// A proxy that rejects the session removes its cookie, so the next profile is the guest's. Only once: if that is
+// rejected, too, the cookie is still there.
 let refused = false;
 function lookAgainWhenRefused({ status, path }) {
   if (status !== 401) refused = false;
@@ -139,7 +139,7 @@ function setLabel(button, text) {
 
 function showAvatar(path) {
   const image = byId('profile-avatar');
-  // The Content-Security-Policy refuses images of other origins, and the browser reports each in its console.
+  // The Content-Security-Policy blocks images of other origins, and the browser reports each in its console.
   const fits = path?.startsWith('/') && !path.startsWith('//');
   image.hidden = !fits;
   byId('profile-none').hidden = fits;
@@ -162,7 +162,7 @@ function setUpAccountForm() {
 
   handleForm(dialog, {
     special: () => (registering ? { 409: 'account.taken', unknown: 'account.unknown' } : { 401: 'account.wrong' }),
-    // With the same name and password: that shows whether there is the account.
+    // With the same name and password: that shows whether the account exists.
     offers: (error) => (error.kind !== 'unknown' ? [] : [el('button', { type: 'button', class: 'button quiet', onclick: () => {
       registering = false;
       drawAccount();
@@ -185,7 +185,7 @@ function setUpAccountForm() {
       const name = values.userName.trim();
       await switchOwner(() => (registering ? create : logIn)(name, values.password));
       form.reset();
-      // The dialog closes at once; who is logged in now is for the gateway to say.
+      // The dialog closes at once; the gateway determines who is logged in now.
       switchUser().then(() => {
         if (currentOwner() === GUEST) toast(t('session.noCookie'), 'alert');
         else toast(phrase('session.welcome', { name }));

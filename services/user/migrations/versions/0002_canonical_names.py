@@ -1,4 +1,4 @@
-"""The form in which names are compared."""
+"""Canonical names, for comparisons."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,8 +12,8 @@ down_revision = "0001"
 def upgrade() -> None:
     """Give each account its canonical name.
 
-    Of several accounts with the same, the one that is called so has it, else the oldest. The others keep their names
-    alone, and so do those whose names are reserved today: to log in, they write them as they are.
+    If several accounts have the same, the one whose name equals it gets it, else the oldest. The others have none, and
+    neither have those with a reserved name: they log in with the exact spelling.
     """
     op.add_column("accounts", sa.Column("canonical_name", sa.String(150)))
     accounts = sa.table("accounts", *(sa.column(name) for name in ("id", "name", "canonical_name", "created_at")))

@@ -1,0 +1,317 @@
+"""A cluster: the one that kubectl points at, and the set of manifests in it.
+
+This is the set for Istio with sidecars (deploy/istio). ambient.py and knative.py say what differs in the others.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from string import Template
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import yaml
+
+from lessons.runner.lesson import Lesson, PlaceName
+from lessons.runner.place import SLOW, Figures, UnsuitableError, count_requests, waiting_events
+from lessons.runner.stranger import Stranger
+from lessons.runner.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+MARK = Path(__file__).with_name("mark.yaml")
+# What a reset applies again, by the API groups of the kinds: lessons may have replaced it.
+GROUPS = (
+    "networking.istio.io/",
+    "security.istio.io/",
+    "gateway.networking.k8s.io/",
+    "autoscaling/",
+    "eventing.knative.dev/",
+)
+# The fields that only the API server writes, in a diff.
+SERVER_FIELDS = re.compile(
+    r'^diff |last-applied|^. +\{"apiVersion|^. +(creationTimestamp|generation|resourceVersion|uid):'
+)
+# So many answers in a row that name the lesson show that each pod of todolist, and so the mesh, knows it.
+IN_A_ROW = 20
+
+
+def script(function: str, namespace: str) -> str:
+    """Run a function of deploy/scripts/lib.sh, and return what it prints. Raises UnsuitableError when it fails."""
+    command = ["bash", "-c", f". deploy/scripts/lib.sh; {function}"]
+    environment = {**os.environ, "NAMESPACE": namespace}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise UnsuitableError(f"{function}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+class Cluster:
+    """The application in a namespace of a cluster, with sidecars."""
+
+    name: PlaceName = "istio"
+    # What to ask for until the answers name the lesson.
+    watched: tuple[str, ...] = ("/healthz",)
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        context = self.kubectl("config", "current-context").strip()
+        self.description = f"TARGET={self.name} in namespace {namespace} of {context}"
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, accept: tuple[int, ...] = (0,)) -> str:
+        """Run kubectl in the namespace and return what it prints. Raises UnsuitableError when it fails."""
+        command = ["kubectl", f"--namespace={self.namespace}", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, input=stdin)  # noqa: S603
+        if done.returncode not in accept:
+            raise UnsuitableError(f"{' '.join(command)}: {done.stderr.strip().splitlines()[-1]}")
+        return done.stdout
+
+    def current(self) -> str | None:
+        return script("deployed_lesson", self.namespace) or None
+
+    def difference(self, lesson: Lesson, *, comments: bool = False) -> str:  # noqa: ARG002 - kubectl knows none
+        lines = [line for item in self._objects(lesson, "") for line in self._difference_of(item)]
+        # Files are named without the folder that kubectl made for them, and without the time.
+        return "".join(re.sub(r"/\S+/(\S+)\t.*", r"\1", line) for line in lines if not SERVER_FIELDS.search(line))
+
+    def change(self, lesson: Lesson) -> str:
+        path = lesson.change(self.name)
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    def must_be_on(self) -> None:
+        """Nothing: the answers themselves tell what happens in a cluster."""
+
+    def apply(self, lesson: Lesson, step: str = "") -> None:
+        for item in self._objects(lesson, step):
+            self._apply_one(item)
+        self._apply_one(self._mark(lesson))
+        self._wait_for(lesson.name)
+
+    def reset(self) -> None:
+        # First what the set has under the same names, so that nothing is ever missing; then what only lessons have.
+        self._put_back(self._set())
+        script("delete_lesson", self.namespace)
+        self._wait_for(None)
+
+    @contextmanager
+    def client(self) -> Iterator[httpx.Client]:
+        service, namespace, headers = self._ingress()
+        with (
+            self._forwarded(service, namespace) as address,
+            httpx.Client(
+                base_url=address,
+                headers=headers,
+                timeout=60,
+                # No idle connection is kept: each breaks when kubectl ends, and forwards the port again.
+                transport=httpx.HTTPTransport(
+                    retries=5, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+                ),
+            ) as client,
+        ):
+            yield client
+
+    def requests_served(self, service: str, version: str, method: str = "GET") -> int:
+        return sum(count_requests(text, method) for text in self._metrics(service, version))
+
+    def split(self, v1: int, v2: int) -> None:
+        # Reads and writes.
+        weights = [(f"/spec/http/{rule}/route/{place}/weight", (v1, v2)[place]) for rule in (0, 1) for place in (0, 1)]
+        patch = [{"op": "replace", "path": path, "value": weight} for path, weight in weights]
+        self.kubectl("patch", "virtualservice/user", "--type=json", f"--patch={json.dumps(patch)}")
+
+    def figures(self) -> dict[str, Figures]:
+        """Return what Prometheus has got from the sidecars of todolist: what they had counted up to 15 s ago."""
+        counted = {"v1": Figures(), "v2": Figures()}
+        # One query for all, so that all is of one moment. `le` is missing in the first of the two metrics.
+        query = (
+            '{__name__=~"istio_requests_total|istio_request_duration_milliseconds_bucket",'
+            f'le=~"|{SLOW}([.]0)?",reporter="source",source_app="todolist",'
+            f'destination_service="user.{self.namespace}.svc.cluster.local"}}'
+        )
+        for found in self.prometheus(query):
+            of, value = found["metric"], int(float(found["value"][1]))
+            if (version := of["destination_version"]) in counted:
+                # Slow are those that are not in the class of the others.
+                more = (
+                    Figures(0, 0, -value)
+                    if "le" in of
+                    else Figures(value, value if of["response_code"].startswith(("5", "0")) else 0, value)
+                )
+                counted[version] += more
+        return counted
+
+    def prometheus(self, query: str) -> list[Any]:
+        """Return what Prometheus answers to a query: none where `make install-kiali` did not put it."""
+        path = f"/api/v1/namespaces/istio-system/services/prometheus:9090/proxy/api/v1/query?query={quote(query)}"
+        answer = self.kubectl("get", "--raw", path, accept=(0, 1))
+        return json.loads(answer)["data"]["result"] if answer else []
+
+    def outbox(self) -> int:
+        # All pods of rule share one, and some may have counted it before the others.
+        return max((waiting_events(text) for text in self._metrics("rule", "v1")), default=-1)
+
+    def proxy_counter(self, service: str, version: str | None, name: str) -> int:
+        pattern = rf"outbound\|\d+\|{version or ''}\|{service}\..*\.{name}: (\d+)$"
+        command = ("--container=istio-proxy", "--", "pilot-agent", "request", "GET", "stats")
+        stats = "".join(self.kubectl("exec", pod["metadata"]["name"], *command) for pod in self.pods("app=todolist"))
+        return sum(int(count) for count in re.findall(pattern, stats, re.MULTILINE))
+
+    def mesh_labels(self, *, in_mesh: bool) -> dict[str, str]:
+        """Return the label by which a pod is in the mesh, or stays outside."""
+        return {"sidecar.istio.io/inject": str(in_mesh).lower()}
+
+    def pods(self, selector: str) -> list[Any]:
+        """Return the pods that are not on their way out, as JSON."""
+        found: list[Any] = json.loads(self.kubectl("get", "pods", f"--selector={selector}", "--output=json"))["items"]
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def has(self, kind: str, name: str, *, namespace: str = "") -> bool:
+        """Say whether the cluster has an object. namespace: another one than the application's."""
+        where = f"--namespace={namespace or self.namespace}"
+        return bool(self.kubectl("get", kind, name, where, "--ignore-not-found", "--output=name"))
+
+    def has_broker(self) -> bool:
+        """Say whether events go through a Broker: on Knative they do, unless Eventing was left out."""
+        return False
+
+    def spans(self, trace: str) -> list[tuple[str, str, float]]:
+        """Return what Jaeger has of a trace: service, operation and milliseconds of each span, in order of time."""
+        path = f"/api/v1/namespaces/istio-system/services/tracing:80/proxy/jaeger/api/traces/{trace}"
+        # There is no such trace until the first span has arrived, and kubectl fails.
+        found = json.loads(self.kubectl("get", "--raw", path, accept=(0, 1)) or '{"data": []}')["data"]
+        return [
+            (one["processes"][span["processID"]]["serviceName"], span["operationName"], span["duration"] / 1000)
+            for one in found
+            for span in sorted(one["spans"], key=lambda span: span["startTime"])
+        ]
+
+    @contextmanager
+    def stranger(self, *, in_mesh: bool = False, elsewhere: bool = False) -> Iterator[Stranger]:
+        """Start a pod that does not belong to the application, beside it or in another namespace, and remove it."""
+        namespace = f"{self.namespace}-elsewhere" if elsewhere else self.namespace
+        if elsewhere:
+            self.kubectl("create", "namespace", namespace)
+        pod = Stranger(self, namespace, f"stranger-{'inside' if in_mesh else 'outside'}")
+        try:
+            pod.start("default", in_mesh=in_mesh)
+            yield pod
+        finally:
+            pod.remove()
+            if elsewhere:
+                self.kubectl("delete", "namespace", namespace, "--wait=false")
+
+    def _metrics(self, service: str, version: str) -> list[str]:
+        """Return the metrics of each pod of a version. One that is not ready has answered nothing."""
+        program = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:%s/metrics').read().decode())"
+        texts = []
+        for pod in filter(is_ready, self.pods(f"app={service},version={version}")):
+            (container,) = (item for item in pod["spec"]["containers"] if item["name"] == service)
+            python = ("python", "-c", program % container["ports"][0]["containerPort"])
+            # It fails if the pod has just gone.
+            command = ("exec", pod["metadata"]["name"], f"--container={service}", "--", *python)
+            texts.append(self.kubectl(*command, accept=(0, 1)))
+        return list(filter(None, texts))
+
+    def _ingress(self) -> tuple[str, str, dict[str, str]]:
+        """Return the Service of the ingress, its namespace, and the headers that requests need."""
+        return "ingress-istio", self.namespace, {}
+
+    @contextmanager
+    def _forwarded(self, service: str, namespace: str) -> Iterator[str]:
+        """Forward a free port of this machine to port 80 of a Service, and give its address."""
+        # Fails if there is none: the loop below would go on for ever.
+        self.kubectl("get", f"service/{service}", f"--namespace={namespace}")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        # kubectl ends when the ingress resets one of its connections, as it may with a request that it refuses.
+        again = 'until kubectl "$@" 2>/dev/null; do sleep 0.1; done'
+        command = [
+            "bash",
+            "-c",
+            again,
+            "",
+            f"--namespace={namespace}",
+            "port-forward",
+            f"service/{service}",
+            f"{port}:80",
+        ]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as forward:  # noqa: S603
+            try:
+                if forward.stdout:
+                    forward.stdout.readline()
+                yield f"http://127.0.0.1:{port}"
+            finally:
+                os.killpg(forward.pid, signal.SIGTERM)
+
+    def _set(self) -> list[Any]:
+        """Return the objects of the set, in this namespace."""
+        objects = list(yaml.safe_load_all(self.kubectl("kustomize", str(ROOT / "deploy" / self.name))))
+        for item in objects:
+            item["metadata"]["namespace"] = self.namespace
+        return objects
+
+    def _objects(self, lesson: Lesson, step: str) -> list[Any]:
+        """Return what a lesson changes here: none if it has no file for this place."""
+        path = lesson.change(self.name, step)
+        if not path.exists():
+            return []
+        # As in the sets, images have plain names, and addresses the namespace todolist: take what is deployed.
+        image = re.compile(r"(?<=image: )(todolist|user|rule)$", re.MULTILINE)
+        text = image.sub(lambda found: self._image(found[0]), path.read_text(encoding="utf-8"))
+        return list(yaml.safe_load_all(text.replace(".todolist.svc", f".{self.namespace}.svc")))
+
+    def _image(self, service: str) -> str:
+        """Return the image that is deployed for a service."""
+        pod_template = "--output=jsonpath={.spec.template.spec.containers[0].image}"
+        return self.kubectl("get", self._workload(service), pod_template)
+
+    def _workload(self, service: str) -> str:
+        return "deployment/user-v1" if service == "user" else f"deployment/{service}"
+
+    def _mark(self, lesson: Lesson) -> Any:
+        """Return the object that lets each answer name the lesson, as lesson-filter.yaml does on the laptop."""
+        return yaml.safe_load(Template(MARK.read_text(encoding="utf-8")).substitute(LESSON=lesson.name))
+
+    def _difference_of(self, item: Any) -> list[str]:
+        # kubectl diff exits with 1 when there is a difference.
+        return self.kubectl("diff", "--filename=-", stdin=json.dumps(item), accept=(0, 1)).splitlines(keepends=True)
+
+    def _apply_one(self, item: Any) -> None:
+        self.kubectl("apply", "--filename=-", stdin=json.dumps(item))
+
+    def _put_back(self, objects: list[Any]) -> None:
+        """Apply what lessons may have replaced."""
+        rules = [item for item in objects if item["apiVersion"].startswith(GROUPS)]
+        self._apply_one({"apiVersion": "v1", "kind": "List", "items": rules})
+        for item in rules:
+            if item["kind"] == "HorizontalPodAutoscaler":
+                # It rests while there are no pods, as an interrupted lesson may leave it. Refused if there are some.
+                name, least = item["spec"]["scaleTargetRef"]["name"], item["spec"]["minReplicas"]
+                scale = ("scale", f"deployment/{name}", "--current-replicas=0", f"--replicas={least}")
+                self.kubectl(*scale, accept=(0, 1))
+
+    def _wait_for(self, lesson: str | None) -> None:
+        """Wait until many answers in a row name this lesson, or none."""
+
+        def is_marked(path: str) -> bool:
+            answer = client.get(path)
+            is_up = path != "/healthz" or answer.is_success
+            return is_up and answer.headers.get("x-lesson") == lesson
+
+        with self.client() as client:
+            wait_until(
+                lambda: all(is_marked(path) for _ in range(IN_A_ROW) for path in self.watched),
+                "the mesh has the change",
+                60,
+            )
+
+
+def is_ready(pod: Any) -> bool:
+    """Say whether a pod takes requests."""
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in pod["status"].get("conditions", []))

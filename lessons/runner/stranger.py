@@ -1,0 +1,68 @@
+"""A pod that does not belong to the application."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lessons.runner.cluster import Cluster
+
+# What its sidecar may take, as in deploy/istio/todolist.yaml.
+SIDECAR = {
+    "sidecar.istio.io/proxyCPU": "10m",
+    "sidecar.istio.io/proxyMemory": "64Mi",
+    "sidecar.istio.io/proxyCPULimit": "500m",
+    "sidecar.istio.io/proxyMemoryLimit": "256Mi",
+}
+TRIES = Path(__file__).with_name("stranger_tries.py")
+
+
+class Stranger:
+    """A pod that runs Python, from an image that the nodes have already."""
+
+    def __init__(self, cluster: "Cluster", namespace: str, name: str) -> None:
+        self._cluster, self._namespace, self._name = cluster, namespace, name
+
+    def start(self, account: str, *, in_mesh: bool) -> None:
+        """Start it and wait until it is ready. account: its ServiceAccount; in_mesh: with a sidecar, or by ztunnel."""
+        todolist = self._cluster.pods("app=todolist")[0]["spec"]
+        container = {
+            "name": "python",
+            "image": todolist["containers"][0]["image"],
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["python", "-c", "import time; time.sleep(3600)"],
+            # As for todolist: what Pod Security, a quota or a limit range ask for.
+            **{field: todolist["containers"][0][field] for field in ("resources", "securityContext")},
+        }
+        labels = {"app": "stranger", "version": "v1", **self._cluster.mesh_labels(in_mesh=in_mesh)}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": self._name, "labels": labels, "annotations": SIDECAR},
+            "spec": {
+                "serviceAccountName": account,
+                "automountServiceAccountToken": False,
+                "imagePullSecrets": todolist.get("imagePullSecrets", []),
+                "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+                "containers": [container],
+            },
+        }
+        self._kubectl("apply", "--filename=-", stdin=json.dumps(pod))
+        self._kubectl("wait", f"pod/{self._name}", "--for=condition=Ready", "--timeout=180s")
+
+    def python(self, program: str, *arguments: str) -> str:
+        """Run a program in it, and return what it prints."""
+        run = ("exec", "--stdin", self._name, "--container=python", "--", "python", "-", *arguments)
+        return self._kubectl(*run, stdin=program)
+
+    def reaches(self) -> list[str]:
+        """Return which of user, rule and their databases answer it."""
+        found: list[str] = json.loads(self.python(TRIES.read_text(encoding="utf-8"), self._cluster.namespace))
+        return found
+
+    def remove(self) -> None:
+        """Remove it at once."""
+        self._kubectl("delete", "pod", self._name, "--ignore-not-found", "--grace-period=1", "--wait=false")
+
+    def _kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        return self._cluster.kubectl(f"--namespace={self._namespace}", *arguments, stdin=stdin)

@@ -1,0 +1,263 @@
+"""The riddles on the laptop: each shows in the figures that prove it, and without it nothing proves its answer."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from typing import get_args
+
+import httpx
+import pytest
+import yaml
+
+from lessons.runner import command as lessons_command
+from lessons.runner import lesson as lessons
+from lessons.runner.finding import find_place
+from lessons.runner.lesson import PlaceName
+from lessons.runner.place import UnsuitableError
+from riddles.runner import beside, command, evidence, riddle, state, words
+from riddles.runner.riddle import Riddle
+from riddles.runner.words import Verdict, judge
+from tests.local_mesh import Mesh, make
+from tests.support import ROOT, wait_until
+
+ALL = riddle.every()
+FIRST, SECOND = ALL[1], ALL[2]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    mesh = Mesh(tmp_path_factory.mktemp("riddles")).wait_ready()
+    yield mesh
+    mesh.interrupt()
+
+
+@pytest.fixture
+def mesh(run: Mesh, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mesh]:
+    """The run, as it was started; commands in this process find it."""
+    monkeypatch.chdir(run.directory)
+    state.write(state.Memory())
+    yield run
+    command.put_back(find_place())
+
+
+def configuration(mesh: Mesh) -> dict[str, str]:
+    """Return what Envoy is told, by file."""
+    return {path.name: path.read_text() for path in (mesh.directory / "data/envoy").iterdir() if path.is_file()}
+
+
+def play(*arguments: str) -> int:
+    """Do what `make riddle` does with such arguments."""
+    settings = dict(argument.split("=", 1) for argument in arguments)
+    return lessons_command.carry_out("make riddle", lambda: command.play(settings), command.RESET)
+
+
+@pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
+def test_a_fault_shows_in_the_figures_and_without_it_nothing_does(
+    mesh: Mesh, one: Riddle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = configuration(mesh)
+    assert not command.holds(find_place(), one, with_change=False)
+    capsys.readouterr()
+    assert play(f"N={one.number}") == 0
+    begun = capsys.readouterr().out
+    assert not [text for text in one.truth.kind.values() if text in begun]
+    assert one.truth.lesson not in begun
+    assert max(map(len, begun.splitlines())) < 80
+    assert play(f"ANSWER={one.truth.wrong[0]}") == 0
+    assert not re.search("^Right", capsys.readouterr().out)
+    assert play(f"ANSWER={one.truth.right[0]}") == 0
+    told = capsys.readouterr().out
+    assert told.startswith("Right:\n")
+    assert "  ok     " in told
+    assert "FAILED" not in told, told
+    assert re.search(rf"To paste: {one.name} \(laptop\): solved in 1 minute, 0 hints, 2 answers\n", told)
+    assert one.truth.lesson in told
+    assert command.reset() == 0
+    assert configuration(mesh) == before
+    assert beside.has_ended()
+
+
+def test_what_a_person_types(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> None:
+    told = make(mesh.directory, "riddle", f"N={FIRST.number}")
+    assert told.returncode == 0, told.stderr
+    for language in ("en", "zh"):
+        assert FIRST.complaint[language][:10] in told.stdout
+    # Nothing names the fault: neither the status, nor the page's header, nor a process.
+    status = make(mesh.directory, "status").stdout
+    assert f"the riddle that is on: {FIRST.name} (`make riddle` repeats" in status
+    assert "v1 50 %\n  v2 50 %" in status
+    play()
+    assert f"Riddle {FIRST.number} is on, for 1 minute now." in capsys.readouterr().out
+    play(f"ANSWER={FIRST.truth.wrong[0]}")
+    assert capsys.readouterr().out == "Wrong. `make riddle HINT=1` gives a hint, which counts.\n"
+    for expected in ("Hint 1 of 3:", "Hint 2 of 3:", "Hint 3 of 3:", "There are only 3 hints"):
+        play("HINT=1")
+        assert capsys.readouterr().out.startswith(expected)
+    told = make(mesh.directory, "riddle", f'ANSWER=it\'s "{FIRST.truth.right[0]}"!').stdout
+    assert f"{FIRST.name} (laptop): solved in 1 minute, 3 hints, 2 answers\n" in told
+    assert f"Riddle {FIRST.number} is over" in make(mesh.directory, "riddle-reset").stdout
+    command.reset()
+    assert "No riddle was on." in capsys.readouterr().out
+
+
+def test_what_works_beside_the_services_ends_with_the_riddle(mesh: Mesh) -> None:
+    one = next(one for one in ALL if one.truth.beside)
+    # Nobody who reads the output waits for it.
+    assert make(mesh.directory, "riddle", f"N={one.number}").returncode == 0
+    assert not beside.has_ended()
+    lessons_command.reset()
+    wait_until(beside.has_ended, "it has ended", 5)
+
+
+def test_the_counters_name_no_fault(mesh: Mesh) -> None:
+    one = next(one for one in ALL if len(one.truth.findings) == 2)
+    play(f"N={one.number}")
+    command.holds(find_place(), one)
+    with httpx.Client(trust_env=False) as client:
+        stats = client.get(f"http://127.0.0.1:{mesh.ports['ENVOY_ADMIN_PORT']}/stats").text
+    assert "cluster.rule.upstream_rq_502: " in stats
+    assert not re.findall(r".*(?:riddle|\bfault\b).*", stats)
+
+
+def test_what_cannot_be_done_is_a_sentence(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*arguments: str) -> str:
+        assert play(*arguments) == 1
+        return capsys.readouterr().err
+
+    assert said("N=99") == f"There is no riddle 99: they have the numbers 1 to {len(ALL)}\n"
+    assert said("ANSWER=user v2").startswith("No riddle is on (it also ends with `make run`)")
+    assert said("HINT=1").startswith("No riddle is on")
+    find_place().apply(lessons.every()[0])
+    assert said().startswith("Lesson 01-split is on: `make lesson-reset` ends it")
+    find_place().reset()
+    play(f"N={FIRST.number}")
+    assert said(f"N={SECOND.number}").startswith(f"Riddle {FIRST.number} is on: answer it, or end it")
+    assert said(f"N={SECOND.number}", "HINT=1") == f"Riddle {FIRST.number} is on, not {SECOND.number}\n"
+    assert said("ANSWER= ").startswith("The answer is empty")
+    assert said("HINT=1", "REVEAL=1").startswith("HINT and REVEAL at once")
+    assert lessons_command.main("start", "1") == 1
+    assert capsys.readouterr().err.startswith(f"Riddle {FIRST.number} is on: `make riddle-reset` ends it")
+    with lessons_command.alone("make riddle"):
+        assert said().startswith("`make riddle` is at work in another terminal")
+
+
+def test_one_that_was_not_solved_comes_next(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> None:
+    here = [one.name for one in ALL if "laptop" in one.truth.places]
+    state.write(state.Memory(solved=[name for name in here if name != SECOND.name]))
+    play()
+    assert f"Riddle {SECOND.number}, on" in capsys.readouterr().out
+    # Who gives up has not solved it.
+    play("REVEAL=1")
+    told = capsys.readouterr().out
+    assert "FAILED" not in told
+    assert f"{SECOND.name} (laptop): revealed after 1 minute, 0 hints\n" in told
+    play()
+    told = capsys.readouterr().out
+    assert f"Riddle {SECOND.number} is over, and everything is put back first." in told
+    assert f"Riddle {SECOND.number}, on" in told
+    play(f"ANSWER={SECOND.truth.right[0]}")
+    command.reset()
+    capsys.readouterr()
+    assert play() == 1
+    assert "riddles are solved here. `make riddle N=1` begins one again" in capsys.readouterr().err
+
+
+def test_a_riddle_that_is_not_there_says_which_are(mesh: Mesh) -> None:
+    one = next(one for one in ALL if "knative" not in one.truth.places)
+    place = find_place()
+    place.name = "knative"
+    there = ", ".join(str(other.number) for other in ALL if "knative" in other.truth.places)
+    with pytest.raises(UnsuitableError, match=f"is not there for Knative. These are: {there}"):
+        command.begin(place, one, None)
+
+
+def test_where_nothing_runs_there_is_no_riddle(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert play() == 1
+    assert capsys.readouterr().err.startswith("Nothing runs here: `make run` starts the application")
+
+
+@pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
+def test_an_answer_is_judged_by_what_it_says(one: Riddle) -> None:
+    findings = one.truth.findings
+    for text in one.truth.right:
+        for form in (text, text.upper(), f"  {text}. ", f"I think: {text}!"):
+            assert judge(form, findings) is Verdict.RIGHT, form
+    others = [text for other in ALL if other is not one for text in other.truth.right]
+    for text in (*one.truth.wrong, *others):
+        assert judge(text, findings) is not Verdict.RIGHT, text
+    # Whoever names everything names nothing.
+    every_word = [
+        form.replace("_", " ").replace("*", "")
+        for both in words.NOTIONS_IN_WORDS.values()
+        for form in " ".join(both).split()
+    ]
+    for listed in (every_word, every_word[::-1]):
+        for glue in (" ", ", ", " and ", ". "):
+            assert judge(glue.join(listed), findings) is not Verdict.RIGHT
+
+
+def test_an_answer_that_lacks_something_is_told_so() -> None:
+    needs_cause = next(one for one in ALL if judge("user v2 fails", one.truth.findings) is Verdict.SYMPTOM)
+    assert judge("hello", needs_cause.truth.findings) is Verdict.UNCLEAR
+    two = next(one for one in ALL if len(one.truth.findings) == 2)
+    half = two.truth.wrong[0]
+    assert judge(half, two.truth.findings) is Verdict.PARTLY
+
+
+@pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
+def test_a_folder_is_complete_and_says_nothing(one: Riddle) -> None:
+    truth = one.truth
+    assert set(truth.places) <= set(get_args(PlaceName))
+    assert len(truth.hints) == 3
+    assert lessons.find(truth.lesson).name == truth.lesson
+    assert set(truth.evidence) <= set(evidence.MEASURES)
+    for text in (truth.kind, truth.truth, truth.mends, one.complaint, *truth.hints):
+        assert all(text[language].strip() for language in ("en", "zh"))
+    for name in ("complaint.txt", "complaint.zh-CN.txt"):
+        # A complaint is not an answer.
+        assert judge((one.folder / name).read_text(), truth.findings) is not Verdict.RIGHT, name
+    files = {"laptop": "envoy", "istio": "istio", "ambient": "ambient", "knative": "knative"}
+    there = {place for place, file in files.items() if (one.folder / f"{file}.yaml").exists()}
+    assert there == {place for place in truth.places if place != "laptop" or not (truth.sleep or truth.beside)}
+    for path in one.folder.glob("*.yaml"):
+        text = path.read_text()
+        assert re.findall(r"#.*", text) == [text.partition("\n")[0]]
+        assert text.startswith(f"# Riddle {one.number} ")
+        for wanted in truth.made_by[path.stem]:
+            assert command.block(text.splitlines(), wanted)
+        if path.stem == "envoy":
+            # What is new has a name that says nothing.
+            names = set(re.findall(r"^    name: (\S+)$|stat_prefix: (\S+)", text, re.MULTILINE))
+            ours = {name for pair in names for name in pair if name}
+            assert {re.sub("-[ab]$", "", name) for name in ours} <= {
+                one.name,
+                "user",
+                "rule",
+                "user-v1",
+                "user-v2",
+                "ingress",
+            }
+            continue
+        for item in yaml.safe_load_all(text):
+            if item["apiVersion"].startswith("serving.knative.dev/"):
+                continue
+            assert item["metadata"]["labels"] == {"lesson": one.name}
+            assert re.sub("-[ab]$", "", item["metadata"]["name"]) in (one.name, "user", "rule")
+
+
+def test_no_search_finds_the_truth() -> None:
+    kinds = "|".join(one.truth.kind["en"] for one in ALL)
+    found = subprocess.run(["grep", "-rlE", kinds, str(riddle.FOLDER)], capture_output=True, text=True, check=False)
+    assert found.stdout == ""
+    for name in ("README.md", "README.zh-CN.md"):
+        assert (ROOT / "riddles" / name).exists()
+
+
+def test_a_truth_can_be_changed_and_sealed_again(tmp_path) -> None:
+    text = riddle.unseal((FIRST.folder / riddle.SEALED).read_text())
+    assert riddle.parse(text) == FIRST.truth
+    assert riddle.unseal(riddle.seal(text)) == text
+    with pytest.raises(TypeError):
+        riddle.parse(f"{text}\nunknown: 1\n")
