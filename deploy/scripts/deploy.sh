@@ -59,6 +59,13 @@ deploy_knative() {
   render knative knative
   apply knative
   wait_for "${databases[@]}" ksvc/user ksvc/rule ksvc/todolist
+  if [ "${EVENTING:-}" = no ] && has_kind brokers.eventing.knative.dev; then
+    # Those of an earlier deployment: rule no longer posts to the broker.
+    kubectl delete triggers.eventing.knative.dev,brokers.eventing.knative.dev --namespace="$namespace" \
+      --selector=app.kubernetes.io/part-of=todolist --ignore-not-found
+    kubectl delete authorizationpolicies.security.istio.io "$namespace"-{broker,channel,trigger} \
+      --namespace=knative-eventing --ignore-not-found
+  fi
 }
 
 look_around() {

@@ -132,6 +132,17 @@ def deploy_to_knative(directory: Path, **cluster: str) -> list[str]:
     ]
 
 
+def test_without_eventing_the_broker_of_an_earlier_deployment_goes(tmp_path: Path) -> None:
+    def removed(call: str) -> bool:
+        return "brokers.eventing" in call or "todolist-broker" in call
+
+    assert not [call for call in deploy_to_knative(tmp_path) if removed(call)]
+    calls = deploy_to_knative(tmp_path, EVENTING="no")
+    # Once rule sends its events to user itself.
+    last = next(index for index, call in enumerate(calls) if call.split()[-1] == "knative")
+    assert [index > last for index, call in enumerate(calls) if removed(call)] == [True, True]
+
+
 def test_the_first_deployment_to_knative_takes_two_steps(tmp_path: Path) -> None:
     assert deploy_to_knative(tmp_path) == [
         "apply namespace",
