@@ -213,7 +213,7 @@ export default {
   'lesson.14-scale': 'Scale by demand',
   'lesson.14-scale.look': 'Send traffic: each service shows how many pods have responded.',
   'lesson.15-roll-back': 'Roll back',
-  'lesson.15-roll-back.look': 'Send traffic while the bad version comes and goes: no call fails.',
+  'lesson.15-roll-back.look': 'Send traffic while the bad releases come and go: the first fails no call, the second fails some until it is rolled back.',
   'lesson.16-events': 'Events',
   'lesson.16-events.look': 'Leave the page alone for ten seconds, then mark an item as done: it is done at once, and a moment later the bell counts it.',
   'lesson.17-trigger': 'Trigger',

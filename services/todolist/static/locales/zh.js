@@ -213,7 +213,7 @@ export default {
   'lesson.14-scale': '按需伸缩',
   'lesson.14-scale.look': '开启流量：每个服务会显示响应过的 Pod 数。',
   'lesson.15-roll-back': '回滚',
-  'lesson.15-roll-back.look': '在坏版本上线又撤下的过程中保持流量开启：没有一次调用失败。',
+  'lesson.15-roll-back.look': '在坏版本上线又撤下的过程中保持流量开启：第一个不会让任何调用失败，第二个会让一部分失败，直到回滚。',
   'lesson.16-events': '事件',
   'lesson.16-events.look': '先不动这个页面十秒，再把一个事项标记为完成：它立即完成，片刻之后铃铛计入。',
   'lesson.17-trigger': 'Trigger',
