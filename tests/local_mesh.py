@@ -1,6 +1,5 @@
 """A run of the local mesh for tests: `make run` in a folder of its own."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -31,6 +30,14 @@ def make(directory: Path, *arguments: str, env: dict[str, str] | None = None) ->
         ["make", *arguments], cwd=directory, env=env, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
+
+
+def module_of(process: psutil.Process) -> str:
+    """Return the last argument of a process, "" if it has ended meanwhile."""
+    try:
+        return "".join(process.cmdline()[-1:])
+    except psutil.NoSuchProcess:
+        return ""
 
 
 class Mesh:
@@ -71,16 +78,10 @@ class Mesh:
         assert self.process.poll() is None, self.text()
         return self
 
-    def processes(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def modules(self) -> Counter[str]:
-        """Return how many processes run each module; one that ends meanwhile does not count."""
-        names: Counter[str] = Counter()
-        for process in self.processes():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                names.update(process.cmdline()[-1:])
-        return names
+    def processes(self, *modules: str) -> list[psutil.Process]:
+        """Return all processes, or those that run one of these modules."""
+        found = psutil.Process(self.process.pid).children(recursive=True)
+        return [process for process in found if module_of(process) in modules] if modules else found
 
     def interrupt(self) -> int:
         self.process.send_signal(signal.SIGINT)

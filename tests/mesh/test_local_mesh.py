@@ -202,7 +202,7 @@ def test_a_signal_to_make_stops_everything(tmp_path: Path, sent: signal.Signals)
 def test_a_process_that_dies_stops_the_rest_and_its_log_is_shown(tmp_path: Path) -> None:
     mesh = Mesh(tmp_path).wait_ready()
     processes = mesh.processes()
-    (rule,) = [process for process in processes if process.cmdline()[-1:] == ["services.rule"]]
+    (rule,) = mesh.processes("services.rule")
     rule.kill()
     assert mesh.process.wait(15) == 1
     assert "rule ended with exit code -9" in mesh.text()

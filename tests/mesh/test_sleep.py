@@ -18,19 +18,10 @@ import pytest
 from tests.local_mesh import Mesh, make
 from tests.support import wait_until
 
-SERVICES = {"services.rule", "services.user"}
-
 
 def awake(mesh: Mesh) -> list[psutil.Process]:
     """Return the processes of user and rule."""
-    found = []
-    for process in mesh.processes():
-        try:
-            if {*process.cmdline()[-1:]} & SERVICES:
-                found.append(process)
-        except psutil.NoSuchProcess:
-            continue
-    return found
+    return mesh.processes("services.rule", "services.user")
 
 
 def wait_asleep(mesh: Mesh) -> None:
@@ -101,7 +92,7 @@ def test_scaling_to_zero_under_load_loses_no_request(mesh: Mesh) -> None:
     for _ in range(6):
         before = seen.total()
         wait_until(lambda before=before: seen.total() > before + 100, "it writes")
-        (rule,) = [process for process in awake(mesh) if process.cmdline()[-1] == "services.rule"]
+        (rule,) = mesh.processes("services.rule")
         os.kill(rule.ppid(), signal.SIGUSR1)
         wait_until(lambda rule=rule: not rule.is_running(), "it has stopped")
     ended.set()

@@ -220,6 +220,8 @@ export default {
   'lesson.17-trigger.look': 'Mark an item as done, and the bell counts it. Create, reopen or delete one, and it does not: user gets only the one type.',
   'lesson.18-release': 'Release by figures',
   'lesson.18-release.look': 'Send traffic, and start the lesson once more: the bar of the split follows the steps of the release, and goes back to v1 twice.',
+  'lesson.19-https': 'HTTPS at the door',
+  'lesson.19-https.look': 'Look at the certificate of this page in the browser: who issued it, and until when it is valid.',
 
   'traffic.title': 'Gentle traffic',
   'traffic.rate': 'Requests per second',

@@ -216,10 +216,12 @@ export default {
   'lesson.15-roll-back.look': '在坏版本上线又撤下的过程中保持流量开启：第一个不会让任何调用失败，第二个会让一部分失败，直到回滚。',
   'lesson.16-events': '事件',
   'lesson.16-events.look': '先不动这个页面十秒，再把一个事项标记为完成：它立即完成，片刻之后铃铛计入。',
-  'lesson.17-trigger': 'Trigger',
+  'lesson.17-trigger': '触发器（Trigger）',
   'lesson.17-trigger.look': '把一个事项标记为完成，铃铛就会计入；新建、重新打开或删除则不会：user 只收到这一种类型。',
   'lesson.18-release': '按数字发布',
   'lesson.18-release.look': '开启流量，再开始一次这一课：分流条会跟着发布的每一步变化，并两次退回 v1。',
+  'lesson.19-https': '门口的 HTTPS',
+  'lesson.19-https.look': '在浏览器里查看本页的证书：由谁签发，有效期到哪天。',
 
   'traffic.title': '模拟流量',
   'traffic.rate': '每秒请求数',
