@@ -1,7 +1,7 @@
 """The certificates of HTTPS on this machine: a certificate authority (CA) of its own, and what it has signed.
 
-The CA is made once and lies in data/tls/, so that a browser may be told to trust it. It can sign only for this machine
-(name constraints, RFC 5280, 4.2.1.10): nobody who steals its key can play another site.
+The CA is made once and lies in data/tls/, so that a browser can trust it. It can sign only for this machine
+(name constraints, RFC 5280, 4.2.1.10): a stolen key cannot impersonate another site.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def wanted(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def make() -> None:
-    """Make a certificate for the ingress, an expired one, and one of a CA that nobody trusts, each with its key.
+    """Make a certificate for the ingress, an expired one, and one of an untrusted CA, each with its key.
 
     The CA is kept while it is valid.
     """

@@ -15,7 +15,8 @@ ABOUT = About(
     learn="encrypt what browsers send, and prove to them which server answers",
     look="Open the page again: the address begins with https, and the browser warns, as it does not know this CA. Look "
     "at the certificate that it shows: who issued it, and until when it is valid.",
-    think="A browser that trusts data/tls/ca.pem shows no warning. What could somebody do who steals data/tls/ca.key?",
+    think="A browser that trusts data/tls/ca.pem shows no warning. What could an attacker do with a stolen "
+    "data/tls/ca.key?",
     places=("laptop",),
     elsewhere=dict.fromkeys(
         ("istio", "ambient", "knative"),

@@ -79,7 +79,7 @@ class Person:
         self._client, self._place = client, place
         if name:
             account = {"userName": name, "password": PASSWORD}
-            # The first lesson that needs somebody creates the account. A refused registration means that it is there.
+            # The first lesson with this account registers it. A rejected registration: it exists.
             if self.send("POST", "/user/register", json=account).with_status(201):
                 return
             (answer,) = self.send("POST", "/api/login/account", json=account).all

@@ -129,7 +129,7 @@ class Laptop:
         return waiting_events(self._get(f"{self._url('rule', 'v1')}/metrics"))
 
     def proxy_counter(self, service: str, version: str | None, name: str) -> int:
-        return self._sum(rf"^cluster\.{service}{f'-{version}' if version else ''}\.{name}$")
+        return self.counter(rf"cluster\.{service}{f'-{version}' if version else ''}\.{name}")
 
     def processes(self) -> dict[str, int]:
         """Return the processes of the services that may sleep and are awake, by their names, such as user-v1."""

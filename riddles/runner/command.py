@@ -180,11 +180,7 @@ def answer(place: Place, riddle: Riddle, text: str) -> int:
     played = replace(played, ended=time.time())
     state.keep(played)
     print("Right:")
-    show_text(riddle.truth.kind)
-    print()
-    explain(place, riddle)
-    print(f"\nTo paste: {result(played)}")
-    print(f"The fault stays on, to look at it: `{RESET}` puts everything back.")
+    solve(place, riddle, played)
     return 0
 
 
@@ -208,12 +204,17 @@ def reveal(place: Place, riddle: Riddle) -> int:
         played = replace(played, ended=time.time(), revealed=True)
         state.keep(played)
     print(f"Riddle {riddle.number}:")
+    solve(place, riddle, played)
+    return 0
+
+
+def solve(place: Place, riddle: Riddle, played: Played) -> None:
+    """Print the solution, and the line to paste."""
     show_text(riddle.truth.kind)
     print()
     explain(place, riddle)
     print(f"\nTo paste: {result(played)}")
     print(f"The fault stays on, to look at it: `{RESET}` puts everything back.")
-    return 0
 
 
 def explain(place: Place, riddle: Riddle) -> None:

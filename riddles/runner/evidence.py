@@ -112,7 +112,7 @@ def is_repeated(check: Check, service: str, requests: int) -> None:
 
 
 def is_copied(check: Check, service: str, version: str, requests: int) -> None:
-    """Each read arrives twice, and nobody repeats anything."""
+    """Each read arrives twice at the service, without a retry."""
 
     def served() -> int:
         return check.place.requests_served(service, version)
