@@ -24,13 +24,19 @@ ROOT = Path(__file__).parent.parent
 GUEST_NAMES = {"v1": "秦粤", "v2": "粤秦D"}
 
 
+# Outside the ephemeral range; each only once, and each pytest worker (gw0, gw1…) has its own.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+PORTS = iter(random.sample(range(10_000 + WORKER, 32_000, WORKERS), 20_000 // WORKERS))
+
+
 def free_port() -> int:
-    """Return a free port of 127.0.0.1, outside the ephemeral range."""
-    while True:
+    """Return a free port of 127.0.0.1."""
+    for port in PORTS:
         with socket.socket() as probe, suppress(OSError):
-            port = random.randint(10_000, 32_000)
             probe.bind(("127.0.0.1", port))
             return port
+    raise RuntimeError("every port is taken")
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:

@@ -25,5 +25,6 @@ def reset() -> None:
             resource.setrlimit(limit, (wanted, hard))
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Not Python's default for SIGINT, a traceback: nothing has to be stopped before the process manager handles both.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

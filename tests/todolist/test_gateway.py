@@ -278,6 +278,7 @@ def test_an_upgrade_request_keeps_its_body(visitor: httpx.Client, gateway: Servi
     assert visitor.post("/api/rule", json={"name": "milk"}, headers=offer).json()["name"] == "milk"
     refused = gateway.client.post("/api/rule", json={"name": "milk"}, headers=offer)
     assert (refused.status_code, "Upgrade" in refused.json()["detail"]) == (400, True)
+    assert refused.headers["connection"] == "close"
 
 
 def test_a_body_that_is_too_large_is_rejected(gateway: Service) -> None:
