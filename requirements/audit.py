@@ -1,7 +1,7 @@
 """Ask the Python Package Index for the known vulnerabilities of all that is pinned here.
 
 The exit code is 1 if there are any. Where the index does not tell, it says so and ends with 0: a registry that only
-serves files must not stop anybody. Another index can be named as the argument.
+serves files must not stop the audit. Another index can be named as the argument.
 """
 
 import re

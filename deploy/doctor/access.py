@@ -19,7 +19,7 @@ from typing import Any
 
 from deploy.doctor.finding import IN_CLUSTER, MISSING, OK, Finding, minor, reply, said
 
-INSTALL = "https://kubernetes.io/docs/tasks/tools/ tells how to install it"
+INSTALL = "https://kubernetes.io/docs/tasks/tools/ explains how to install it"
 # kubectl's errors if there is a cluster, but no valid credentials or permission.
 DENIED = re.compile(
     r"Unauthorized|logged in|credential|getting token|exec plugin|exec: |forbidden|x509|certificate|OAuth|oidc",

@@ -241,7 +241,7 @@ def metrics_server() -> Finding:
     fix = (
         "minikube addons enable metrics-server"
         if "minikube" in context()
-        else ("https://github.com/kubernetes-sigs/metrics-server#installation tells how to install it")
+        else ("https://github.com/kubernetes-sigs/metrics-server#installation explains how to install it")
     )
     what += ": `rule` and the others always have two pods, and lesson 14 does not run on Istio"
     return Finding("metrics server", NOTE, what, (ISTIO, AMBIENT), fix)

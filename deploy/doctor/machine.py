@@ -405,7 +405,7 @@ def docker_info() -> tuple[bool, str]:
 def docker() -> Finding:
     """Docker: the client, and whether the daemon answers."""
     if not shutil.which("docker"):
-        fix = "https://docs.docker.com/get-started/get-docker/ tells how to install it"
+        fix = "https://docs.docker.com/get-started/get-docker/ explains how to install it"
         return Finding("Docker", MISSING, "docker is missing", (IMAGES,), fix)
     answers, words = docker_info()
     if not answers:
@@ -489,7 +489,7 @@ def kind() -> list[Finding]:
     """kind, if it is missing: only `make cluster` needs it."""
     if shutil.which("kind"):
         return []
-    return [Finding("kind", MISSING, "kind is missing", MAKE_CLUSTER, f"{KIND_PAGE} tells how to install it")]
+    return [Finding("kind", MISSING, "kind is missing", MAKE_CLUSTER, f"{KIND_PAGE} explains how to install it")]
 
 
 def kind_version(environment: Mapping[str, str] = os.environ) -> list[Finding]:

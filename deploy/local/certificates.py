@@ -37,7 +37,7 @@ CONSTRAINTS = x509.NameConstraints(
 
 
 def wanted(environment: Mapping[str, str] = os.environ) -> bool:
-    """Say whether TLS asks for HTTPS. Raises ValueError with a sentence."""
+    """Return whether the setting TLS is on. Raises ValueError with a sentence."""
     value = environment.get("TLS") or "0"
     if value not in ("0", "1"):
         raise ValueError(f"TLS={value} is neither 1 nor 0: TLS=1 make run serves HTTPS")

@@ -1,4 +1,4 @@
-"""Lesson 16, Events: a change does not wait for who wants to know of it, and no event is lost or counted twice."""
+"""Lesson 16, Events: a change does not wait for its consumers, and no event is lost or counted twice."""
 
 import os
 import signal
@@ -90,7 +90,7 @@ def done_while_asleep(check: Check, alice: Person, keys: list[str]) -> None:
         started = perf_counter()
         wake(check)
     check.eventually(lambda: consumers(check), PATIENCE)
-    # Only now somebody looks at the bell: that is a call to user, too.
+    # Only now is the bell read: that is a call to user, too.
     check.eventually(lambda: alice.unread() >= ITEMS, PATIENCE)
     seconds = perf_counter() - started
     count = check.unread_in_the_end(alice, ITEMS)

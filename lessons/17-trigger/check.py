@@ -1,4 +1,4 @@
-"""Lesson 17, Trigger: who gets an event is said by its type, and what a consumer refuses goes to a dead letter sink."""
+"""Lesson 17, Trigger: an event is routed by its type, and what a consumer rejects goes to a dead letter sink."""
 
 from lessons.runner.check import LIST, Answer, Answers, Check, Person
 from lessons.runner.lesson import About
@@ -9,7 +9,7 @@ ABOUT = About(
     look="Mark an item as done, and the bell counts it; create, reopen or delete one, and it does not: user no longer "
     "gets these events. The archive is broken now, so what you delete goes to the dead letter sink. The lesson's page "
     "has the command that shows it.",
-    think="The archive is mended. What becomes of the events in the dead letter sink?",
+    think="The archive is repaired. What happens to the events in the dead letter sink?",
     places=("laptop", "knative"),
     elsewhere=dict.fromkeys(
         ("istio", "ambient"),

@@ -1,4 +1,4 @@
-"""The vocabulary of the lessons' checks: who asks, who answered, how often, how quickly, and what was expected."""
+"""The vocabulary of the lessons' checks: clients, their requests, and expectations about status, server and latency."""
 
 import json as jsons
 import math
@@ -72,7 +72,7 @@ class Answers:
 
 
 class Person:
-    """Somebody who uses the page: a guest, or a named person who is logged in."""
+    """A client as the page is: of a guest, or of an account that is logged in."""
 
     def __init__(self, client: httpx.Client, name: str | None, place: Place) -> None:
         self.name = name or "a guest"
@@ -138,7 +138,7 @@ class Person:
 
 
 class Check:
-    """Asks, and prints a line for each thing that was checked, with its figure.
+    """Sends requests, and prints a line for each expectation, with its figure.
 
     with_change False: steps change nothing, which shows that a check can fail.
     """
@@ -155,11 +155,11 @@ class Check:
         self._clients.close()
 
     def guest(self) -> Person:
-        """Return somebody who is not logged in."""
+        """Return a client that is not logged in."""
         return Person(self._clients.enter_context(self.place.client()), None, self.place)
 
     def person(self, name: str) -> Person:
-        """Return somebody who is logged in under a name, such as lesson-alice."""
+        """Return a client that is logged in under a name, such as lesson-alice."""
         return Person(self._clients.enter_context(self.place.client()), name, self.place)
 
     def step(self, name: str, what: str) -> None:

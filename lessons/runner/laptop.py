@@ -57,7 +57,8 @@ class Laptop:
     def difference(self, lesson: Lesson, *, comments: bool = False) -> str:
         result: list[str] = []
         for name, text in self._changed(lesson, "").items():
-            diff = list(difflib.unified_diff(told(read(name)), told(text), name, f"{name}, lesson {lesson.name}"))
+            before, after = without_comments(read(name)), without_comments(text)
+            diff = list(difflib.unified_diff(before, after, name, f"{name}, lesson {lesson.name}"))
             result += with_comments(diff, text) if comments else diff
         return "".join(result)
 
@@ -248,8 +249,8 @@ def read(name: str) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def told(text: str) -> list[str]:
-    """Return the lines of a file that tell Envoy something: all but comments."""
+def without_comments(text: str) -> list[str]:
+    """Return the lines of a file without comments and empty lines."""
     return [line for line in text.splitlines(keepends=True) if line.strip() and not is_comment(line)]
 
 

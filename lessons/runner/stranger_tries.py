@@ -8,7 +8,7 @@ import socket
 import sys
 import urllib.request
 
-# PostgreSQL's question whether it speaks TLS; it answers with one letter to anybody.
+# PostgreSQL's SSLRequest; a server responds with one letter to any client.
 SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
 TIMEOUT = 20
 PATHS = {"user": "/user/guest", "rule": "/api/rule"}

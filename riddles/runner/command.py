@@ -160,7 +160,7 @@ def show_complaint(place: Place, riddle: Riddle) -> None:
     print("\n".join(wrap(f"{' and '.join(PEOPLE)} can log in; the password of both is {PASSWORD}.", rest="  ")))
     print('\nmake riddle ANSWER="where, and what"   says right or wrong')
     print("make riddle HINT=1                     gives a hint, which counts")
-    print("make riddle REVEAL=1                   gives up, and tells the truth")
+    print("make riddle REVEAL=1                   gives up, and prints the solution")
 
 
 def answer(place: Place, riddle: Riddle, text: str) -> int:
@@ -218,7 +218,7 @@ def solve(place: Place, riddle: Riddle, played: Played) -> None:
 
 
 def explain(place: Place, riddle: Riddle) -> None:
-    """Print the truth, the figures of this run that prove it, the YAML that made it, and the lesson that mends it."""
+    """Print the solution, the figures of this run that prove it, its YAML, and the lesson that fixes it."""
     show_text(riddle.truth.truth)
     if riddle.truth.stand_in and place.name == "laptop":
         show_text(riddle.truth.stand_in)

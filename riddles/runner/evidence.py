@@ -123,7 +123,7 @@ def is_copied(check: Check, service: str, version: str, requests: int) -> None:
 
     before, retried = served(), retries()
     answers = check.guest().get(LIST, requests)
-    # Nobody waits for a copy, so the last ones may still be under way.
+    # No caller waits for a copy, so the last ones may still be under way.
     check.eventually(lambda: served() - before >= 2 * requests, 10)
     seen = served() - before
     check.that(
@@ -183,7 +183,7 @@ def refuses_company(check: Check, people: int) -> None:
 
 
 def is_slow_for(check: Check, name: str, seconds: float) -> None:
-    """The profile of one person is late; the list is not, nor is anything of anybody else."""
+    """The profile of one account is slow; its list is not, nor are other accounts."""
     person, guest, other = check.person(name), check.guest(), check.person("lesson-alice")
     warm_up(check, lambda: person.get(PROFILE).seconds() >= seconds)
     late = person.get(PROFILE, 3, at_once=3)
@@ -208,7 +208,7 @@ def limits_all(check: Check, requests: int) -> None:
     """Three people who send few requests each are refused, as together they send too many."""
     refused_before = counted(check, r".*http_local_rate_limit.rate_limited")
     first, *others = (check.guest() for _ in range(3))
-    # Whoever asks long enough has used up what there is for all.
+    # One client can use up the tokens that all share.
     for _ in range(10):
         if first.get(PROFILE, requests).with_status(429):
             break

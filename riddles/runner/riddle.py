@@ -1,6 +1,6 @@
 """A riddle: a folder under `riddles/` with a complaint, the fault as YAML for each place, and the sealed truth.
 
-The truth is YAML, compressed and in base64, so that nobody reads it by accident: no search finds a word of it.
+The truth is YAML, compressed and in base64, so that it is not read by accident: no search finds a word of it.
 """
 
 import base64
@@ -99,7 +99,7 @@ def parse(text: str) -> Truth:
 
 
 def seal(text: str) -> str:
-    """Return a text in a form that nobody reads by accident."""
+    """Return a text in a form that is not read by accident."""
     packed = base64.b64encode(zlib.compress(text.encode(), 9)).decode("ascii")
     lines = [packed[start : start + COLUMNS] for start in range(0, len(packed), COLUMNS)]
     return "\n".join(lines) + "\n"

@@ -143,7 +143,7 @@ SAME = (
 )
 CLAUSES = re.compile(r"[.,;:!?()\n，。；：！？（）]+|\bbut\b|\bwhile\b|\bwhereas\b|(?:而|但是|不过|但)(?=\S)")
 PARTS = re.compile(r"\band\b|\bplus\b|&|\+|以及|并且|另外|还有|同时还|和|、")
-# A clause that clears somebody: it accuses nobody.
+# A clause that rules something out: it is not counted as a guess.
 CLEARED = re.compile(
     r"\b(fine|ok|okay|healthy|normal|innocent|well|works|unaffected|good)\b|正常|没问题|没有问题|无关|没事|不受影响"
 )
@@ -178,7 +178,7 @@ def notions(text: str) -> set[str]:
 
 
 def clauses(answer: str) -> list[str]:
-    """Return the clauses of an answer in one way of writing, without those that accuse nobody."""
+    """Return the clauses of an answer in one way of writing, without those that rule something out."""
     text = unicodedata.normalize("NFKC", answer).casefold()
     for pattern, one_way in SAME:
         text = re.sub(pattern, one_way, text)

@@ -2,7 +2,7 @@ import { byId, el } from './dom.js';
 import { formatNumber, hasText, phrase, t } from './i18n.js';
 import { errorText, toast } from './messages.js';
 
-/** @type {WeakMap<HTMLDialogElement, object>} what tells one opening of a dialog from the next */
+/** @type {WeakMap<HTMLDialogElement, object>} distinguishes one opening of a dialog from the next */
 const openings = new WeakMap();
 
 /** What the forms held when their dialogs opened. @type {WeakMap<HTMLDialogElement, string>} */
