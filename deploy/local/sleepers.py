@@ -1,7 +1,8 @@
 """The state of the services of `make run` that can be scaled to zero ("sleep").
 
-data/sleep/after has the seconds without a request after which they are, 0 for never: first those of SLEEP; a lesson may
-change them. Beside it each activator writes its state. `python -m deploy.local.sleepers` prints all, for `make status`.
+data/sleep/after has the idle time in seconds until scale to zero, 0 for never. `make run` writes SLEEP there; a lesson
+may change it. Each activator writes data/sleep/NAME.json. `python -m deploy.local.sleepers` prints all, for `make
+status`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ NAMES = ("rule", "user-v1", "user-v2")
 class Sleeper:
     """The state of an activator.
 
-    activator: its process id; process: that of the service, None while it sleeps; began: when it was last started or
+    activator: its process id; process: that of the service, None while it sleeps; began: when that was last started or
     stopped, in seconds since 1970.
     """
 
@@ -66,7 +67,7 @@ def after() -> int:
 
 def write(name: str, sleeper: Sleeper) -> None:
     """Write the state of an activator."""
-    # A full disk or a missing folder must not keep a service from starting or stopping.
+    # A full disk or a folder that cannot be written must not keep a service from starting or stopping.
     with suppress(OSError):
         FOLDER.mkdir(parents=True, exist_ok=True)
         proxy.replace(FOLDER / f"{name}.json", json.dumps(asdict(sleeper)))
@@ -83,13 +84,13 @@ def read() -> dict[str, Sleeper]:
 
 def main() -> None:
     """Print which services sleep."""
-    # What is set may be the riddle that is on; what is, may be seen.
+    # In a riddle the idle time is not printed, as it may be the fault; the processes are.
     in_a_riddle = proxy.is_riddle(proxy.lesson(CONFIGURATION))
     seconds = after()
     if in_a_riddle:
         print("processes:")
     elif not seconds:
-        print("asleep:\n  none, as they stay awake (`SLEEP=30 make run` lets user and rule sleep)")
+        print("asleep:\n  none: scale to zero is off (`SLEEP=30 make run` lets user and rule sleep)")
         return
     else:
         print(f"asleep or awake (after {seconds} s without a request a service sleeps):")

@@ -1,4 +1,4 @@
-"""Where lessons run: what the laptop and a cluster have in common."""
+"""Where lessons run: what laptop.py and cluster.py (with ambient.py and knative.py) have in common."""
 
 import re
 from collections.abc import Iterator

@@ -34,7 +34,7 @@ GATHER = 0.05
 POLL = 1
 # Seconds between two rounds while the sink accepts nothing: the first, doubled each time up to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5
-# From this attempt on a failure is logged as a warning.
+# After so many failed attempts the next failure is logged as a warning, once; all others as info.
 WARN_AFTER = 5
 # Seconds to deliver the rest when the service stops.
 DRAIN_TIMEOUT = 5
@@ -43,7 +43,7 @@ DRAIN_TIMEOUT = 5
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 # All replicas share the outbox, and so report the same values.
-waiting_events = Gauge("outbox_events", "Events that wait in the outbox.")
+waiting_events = Gauge("outbox_events", "Undelivered events, including those being sent.")
 oldest_event = Gauge("outbox_oldest_event_seconds", "How long the oldest of them has waited.")
 
 log = logging.getLogger("relay")
@@ -56,8 +56,8 @@ class Relay:
         """url: K_SINK, or None."""
         self._url, self._database = url, database
         self._sink: Any = None
-        # Set by a change, and at the end of each attempt.
-        self._news = asyncio.Event()
+        # Set by a change, at the end of each attempt, and on shutdown.
+        self._wake_up = asyncio.Event()
         self._stopping = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
         # Results that are not written to the outbox yet.
@@ -65,7 +65,7 @@ class Relay:
         self._failed: list[Row] = []
 
     def cause(self) -> Cause | None:
-        """Return the cause of the current request's events, or None without a sink, as there are no events then."""
+        """Return the cause of the current request's events; None without a sink: then no event is written."""
         if not self._url:
             return None
         traceparent = dict(request_headers.get()).get(b"traceparent", b"")
@@ -73,11 +73,11 @@ class Relay:
 
     def wake(self) -> None:
         """Poll the outbox now. Returns at once."""
-        self._news.set()
+        self._wake_up.set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Relay events; on shutdown try to deliver the rest in time."""
+        """Relay events; on shutdown try to deliver the rest within DRAIN_TIMEOUT."""
         if not self._url:
             yield
             return
@@ -86,7 +86,7 @@ class Relay:
             yield
         finally:
             self._stopping.set()
-            self._news.set()
+            self._wake_up.set()
             await asyncio.wait(tasks, timeout=DRAIN_TIMEOUT)
             tasks.extend(self._sending)
             for task in tasks:
@@ -96,7 +96,7 @@ class Relay:
                 await self._sink.close()
 
     async def _keep_alive(self, function: Callable[[], Awaitable[None]]) -> None:
-        """Run a function once the database is available, and restart it on failure: a dead relay would go unnoticed."""
+        """Run a function as soon as the database is available; restart it on failure, which nothing else would."""
         while not self._stopping.is_set():
             try:
                 await self._database.check()
@@ -111,13 +111,15 @@ class Relay:
     async def _relay(self) -> None:
         pause: float = 0
         while True:
-            self._news.clear()
+            self._wake_up.clear()
             delivered, failed = list(self._delivered), list(self._failed)
             if delivered:
                 pause = 0
             elif failed:
                 if 2 * pause > LONGEST_PAUSE > pause:
-                    log.warning("%s takes no events; %d are tried again every %d s", self._url, AT_ONCE, LONGEST_PAUSE)
+                    log.warning(
+                        "%s accepts no events; up to %d are retried every %d s", self._url, AT_ONCE, LONGEST_PAUSE
+                    )
                 pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
                 await _wait(self._stopping, pause)
             room = AT_ONCE - len(self._sending)
@@ -134,7 +136,7 @@ class Relay:
                 task.add_done_callback(self._sending.discard)
             if self._stopping.is_set() and not (self._sending or self._delivered or self._failed):
                 return
-            await _wait(self._news, POLL)
+            await _wait(self._wake_up, POLL)
             if self._sending:
                 await asyncio.sleep(GATHER)
 
@@ -145,9 +147,9 @@ class Relay:
         except Exception as error:
             # An invalid event must not block the others.
             level = logging.WARNING if event["attempts"] == WARN_AFTER else logging.INFO
-            log.log(level, "Event %s was not taken, attempt %d: %r", event["id"], event["attempts"] + 1, error)
+            log.log(level, "Event %s was not accepted, attempt %d: %r", event["id"], event["attempts"] + 1, error)
             self._failed.append(event)
-        self._news.set()
+        self._wake_up.set()
 
     async def _measure(self) -> None:
         """Update the metrics."""

@@ -1,4 +1,7 @@
-"""The route table of the gateway: which path is forwarded to which service."""
+"""The route table of the gateway: which path is forwarded to which service.
+
+`ForCaller` (expected_caller.py) determines the caller from the cookie (session.py).
+"""
 
 from fastapi import Request, Response
 from starlette.routing import Route

@@ -81,7 +81,9 @@ def _wrong_body(headers: dict[bytes, str]) -> Problem | None:
     has_body = length != "0" or b"transfer-encoding" in headers
     if has_body and b"upgrade" in headers:
         # The server does not read the body of such a request. Envoy forwards none.
-        return Problem(400, "A change cannot ask for another protocol: send it without the header Upgrade.", headers=CLOSE)
+        return Problem(
+            400, "A change cannot ask for another protocol: send it without the header Upgrade.", headers=CLOSE
+        )
     if (has_body or media_type) and media_type != "application/json":
         return Problem(415, "The body must be application/json.", headers={"Accept": "application/json"})
     if headers.get(b"content-encoding", "").strip().lower() not in ("identity", ""):

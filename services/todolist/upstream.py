@@ -25,7 +25,7 @@ PASSED_BACK = ("allow", "retry-after")
 JSON_TYPES = ("application/json", MEDIA_TYPE)
 METHODS = frozenset(HTTPMethod)
 # The details of a problem, by its status.
-FAILURES = {502: "returned an invalid response", 503: "cannot be reached", 504: "did not answer in time"}
+FAILURES = {502: "returned no usable response", 503: "cannot be reached", 504: "did not answer in time"}
 # Envoy's local replies to requests that it did not send upstream: connection failure, circuit breaker, no healthy host.
 # Any other 503 of a proxy may also mean that the connection broke after the upstream had received the request.
 NOT_SENT = re.compile(
@@ -52,7 +52,7 @@ class Answer(NamedTuple):
             raise self.invalid() from None
 
     def invalid(self) -> Problem:
-        """Return the problem of an invalid response."""
+        """Return the problem of a response that cannot be used."""
         return self.upstream.problem(502, self.headers)
 
     def response(self, caller: Caller | None = None) -> Response:
@@ -77,11 +77,12 @@ class Upstream:
         *,
         device: str = "",
     ) -> Answer:
-        """Call the upstream with the trace headers of a request (None: on behalf of no single request).
+        """Call the upstream with the trace headers of a request (None: a call that several requests share).
 
         target: path and query, percent-encoded; caller, device (a token): sent in headers; body: JSON.
-        Raises a Problem: 503 when the service cannot be reached, 504 when it is too slow, 502 when its response is
-        invalid. There are no retries here: the proxy retries reads (deploy/local/envoy, deploy/istio).
+        Raises a Problem: 503 when the service cannot be reached, 504 when it is too slow, 502 when there is no
+        usable response; 400 for a header that is not UTF-8, 405 for an unknown method. No retries here, except on a
+        closed idle connection (SEND_ONCE): the proxy retries reads (deploy/local/envoy, deploy/istio).
         """
         if method not in METHODS:
             # Proxies reject unknown methods without an Allow header: the service provides it.
@@ -91,7 +92,7 @@ class Upstream:
         if caller:
             headers += [(USER_ID, caller.id), (USER_NAME, quote(caller.name))]
             if caller.id != GUEST:
-                headers.append(("end-user", quote(caller.name)))  # Matched by header-based routes (lesson 3).
+                headers.append(("end-user", quote(caller.name)))  # Matched by header-based routes (lessons 2 and 4).
         if device:
             headers.append(("x-known-device", device))
         if body:
@@ -109,12 +110,12 @@ class Upstream:
             log.warning("%s cannot be reached: %s", self._name, error)
             raise self.problem(503, self._timing(started)) from None
         except (aiohttp.ClientError, ValueError) as error:
-            log.warning("%s returned an invalid response: %r", self._name, error)
+            log.warning("%s returned no usable response: %r", self._name, error)
             raise self.problem(502, self._timing(started)) from None
         passed_back = self._timing(started, response.headers.get("x-served-by", ""))
         passed_back |= {name: response.headers[name] for name in PASSED_BACK if name in response.headers}
         if response.status != 204 and response.content_type not in JSON_TYPES:
-            # A local reply of a proxy, in plain text: it could not reach the service.
+            # Not from the service: a local reply of a proxy, in plain text.
             log.warning("%s returned no JSON: %d %s", self._name, response.status, response.content_type)
             raise self.problem(_failure(method, response.status, content), passed_back)
         return Answer(self, response.status, content, response.content_type, passed_back)
@@ -142,7 +143,7 @@ def _passed_on(request: Request) -> list[tuple[str, str]]:
 def _failure(method: str, status: int, content: bytes) -> int:
     """Return the status of the problem for a proxy's local reply.
 
-    The gateway's own 503 guarantees that a write was not applied.
+    The gateway's own 503 guarantees that a write was not applied; one that a service returned, in JSON, does not.
     """
     if status == 503 and method != "GET" and not NOT_SENT.search(content):
         return 502
@@ -159,12 +160,13 @@ async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
         raise aiohttp.ClientConnectionError(str(error)) from error
 
 
-# By method. aiohttp also retries a GET on a new connection if an idle one was closed, which is safe, but no POST.
+# By method. If a pooled connection turns out to be closed, aiohttp sends an idempotent request again: safe for a GET,
+# but a PUT or DELETE could be applied twice.
 SEND_ONCE = {"PUT": [_send_once], "DELETE": [_send_once]}
 
 
 def client(timeout: float) -> aiohttp.ClientSession:
-    """Return the connection pool that all upstreams share. timeout: seconds for a whole call."""
+    """Return the HTTP client whose connection pool all upstreams share. timeout: seconds for a whole call."""
     return aiohttp.ClientSession(
         # The proxy limits connections. We close an idle one before the server does (75 s).
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),

@@ -1,6 +1,6 @@
-"""Notices: recorded from events, each once, counted, and deleted when they expire.
+"""Notices: records one for each event, counts them, and deletes expired ones.
 
-The sender repeats an event until it is acknowledged, so this is an *idempotent consumer*: the source and id of each
+The sender redelivers an event until it is acknowledged, so this is an *idempotent consumer*: the source and id of each
 event are stored with its notice. Events older than a notice's lifetime are ignored: their notice may have expired.
 """
 
@@ -18,11 +18,11 @@ from services.user import store
 from services.user.schemas import ItemEvent
 from services.user.store import Counts
 
-# Seconds for which a count is cached: one query in this time, however many profiles are read.
-COUNTED_FOR = 1
-# Seconds that a profile waits for it.
+# Seconds for which a count is cached: at most one query per owner in this time, unless a notice is added or read.
+COUNT_TTL = 1
+# Seconds for which reading a profile waits for the count.
 COUNT_TIMEOUT = 0.5
-# Seconds between two deletions of expired notices.
+# Minimum seconds between two deletions of expired notices, which happen when an event arrives.
 FORGET_EVERY = 10
 
 
@@ -33,7 +33,7 @@ class Notices:
         """lifetime: of a notice, in seconds; served_by: the name of this process."""
         self._database, self._lifetime, self._served_by = database, timedelta(seconds=lifetime), served_by
         # By owner. Concurrent requests share one query.
-        self._counts: TTLCache[str, asyncio.Task[Counts]] = TTLCache(maxsize=10_000, ttl=COUNTED_FOR)
+        self._counts: TTLCache[str, asyncio.Task[Counts]] = TTLCache(maxsize=10_000, ttl=COUNT_TTL)
         self._known: LRUCache[str, Counts] = LRUCache(maxsize=10_000)
         self._forgets_at = 0.0
 
@@ -50,7 +50,7 @@ class Notices:
             await self._database.write(store.forget_notices, now - self._lifetime)
 
     async def counts(self, owner: str) -> Counts:
-        """Return the number of an owner's notices; while the database is unavailable, the last known number."""
+        """Return an owner's total and unread counts; if the database is unavailable or slow, the last known or 0."""
         if (task := self._counts.get(owner)) is None:
             self._counts[owner] = task = asyncio.create_task(self._count(owner))
         # shield: a cancelled request does not cancel the query for the others.

@@ -1,6 +1,6 @@
-"""The database of a service: runs functions that take a connection in a few threads beside the event loop.
+"""The database of a service: runs the functions of `store.py` in threads, so that they do not block the event loop.
 
-`store.py` has `def find(connection: Connection, owner: str) -> Row`; a route calls it with
+Each takes a connection: `def find(connection: Connection, owner: str) -> Row`. A route calls it with
 `await database.read(store.find, owner)`.
 """
 
@@ -38,11 +38,12 @@ log = logging.getLogger("database")
 class Database:
     """Runs the functions of `store.py`. They return plain data only: SQLAlchemy's results belong to a connection.
 
-    Each method raises a Problem if the database fails or times out: 503, or 507 when its disk is full.
+    `read`, `search`, `write`, `insert` and `check` raise a Problem if the database is unavailable or times out (503),
+    or its disk is full (507).
     """
 
     def __init__(self, settings: DatabaseSettings, migrations: Path) -> None:
-        """migrations: the folder with Alembic's revisions. Raises ValueError if no retry can open the database."""
+        """migrations: the folder with Alembic's revisions. Raises ValueError if SQLite's file can never be used."""
         self._engines = create_engines(settings)
         reads, writes = self._engines
         # All open connections, to be interrupted when the service stops.
@@ -141,7 +142,7 @@ class JobQueue:
     """Jobs of one kind, and the threads that run them. A statement is interrupted when all its jobs are cancelled."""
 
     def __init__(self, engine: Engine, threads: ThreadPoolExecutor, *, in_batches: bool = False) -> None:
-        """in_batches: one thread takes all waiting jobs, as waking it takes as long as a short read."""
+        """in_batches: one thread takes all waiting jobs, as waking a thread costs as much as a short read."""
         self._engine, self._threads, self._in_batches = engine, threads, in_batches
         self._waiting: deque[Job] = deque()
         # The driver's connections in use, and the jobs of each.
@@ -236,7 +237,7 @@ class WriteQueue(JobQueue):
                 _select_one(connection)
                 is_begun = True
                 result = function(connection, *arguments)
-                # Rolls back: a write that was reported as failed must not be committed.
+                # Rolls back if the caller has timed out. After a timeout during COMMIT, the write may be committed.
                 _raise_if_cancelled(jobs)
                 return result
         except BaseException as error:
@@ -246,9 +247,9 @@ class WriteQueue(JobQueue):
 
 
 class InsertQueue(WriteQueue):
-    """Jobs that insert one value each (group commit): those of the same function run as one, with all values.
+    """Jobs that insert one value each (group commit): adjacent ones of the same function run as one, with all values.
 
-    A commit to a disk takes as long for fifty rows as for one.
+    A commit to a disk takes about as long for fifty rows as for one.
     """
 
     def _run(self, jobs: Sequence[Job]) -> Sequence[Any]:
@@ -299,10 +300,10 @@ def _problem(error: exc.DBAPIError) -> Problem | None:
     name, state = getattr(error.orig, "sqlite_errorname", ""), getattr(error.orig, "sqlstate", "")
     if name == "SQLITE_FULL" or state == "53100":
         return Problem(507, "The disk of the database is full; nothing was changed.")
-    is_away = isinstance(error, exc.OperationalError | exc.InterfaceError) and name != "SQLITE_ERROR"
+    is_unavailable = isinstance(error, exc.OperationalError | exc.InterfaceError) and name != "SQLITE_ERROR"
     # 25006: a demoted primary server, which is read-only now.
-    if is_away or state == "25006":
-        return Problem(503, "The database cannot be used.", headers={"Retry-After": "1"})
+    if is_unavailable or state == "25006":
+        return Problem(503, "The database is unavailable.", headers={"Retry-After": "1"})
     return None
 
 
