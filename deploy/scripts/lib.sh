@@ -125,6 +125,12 @@ deployed_target() {
   fi
 }
 
+# Whether the ingress serves HTTPS: `make deploy TLS=1`, or lesson 19.
+serves_https() {
+  [ "$(kubectl get gateways.gateway.networking.k8s.io/ingress --namespace="$namespace" --ignore-not-found \
+    --output=jsonpath='{.spec.listeners[?(@.name=="https")].name}')" ]
+}
+
 exists() {
   kubectl get "$1" --namespace="$namespace" --output=name >/dev/null 2>&1
 }
@@ -137,7 +143,7 @@ is_ours() {
 # The active lesson, from the label of these objects; nothing if there is none.
 deployed_lesson() {
   kubectl get envoyfilters.networking.istio.io/lesson-mark httproutes.gateway.networking.k8s.io/todolist \
-    --namespace="$namespace" --ignore-not-found --output=jsonpath='{.items[*].metadata.labels.lesson}'
+    --namespace="$namespace" --ignore-not-found --output=jsonpath='{.items[*].metadata.labels.lesson}' | cut -d' ' -f1
 }
 
 # Deletes objects that a lesson added: they have the label `lesson`. Objects that a lesson replaced have lost it, as the
@@ -145,7 +151,8 @@ deployed_lesson() {
 delete_lesson() {
   local istio=networking.istio.io security=security.istio.io
   local kinds="virtualservices.$istio,destinationrules.$istio,envoyfilters.$istio,authorizationpolicies.$security"
-  kinds+=",requestauthentications.$security,httproutes.gateway.networking.k8s.io,deployments.apps,services,configmaps"
+  kinds+=",sidecars.$istio,serviceentries.$istio"
+  kinds+=",requestauthentications.$security,httproutes.gateway.networking.k8s.io,deployments.apps,services,configmaps,secrets"
   ! has_kind triggers.eventing.knative.dev || kinds+=,triggers.eventing.knative.dev
   kubectl delete "$kinds" \
     --namespace="$namespace" --selector=lesson --ignore-not-found >/dev/null

@@ -102,3 +102,16 @@ def test_the_split_of_reads_and_writes_is_one(kubectl: Any) -> None:
     patch = json.loads(calls()[-1].partition("--patch=")[2])
     weights = {change["path"]: change["value"] for change in patch}
     assert weights == {f"/spec/http/{rule}/route/{place}/weight": (95, 5)[place] for rule in (0, 1) for place in (0, 1)}
+
+
+def test_a_reset_keeps_the_options_of_make_deploy(kubectl: Any) -> None:
+    def gateway() -> Any:
+        found = [item for item in Cluster("shop")._set() if item["kind"] == "Gateway"]
+        return found[0]
+
+    kubectl((["get", "https-redirect"], "https-redirect"), (["get", "service-type"], "ClusterIP"))
+    kept = gateway()
+    assert [listener["name"] for listener in kept["spec"]["listeners"]] == ["http", "https"]
+    assert kept["metadata"]["annotations"] == {"networking.istio.io/service-type": "ClusterIP"}
+    kubectl()
+    assert [listener["name"] for listener in gateway()["spec"]["listeners"]] == ["http"]
