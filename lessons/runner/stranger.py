@@ -1,6 +1,7 @@
 """A pod that does not belong to the application."""
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,12 @@ SIDECAR = {
     "sidecar.istio.io/proxyMemory": "64Mi",
     "sidecar.istio.io/proxyCPULimit": "500m",
     "sidecar.istio.io/proxyMemoryLimit": "256Mi",
+    # What lesson 20 reads.
+    "proxy.istio.io/config": """
+proxyStatsMatcher:
+  inclusionRegexps:
+    - cluster\\.(outbound|PassthroughCluster).*upstream_(rq|cx)_total
+""",
 }
 TRIES = Path(__file__).with_name("stranger_tries.py")
 
@@ -59,6 +66,18 @@ class Stranger:
         """Return which of user, rule and their databases answer it."""
         found: list[str] = json.loads(self.python(TRIES.read_text(encoding="utf-8"), self._cluster.namespace))
         return found
+
+    def address(self) -> str:
+        """Return its IP address."""
+        return self._kubectl("get", "pod", self._name, "--output=jsonpath={.status.podIP}")
+
+    def counter(self, pattern: str) -> int:
+        """Return the sum of its sidecar's counters whose whole names match a pattern."""
+        command = ("--container=istio-proxy", "--", "pilot-agent", "request", "GET", "stats")
+        stats = self._kubectl("exec", self._name, *command)
+        return sum(
+            int(found["count"]) for found in re.finditer(rf"^(?:{pattern}): (?P<count>\d+)$", stats, re.MULTILINE)
+        )
 
     def remove(self) -> None:
         """Remove it at once."""

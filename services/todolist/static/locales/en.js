@@ -222,6 +222,8 @@ export default {
   'lesson.18-release.look': 'Send traffic, and start the lesson once more: the bar of the split follows the steps of the release, and goes back to v1 twice.',
   'lesson.19-https': 'HTTPS at the door',
   'lesson.19-https.look': 'Look at the certificate of this page in the browser: who issued it, and until when it is valid.',
+  'lesson.20-egress': 'What may go out',
+  'lesson.20-egress.look': 'The page shows nothing of it, as these calls leave the application: the counters of the proxy name the one host that may be called.',
 
   'traffic.title': 'Gentle traffic',
   'traffic.rate': 'Requests per second',
