@@ -95,8 +95,10 @@ look_around() {
   esac
   local deployed
   deployed=$(deployed_target)
+  local other=
+  [ "$deployed $TARGET" != "istio ambient" ] || other="; lesson 21 moves it under load, step by step (lessons/21-ambient/README.md)"
   [[ -z $deployed || $deployed = "$TARGET" ]] ||
-    die "namespace $namespace holds the $deployed set, whose names are the same: \`make undeploy\` first, or choose NAMESPACE="
+    die "namespace $namespace holds the $deployed set, whose names are the same: \`make undeploy\` first, or choose NAMESPACE=$other"
 
   if [ "$(kubectl get "namespace/$namespace" --ignore-not-found --output=jsonpath='{.status.phase}')" = Terminating ]; then
     say "waiting for the deletion of the former namespace $namespace"

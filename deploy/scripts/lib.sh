@@ -116,12 +116,12 @@ need_application() {
     die "the application is not in namespace $namespace: \`make deploy\` deploys it"
 }
 
-# The set in the namespace: istio, ambient, knative, or nothing.
+# The set in the namespace: istio, ambient, knative, or nothing. While lesson 21 moves it, it is what it was.
 deployed_target() {
   if has_kind services.serving.knative.dev && exists services.serving.knative.dev/todolist; then
     echo knative
   elif exists deployment/todolist; then
-    kubectl get "namespace/$namespace" --output=go-template='{{or (index .metadata.labels "istio.io/dataplane-mode") "istio"}}'
+    kubectl get "namespace/$namespace" --output=go-template='{{or (index .metadata.labels "moving") (index .metadata.labels "istio.io/dataplane-mode") "istio"}}'
   fi
 }
 

@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import re
+import runpy
 import signal
 import socket
 import ssl
@@ -29,6 +30,8 @@ from lessons.runner.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 MARK = Path(__file__).with_name("mark.yaml")
+# The way of a namespace to ambient mode, and back.
+MOVE = ROOT / "lessons/21-ambient/move.py"
 # What a reset applies again, by the API groups of the kinds: lessons may have replaced it.
 GROUPS = (
     "networking.istio.io/",
@@ -127,6 +130,10 @@ class Cluster:
         self._apply_one(secret)
 
     def reset(self) -> None:
+        if self.kubectl("get", "namespace", self.namespace, "--output=jsonpath={.metadata.labels.moving}"):
+            # Lesson 21 was interrupted on its way.
+            for step in runpy.run_path(str(MOVE))["Move"](self).back():
+                step.do()
         # First what the set has under the same names, so that nothing is ever missing; then what only lessons have.
         self._put_back(self._set())
         script("delete_lesson", self.namespace)
@@ -241,19 +248,40 @@ class Cluster:
         ]
 
     @contextmanager
-    def stranger(self, *, in_mesh: bool = False, elsewhere: bool = False) -> Iterator[Stranger]:
-        """Start a pod that does not belong to the application, beside it or in another namespace, and remove it."""
+    def stranger(
+        self, *, in_mesh: bool = False, elsewhere: bool = False, name: str = "", labels: dict[str, str] | None = None
+    ) -> Iterator[Stranger]:
+        """Start a pod that does not belong to the application, beside it or in another namespace, and remove it.
+
+        name: of several; labels: those by which it is in the mesh, instead of those of the set.
+        """
         namespace = f"{self.namespace}-elsewhere" if elsewhere else self.namespace
         if elsewhere:
             self.kubectl("create", "namespace", namespace)
-        pod = Stranger(self, namespace, f"stranger-{'inside' if in_mesh else 'outside'}")
+        pod = Stranger(self, namespace, f"stranger-{name or ('inside' if in_mesh else 'outside')}")
         try:
-            pod.start("default", in_mesh=in_mesh)
+            pod.start("default", in_mesh=in_mesh, labels=labels)
             yield pod
         finally:
             pod.remove()
             if elsewhere:
                 self.kubectl("delete", "namespace", namespace, "--wait=false")
+
+    def has_ambient_mode(self) -> bool:
+        """Say whether this cluster's Istio has it."""
+        return bool(script("has_part ambient && echo yes || true", self.namespace))
+
+    def objects(self) -> list[Any]:
+        """Return the objects of the set, in this namespace, with the options that `make deploy` was given."""
+        return self._set()
+
+    def put(self, objects: list[Any]) -> None:
+        """Apply objects."""
+        self._apply_one({"apiVersion": "v1", "kind": "List", "items": objects})
+
+    def image(self, service: str) -> str:
+        """Return the image that is deployed for a service."""
+        return self._image(service)
 
     def _metrics(self, service: str, version: str) -> list[str]:
         """Return the metrics of each pod of a version. One that is not ready has answered nothing."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,11 @@ class Stranger:
     def __init__(self, cluster: "Cluster", namespace: str, name: str) -> None:
         self._cluster, self._namespace, self._name = cluster, namespace, name
 
-    def start(self, account: str, *, in_mesh: bool) -> None:
-        """Start it and wait until it is ready. account: its ServiceAccount; in_mesh: with a sidecar, or by ztunnel."""
+    def start(self, account: str, *, in_mesh: bool, labels: dict[str, str] | None = None) -> None:
+        """Start it and wait until it is ready.
+
+        account: its ServiceAccount; in_mesh: with a sidecar, or by ztunnel; labels: that say so, if others do.
+        """
         todolist = self._cluster.pods("app=todolist")[0]["spec"]
         container = {
             "name": "python",
@@ -41,11 +45,15 @@ class Stranger:
             # As for todolist: what Pod Security, a quota or a limit range ask for.
             **{field: todolist["containers"][0][field] for field in ("resources", "securityContext")},
         }
-        labels = {"app": "stranger", "version": "v1", **self._cluster.mesh_labels(in_mesh=in_mesh)}
+        in_or_out = labels or self._cluster.mesh_labels(in_mesh=in_mesh)
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": self._name, "labels": labels, "annotations": SIDECAR},
+            "metadata": {
+                "name": self._name,
+                "labels": {"app": "stranger", "version": "v1", **in_or_out},
+                "annotations": SIDECAR,
+            },
             "spec": {
                 "serviceAccountName": account,
                 "automountServiceAccountToken": False,
@@ -61,6 +69,12 @@ class Stranger:
         """Run a program in it, and return what it prints."""
         run = ("exec", "--stdin", self._name, "--container=python", "--", "python", "-", *arguments)
         return self._kubectl(*run, stdin=program)
+
+    def stream(self, program: str, *arguments: str) -> subprocess.Popen[str]:
+        """Start a program in it, which runs until the process that this returns is ended, and prints to its stdout."""
+        pod = (f"--namespace={self._namespace}", "exec", self._name, "--container=python")
+        command = ("kubectl", *pod, "--", "python", "-u", "-c", program, *arguments)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # noqa: S603
 
     def reaches(self) -> list[str]:
         """Return which of user, rule and their databases answer it."""
