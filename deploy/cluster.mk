@@ -21,6 +21,8 @@ export DOCKER_FLAGS
 export NETWORK_POLICIES
 # deploy: 1 adds deploy/options/request-authentication. Unset: it is removed.
 export REQUEST_AUTHENTICATION
+# deploy: 1 adds deploy/options/tls, HTTPS at the ingress. Unset or 0: it is removed.
+export TLS
 # deploy: 1 deploys into a namespace that an administrator created, and does not change it. Unset: `make deploy` creates it.
 export KEEP_NAMESPACE
 # deploy: the type of the ingress's Service: ClusterIP, NodePort or LoadBalancer. Unset: LoadBalancer.
@@ -102,7 +104,7 @@ versions: ## Show the versions to install, or write others into deploy/versions.
 ##@ The application in the cluster
 
 .PHONY: deploy undeploy status url kiali traffic traffic-stop split logs verify
-deploy: ## Deploy it and wait until it is ready (TARGET=istio, ambient or knative, NAMESPACE=)
+deploy: $(if $(filter 1,$(TLS)),.venv/local.done) ## Deploy it and wait until it is ready (TARGET=istio, ambient or knative, NAMESPACE=)
 	@deploy/scripts/deploy.sh
 
 undeploy: ## Remove it; asks before it deletes the databases

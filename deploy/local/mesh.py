@@ -188,7 +188,9 @@ def main() -> int:
             return 1
         lesson = proxy.lesson(CONFIGURATION)
         if tls:
-            certificates.make()
+            from deploy.local import authority
+
+            authority.make()
         proxy.write_all(CONFIGURATION, run.settings)
         sleepers.clear()
         sleepers.let_sleep(sleep)

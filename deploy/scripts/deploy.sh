@@ -12,6 +12,7 @@ main() {
   make_secrets
   remove_unwanted
   "deploy_$TARGET"
+  remove_tls
   delete_lesson
   say "ready: \`make url\` prints its address"
   echo "The account admin has the password that this prints:"
@@ -85,6 +86,8 @@ look_around() {
       ;;
     knative)
       need_knative
+      [ -z "${TLS:-}" ] ||
+        die "TLS is for TARGET=istio and ambient: Knative has settings of its own for HTTPS (lessons/19-https/README.md)"
       [ -z "${REQUEST_AUTHENTICATION:-}" ] ||
         die "REQUEST_AUTHENTICATION is for TARGET=istio: a sidecar that fetches user's keys does not wait for a cold start of user"
       ;;
@@ -92,8 +95,10 @@ look_around() {
   esac
   local deployed
   deployed=$(deployed_target)
+  local other=
+  [ "$deployed $TARGET" != "istio ambient" ] || other="; lesson 21 moves it under load, step by step (lessons/21-ambient/README.md)"
   [[ -z $deployed || $deployed = "$TARGET" ]] ||
-    die "namespace $namespace holds the $deployed set, whose names are the same: \`make undeploy\` first, or choose NAMESPACE="
+    die "namespace $namespace holds the $deployed set, whose names are the same: \`make undeploy\` first, or choose NAMESPACE=$other"
 
   if [ "$(kubectl get "namespace/$namespace" --ignore-not-found --output=jsonpath='{.status.phase}')" = Terminating ]; then
     say "waiting for the deletion of the former namespace $namespace"
@@ -117,6 +122,22 @@ make_namespace() {
 
 make_secrets() {
   NAMESPACE=$namespace "$root/deploy/scripts/secrets.sh"
+  [ -z "${TLS:-}" ] || make_certificate
+}
+
+# The certificate of the ingress: a new one each time, from the CA in data/tls/. One that somebody else put there stays.
+make_certificate() {
+  local secret=secret/ingress-certificate label='{.metadata.labels.app\.kubernetes\.io/part-of}' tls=$root/data/tls
+  if exists "$secret" && [ "$(kubectl get "$secret" --namespace="$namespace" --output=jsonpath="$label")" != todolist ]; then
+    say "$secret is not from \`make deploy\`, and stays as it is"
+    return
+  fi
+  (cd "$root" && .venv/bin/python -m deploy.local.authority "ingress-istio.$namespace.svc.cluster.local")
+  kubectl create secret generic ingress-certificate --namespace="$namespace" --type=kubernetes.io/tls \
+    --from-file=tls.crt="$tls/cluster.pem" --from-file=tls.key="$tls/cluster.key" --from-file=ca.crt="$tls/ca.pem" \
+    --dry-run=client --output=yaml |
+    kubectl label --local --filename=- app.kubernetes.io/part-of=todolist --output=yaml |
+    kubectl apply --filename=-
 }
 
 # Removes options of an earlier deployment: applying a set does not delete anything.
@@ -129,6 +150,15 @@ remove_unwanted() {
       envoyfilters.networking.istio.io/refused-session \
       --namespace="$namespace" --ignore-not-found >/dev/null
   fi
+}
+
+# Removes what `make deploy TLS=1` added, once the routes are for HTTP again.
+remove_tls() {
+  [ -z "${TLS:-}" ] && [ "$TARGET" != knative ] || return 0
+  kubectl delete httproutes.gateway.networking.k8s.io/https-redirect envoyfilters.networking.istio.io/tls-1-3 \
+    --namespace="$namespace" --ignore-not-found >/dev/null
+  kubectl delete secrets --namespace="$namespace" --field-selector=type=kubernetes.io/tls \
+    --selector=app.kubernetes.io/part-of=todolist >/dev/null
 }
 
 # apply NAME: applies what render wrote. Runs kubectl diff first, because kubectl apply reports unchanged objects as

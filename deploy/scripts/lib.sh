@@ -116,13 +116,19 @@ need_application() {
     die "the application is not in namespace $namespace: \`make deploy\` deploys it"
 }
 
-# The set in the namespace: istio, ambient, knative, or nothing.
+# The set in the namespace: istio, ambient, knative, or nothing. While lesson 21 moves it, it is what it was.
 deployed_target() {
   if has_kind services.serving.knative.dev && exists services.serving.knative.dev/todolist; then
     echo knative
   elif exists deployment/todolist; then
-    kubectl get "namespace/$namespace" --output=go-template='{{or (index .metadata.labels "istio.io/dataplane-mode") "istio"}}'
+    kubectl get "namespace/$namespace" --output=go-template='{{or (index .metadata.labels "moving") (index .metadata.labels "istio.io/dataplane-mode") "istio"}}'
   fi
+}
+
+# Whether the ingress serves HTTPS: `make deploy TLS=1`, or lesson 19.
+serves_https() {
+  [ "$(kubectl get gateways.gateway.networking.k8s.io/ingress --namespace="$namespace" --ignore-not-found \
+    --output=jsonpath='{.spec.listeners[?(@.name=="https")].name}')" ]
 }
 
 exists() {
@@ -137,7 +143,7 @@ is_ours() {
 # The active lesson, from the label of these objects; nothing if there is none.
 deployed_lesson() {
   kubectl get envoyfilters.networking.istio.io/lesson-mark httproutes.gateway.networking.k8s.io/todolist \
-    --namespace="$namespace" --ignore-not-found --output=jsonpath='{.items[*].metadata.labels.lesson}'
+    --namespace="$namespace" --ignore-not-found --output=jsonpath='{.items[*].metadata.labels.lesson}' | cut -d' ' -f1
 }
 
 # Deletes objects that a lesson added: they have the label `lesson`. Objects that a lesson replaced have lost it, as the
@@ -145,7 +151,8 @@ deployed_lesson() {
 delete_lesson() {
   local istio=networking.istio.io security=security.istio.io
   local kinds="virtualservices.$istio,destinationrules.$istio,envoyfilters.$istio,authorizationpolicies.$security"
-  kinds+=",requestauthentications.$security,httproutes.gateway.networking.k8s.io,deployments.apps,services,configmaps"
+  kinds+=",sidecars.$istio,serviceentries.$istio"
+  kinds+=",requestauthentications.$security,httproutes.gateway.networking.k8s.io,deployments.apps,services,configmaps,secrets"
   ! has_kind triggers.eventing.knative.dev || kinds+=,triggers.eventing.knative.dev
   kubectl delete "$kinds" \
     --namespace="$namespace" --selector=lesson --ignore-not-found >/dev/null

@@ -11,6 +11,9 @@ for option in NETWORK_POLICIES REQUEST_AUTHENTICATION KEEP_NAMESPACE; do
   [[ ${!option:-} =~ ^1?$ ]] || die "$option is ${!option}: it can be 1 or unset"
 done
 
+[[ ${TLS:-} =~ ^[01]?$ ]] || die "TLS is $TLS: it can be 1, 0 or unset"
+[ "${TLS:-}" != 0 ] || TLS=
+
 # The namespace's label for sidecar injection, if not the one in namespace.yaml: istio.io/rev=REVISION.
 namespace_label=
 
@@ -82,6 +85,42 @@ EOF
         annotations: {networking.istio.io/service-type: $INGRESS_SERVICE}
 EOF
   fi
+  if [ -n "${TLS:-}" ]; then
+    # A listener for HTTPS beside that for HTTP; the route to todolist is for HTTPS only, with HSTS; and the port is open.
+    # On reads, the route of the ambient set has no other filter. deploy/options/tls has what is new.
+    cat <<'EOF'
+  - target: {kind: Gateway, name: ingress}
+    patch: |-
+      - op: add
+        path: /spec/listeners/-
+        value:
+          name: https
+          protocol: HTTPS
+          port: 443
+          tls: {mode: Terminate, certificateRefs: [{name: ingress-certificate}]}
+          allowedRoutes: {namespaces: {from: Same}}
+  - target: {kind: HTTPRoute, labelSelector: app=ingress}
+    patch: |-
+      - {op: replace, path: /spec/parentRefs/0/sectionName, value: https}
+      - op: add
+        path: /spec/rules/1/filters/-
+        value: {type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: strict-transport-security, value: max-age=60}]}}
+  - target: {kind: HTTPRoute, labelSelector: app=ingress, name: todolist}
+    patch: |-
+      - op: add
+        path: /spec/rules/0/filters/-
+        value: {type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: strict-transport-security, value: max-age=60}]}}
+  - target: {kind: HTTPRoute, labelSelector: app=ingress, name: ingress}
+    patch: |-
+      - op: add
+        path: /spec/rules/0/filters
+        value: [{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: strict-transport-security, value: max-age=60}]}}]
+  - target: {kind: AuthorizationPolicy, name: ingress}
+    patch: '[{"op": "add", "path": "/spec/rules/0/to/0/operation/ports/-", "value": "443"}]'
+  - target: {kind: NetworkPolicy, name: ingress}
+    patch: '[{"op": "add", "path": "/spec/ingress/0/ports/-", "value": {"port": 443}}]'
+EOF
+  fi
   if [ -n "${IMAGE_PULL_SECRET:-}" ]; then
     # Pods get it from their service accounts; Istio creates that of a Gateway from the ConfigMap `proxies`.
     cat <<EOF
@@ -113,6 +152,7 @@ $(patches)
 components:
 ${NETWORK_POLICIES:+  - ../../../deploy/options/network-policies}
 ${REQUEST_AUTHENTICATION:+  - ../../../deploy/options/request-authentication}
+${TLS:+  - ../../../deploy/options/tls}
 # The namespace in fully qualified names: todolist's upstreams, rule's sink, and the URL of user's keys.
 replacements:
   - source: {kind: ServiceAccount, name: user-database, fieldPath: metadata.namespace}

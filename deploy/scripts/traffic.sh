@@ -14,13 +14,16 @@ EOF
 
 start() {
   need_application
-  local out=$build/traffic url host=
+  local out=$build/traffic url host='' ca=
   if [ "$deployed" = knative ]; then
     url=http://istio-ingressgateway.istio-system.svc.cluster.local
     host=$(kubectl get services.serving.knative.dev/todolist --namespace="$namespace" --output=jsonpath='{.status.url}')
     host=${host#http://}
   else
     url=http://ingress-istio.$namespace.svc.cluster.local
+    if exists httproutes.gateway.networking.k8s.io/https-redirect; then
+      url=https:${url#http:} ca=/certificate/ca.crt
+    fi
   fi
   rm -rf "$out"
   mkdir -p "$out"
@@ -39,6 +42,7 @@ configMapGenerator:
     literals:
       - TRAFFIC_URL=$url
       - TRAFFIC_HOST=$host
+      - TRAFFIC_CA=$ca
       - TRAFFIC_RATE=$(awk -v rate="${RATE:-2}" 'BEGIN { print rate / 2 }')
     options:
       labels:

@@ -16,6 +16,11 @@ if [ "$deployed" = knative ]; then
 else
   service=ingress-istio service_namespace=$namespace host=
 fi
+scheme=http to=80
+if [ "$deployed" != knative ] && serves_https; then
+  scheme=https to=443
+  echo "A browser warns until it trusts the CA of this certificate, unless you put in one of your own: lessons/19-https/README.md" >&2
+fi
 address=$("${PYTHON:-python3}" "$root/deploy/scripts/address.py" of "$service" "$service_namespace")
 # An IPv6 address needs brackets.
 [[ $address != *:* ]] || address="[$address]"
@@ -26,7 +31,7 @@ if [ -n "$address" ]; then
   # laptop.
   [[ $address =~ ^(localhost|127\..*)$ ]] || name=${host/%*.127.0.0.1.sslip.io/}
   if [ -z "$host" ]; then
-    echo "http://$address/"
+    echo "$scheme://$address/"
     # It takes a while until the name of a new load balancer resolves everywhere.
     [[ $address != *[a-z].* ]] || echo "If that name does not resolve yet, wait a few minutes: it is as new as the load balancer."
   elif [ -n "$name" ]; then
@@ -38,12 +43,12 @@ if [ -n "$address" ]; then
   exit
 fi
 case $host in
-  "") echo "http://localhost:$port/" ;;
+  "") echo "$scheme://localhost:$port/" ;;
   *.127.0.0.1.sslip.io) echo "http://$host:$port/   (without Internet: curl -H 'Host: $host' http://localhost:$port/)" ;;
   *) echo "curl -H 'Host: $host' http://localhost:$port/" ;;
 esac
 echo "The cluster has no load balancer, so this forwards the port until Ctrl-C."
 # kubectl exits if the ingress resets a connection, as it may for a rejected request: started again then.
-until started=$SECONDS && kubectl port-forward "service/$service" "$port:80" --namespace="$service_namespace"; do
+until started=$SECONDS && kubectl port-forward "service/$service" "$port:$to" --namespace="$service_namespace"; do
   [ $((SECONDS - started)) -gt 1 ] || exit 1
 done

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import perf_counter
 
+from deploy.local import certificates
 from lessons.runner.check import PROFILE, Check, show
 from lessons.runner.lesson import About
 from lessons.runner.place import Figures
@@ -131,8 +132,10 @@ def reader(check: Check, stack: ExitStack) -> Callable[[], str]:
     program, seconds = HERE / "reads.py", "2"
     if check.place.name == "laptop":
         with check.place.client() as client:
-            command = (sys.executable, str(program), str(client.base_url), seconds)
+            url = str(client.base_url)
+        authority = certificates.CA.read_text(encoding="utf-8") if url.startswith("https:") else ""
+        command = (sys.executable, str(program), url, seconds, authority)
         return lambda: subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - our own
     pod = stack.enter_context(check.cluster.stranger())
-    url = f"http://ingress-istio.{check.cluster.namespace}.svc.cluster.local"
-    return lambda: pod.python(program.read_text(encoding="utf-8"), url, seconds)
+    url, authority = check.cluster.address_inside(), check.cluster.authority()
+    return lambda: pod.python(program.read_text(encoding="utf-8"), url, seconds, authority)

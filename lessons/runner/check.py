@@ -168,6 +168,12 @@ class Check:
         if self._with_change:
             self.place.apply(self._lesson, name)
 
+    def certificate(self, kind: str, what: str) -> None:
+        """Let the ingress present another certificate: ingress, expired or foreign. what: a line to print."""
+        show(f"  then   {what}")
+        if self._with_change:
+            self.place.present(kind)
+
     def back(self, what: str) -> None:
         """Take all changes of the lesson back. what: a line to print."""
         show(f"  then   {what}")

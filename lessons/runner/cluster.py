@@ -3,11 +3,14 @@
 This is the set for Istio with sidecars (deploy/istio). ambient.py and knative.py say what differs in the others.
 """
 
+import base64
 import json
 import os
 import re
+import runpy
 import signal
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +22,7 @@ from urllib.parse import quote
 import httpx
 import yaml
 
+from deploy.local import certificates
 from lessons.runner.lesson import Lesson, PlaceName
 from lessons.runner.place import SLOW, Figures, UnsuitableError, count_requests, waiting_events
 from lessons.runner.stranger import Stranger
@@ -26,6 +30,8 @@ from lessons.runner.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 MARK = Path(__file__).with_name("mark.yaml")
+# The way of a namespace to ambient mode, and back.
+MOVE = ROOT / "lessons/21-ambient/move.py"
 # What a reset applies again, by the API groups of the kinds: lessons may have replaced it.
 GROUPS = (
     "networking.istio.io/",
@@ -38,14 +44,24 @@ GROUPS = (
 SERVER_FIELDS = re.compile(
     r'^diff |last-applied|^. +\{"apiVersion|^. +(creationTimestamp|generation|resourceVersion|uid):'
 )
+# The Secret with the certificate of lesson 19. `make deploy TLS=1` has one of its own.
+LESSON_CERTIFICATE = "lesson-certificate"
+# The options of `make deploy` that change what a reset applies again, each with what shows that it was chosen.
+OPTIONS = {
+    "TLS": ("httproutes.gateway.networking.k8s.io/https-redirect", "{.metadata.name}"),
+    "INGRESS_SERVICE": (
+        "gateways.gateway.networking.k8s.io/ingress",
+        r"{.metadata.annotations.networking\.istio\.io/service-type}",
+    ),
+}
 # So many answers in a row that name the lesson show that each pod of todolist, and so the mesh, knows it.
 IN_A_ROW = 20
 
 
-def script(function: str, namespace: str) -> str:
+def script(function: str, namespace: str, **settings: str) -> str:
     """Run a function of deploy/scripts/lib.sh, and return what it prints. Raises UnsuitableError when it fails."""
     command = ["bash", "-c", f". deploy/scripts/lib.sh; {function}"]
-    environment = {**os.environ, "NAMESPACE": namespace}
+    environment = {**os.environ, "NAMESPACE": namespace, **settings}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise UnsuitableError(f"{function}: {done.stderr.strip()}")
@@ -61,6 +77,8 @@ class Cluster:
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
+        # What stands in a lesson's files for what only its check knows, such as the address of a pod.
+        self.replaced: dict[str, str] = {}
         context = self.kubectl("config", "current-context").strip()
         self.description = f"TARGET={self.name} in namespace {namespace} of {context}"
 
@@ -88,12 +106,34 @@ class Cluster:
         """Nothing: the answers themselves tell what happens in a cluster."""
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
+        if lesson.about.certificates:
+            from deploy.local import authority
+
+            names = (f"ingress-istio.{self.namespace}.svc.cluster.local",)
+            authority.make(names)
+            authority.make_bad(names)
+            self.present("ingress")
         for item in self._objects(lesson, step):
             self._apply_one(item)
         self._apply_one(self._mark(lesson))
         self._wait_for(lesson.name)
 
+    def present(self, certificate: str) -> None:
+        files = {"tls.crt": f"{certificate}.pem", "tls.key": f"{certificate}.key", "ca.crt": certificates.CA.name}
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/tls",
+            "metadata": {"name": LESSON_CERTIFICATE, "labels": {"lesson": ""}},
+            "stringData": {name: (certificates.FOLDER / file).read_text() for name, file in files.items()},
+        }
+        self._apply_one(secret)
+
     def reset(self) -> None:
+        if self.kubectl("get", "namespace", self.namespace, "--output=jsonpath={.metadata.labels.moving}"):
+            # Lesson 21 was interrupted on its way.
+            for step in runpy.run_path(str(MOVE))["Move"](self).back():
+                step.do()
         # First what the set has under the same names, so that nothing is ever missing; then what only lessons have.
         self._put_back(self._set())
         script("delete_lesson", self.namespace)
@@ -101,20 +141,36 @@ class Cluster:
 
     @contextmanager
     def client(self) -> Iterator[httpx.Client]:
-        service, namespace, headers = self._ingress()
+        authority = self.authority()
+        *_, headers = self._ingress()
         with (
-            self._forwarded(service, namespace) as address,
+            self.forwarded(443 if authority else 80) as at,
             httpx.Client(
-                base_url=address,
+                base_url=f"{'https' if authority else 'http'}://{at}",
                 headers=headers,
                 timeout=60,
                 # No idle connection is kept: each breaks when kubectl ends, and forwards the port again.
                 transport=httpx.HTTPTransport(
-                    retries=5, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+                    verify=ssl.create_default_context(cadata=authority) if authority else True,
+                    retries=5,
+                    trust_env=False,
+                    limits=httpx.Limits(max_keepalive_connections=0),
                 ),
             ) as client,
         ):
             yield client
+
+    def authority(self) -> str:
+        """Return the CA whose certificate the ingress presents, as PEM; "" while it serves no HTTPS."""
+        listeners = r"{.spec.listeners[?(@.name=='https')].tls.certificateRefs[0].name}"
+        gateway = "gateways.gateway.networking.k8s.io/ingress"
+        name = self.kubectl("get", gateway, "--ignore-not-found", f"--output=jsonpath={listeners}")
+        ca = r"--output=jsonpath={.data.ca\.crt}"
+        return base64.b64decode(self.kubectl("get", f"secret/{name}", ca)).decode() if name else ""
+
+    def address_inside(self) -> str:
+        """Return the URL of the ingress for pods."""
+        return f"{'https' if self.authority() else 'http'}://ingress-istio.{self.namespace}.svc.cluster.local"
 
     def requests_served(self, service: str, version: str, method: str = "GET") -> int:
         return sum(count_requests(text, method) for text in self._metrics(service, version))
@@ -192,19 +248,40 @@ class Cluster:
         ]
 
     @contextmanager
-    def stranger(self, *, in_mesh: bool = False, elsewhere: bool = False) -> Iterator[Stranger]:
-        """Start a pod that does not belong to the application, beside it or in another namespace, and remove it."""
+    def stranger(
+        self, *, in_mesh: bool = False, elsewhere: bool = False, name: str = "", labels: dict[str, str] | None = None
+    ) -> Iterator[Stranger]:
+        """Start a pod that does not belong to the application, beside it or in another namespace, and remove it.
+
+        name: of several; labels: those by which it is in the mesh, instead of those of the set.
+        """
         namespace = f"{self.namespace}-elsewhere" if elsewhere else self.namespace
         if elsewhere:
             self.kubectl("create", "namespace", namespace)
-        pod = Stranger(self, namespace, f"stranger-{'inside' if in_mesh else 'outside'}")
+        pod = Stranger(self, namespace, f"stranger-{name or ('inside' if in_mesh else 'outside')}")
         try:
-            pod.start("default", in_mesh=in_mesh)
+            pod.start("default", in_mesh=in_mesh, labels=labels)
             yield pod
         finally:
             pod.remove()
             if elsewhere:
                 self.kubectl("delete", "namespace", namespace, "--wait=false")
+
+    def has_ambient_mode(self) -> bool:
+        """Say whether this cluster's Istio has it."""
+        return bool(script("has_part ambient && echo yes || true", self.namespace))
+
+    def objects(self) -> list[Any]:
+        """Return the objects of the set, in this namespace, with the options that `make deploy` was given."""
+        return self._set()
+
+    def put(self, objects: list[Any]) -> None:
+        """Apply objects."""
+        self._apply_one({"apiVersion": "v1", "kind": "List", "items": objects})
+
+    def image(self, service: str) -> str:
+        """Return the image that is deployed for a service."""
+        return self._image(service)
 
     def _metrics(self, service: str, version: str) -> list[str]:
         """Return the metrics of each pod of a version. One that is not ready has answered nothing."""
@@ -223,8 +300,9 @@ class Cluster:
         return "ingress-istio", self.namespace, {}
 
     @contextmanager
-    def _forwarded(self, service: str, namespace: str) -> Iterator[str]:
-        """Forward a free port of this machine to port 80 of a Service, and give its address."""
+    def forwarded(self, to: int) -> Iterator[str]:
+        """Forward a free port of this machine to a port of the ingress, and give its host and port."""
+        service, namespace, _ = self._ingress()
         # Fails if there is none: the loop below would go on for ever.
         self.kubectl("get", f"service/{service}", f"--namespace={namespace}")
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -239,19 +317,30 @@ class Cluster:
             f"--namespace={namespace}",
             "port-forward",
             f"service/{service}",
-            f"{port}:80",
+            f"{port}:{to}",
         ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as forward:  # noqa: S603
             try:
                 if forward.stdout:
                     forward.stdout.readline()
-                yield f"http://127.0.0.1:{port}"
+                yield f"127.0.0.1:{port}"
             finally:
                 os.killpg(forward.pid, signal.SIGTERM)
 
     def _set(self) -> list[Any]:
-        """Return the objects of the set, in this namespace."""
-        objects = list(yaml.safe_load_all(self.kubectl("kustomize", str(ROOT / "deploy" / self.name))))
+        """Return the objects of the set, in this namespace, with the options that `make deploy` was given."""
+        chosen = {}
+        for option, (what, field) in OPTIONS.items():
+            value = self.kubectl("get", what, "--ignore-not-found", f"--output=jsonpath={field}")
+            chosen[option] = "1" if value and option == "TLS" else value
+        script(
+            f". deploy/scripts/render.sh; render lesson {self.name}",
+            self.namespace,
+            REGISTRY="any",
+            TAG="any",
+            **chosen,
+        )
+        objects = list(yaml.safe_load_all(self.kubectl("kustomize", str(ROOT / ".build/deploy/lesson"))))
         for item in objects:
             item["metadata"]["namespace"] = self.namespace
         return objects
@@ -264,7 +353,9 @@ class Cluster:
         # As in the sets, images have plain names, and addresses the namespace todolist: take what is deployed.
         image = re.compile(r"(?<=image: )(todolist|user|rule)$", re.MULTILINE)
         text = image.sub(lambda found: self._image(found[0]), path.read_text(encoding="utf-8"))
-        return list(yaml.safe_load_all(text.replace(".todolist.svc", f".{self.namespace}.svc")))
+        for name, value in {".todolist.svc": f".{self.namespace}.svc", **self.replaced}.items():
+            text = text.replace(name, value)
+        return list(yaml.safe_load_all(text))
 
     def _image(self, service: str) -> str:
         """Return the image that is deployed for a service."""
@@ -300,7 +391,11 @@ class Cluster:
         """Wait until many answers in a row name this lesson, or none."""
 
         def is_marked(path: str) -> bool:
-            answer = client.get(path)
+            try:
+                answer = client.get(path)
+            except httpx.TransportError:
+                # A listener for HTTPS is new, and its pod does not know it yet.
+                return False
             is_up = path != "/healthz" or answer.is_success
             return is_up and answer.headers.get("x-lesson") == lesson
 

@@ -61,6 +61,9 @@ class Place(Protocol):
     def apply(self, lesson: Lesson, step: str = "") -> None:
         """Make a lesson's change, or that of a later step, and wait until it is applied."""
 
+    def present(self, certificate: str) -> None:
+        """Let the ingress present a certificate of data/tls/, by the name of its files: ingress, expired or foreign."""
+
     def reset(self) -> None:
         """Put everything back to how the application was started, and wait until that is applied."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -102,3 +103,87 @@ def test_the_split_of_reads_and_writes_is_one(kubectl: Any) -> None:
     patch = json.loads(calls()[-1].partition("--patch=")[2])
     weights = {change["path"]: change["value"] for change in patch}
     assert weights == {f"/spec/http/{rule}/route/{place}/weight": (95, 5)[place] for rule in (0, 1) for place in (0, 1)}
+
+
+def test_a_reset_keeps_the_options_of_make_deploy(kubectl: Any) -> None:
+    def gateway() -> Any:
+        found = [item for item in Cluster("shop")._set() if item["kind"] == "Gateway"]
+        return found[0]
+
+    kubectl((["get", "https-redirect"], "https-redirect"), (["get", "service-type"], "ClusterIP"))
+    kept = gateway()
+    assert [listener["name"] for listener in kept["spec"]["listeners"]] == ["http", "https"]
+    assert kept["metadata"]["annotations"] == {"networking.istio.io/service-type": "ClusterIP"}
+    kubectl()
+    assert [listener["name"] for listener in gateway()["spec"]["listeners"]] == ["http"]
+
+
+class Store:
+    """The objects of a namespace, by kind and name, and what was done to them."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.namespace, self._objects = cluster.namespace, cluster.objects()
+        self.labels = {"istio-injection": "enabled"}
+        self.kept = {key(each): each for each in self._objects}
+        self.done: list[str] = []
+
+    def objects(self) -> list[Any]:
+        return self._objects
+
+    def image(self, service: str) -> str:
+        return f"any/{service}:any"
+
+    def put(self, objects: list[Any]) -> None:
+        for each in objects:
+            self.kept[key(each)] = each
+            self.done.append(f"put {key(each)}")
+
+    def kubectl(self, command: str, *arguments: str) -> str:
+        if command == "get":
+            return ""
+        if command == "label":
+            for label in arguments[3:]:
+                name, _, value = label.partition("=")
+                if value:
+                    self.labels[name] = value
+                else:
+                    self.labels.pop(name.removesuffix("-"), None)
+        elif command == "delete":
+            kind, *names, _ = arguments
+            for name in names:
+                del self.kept[kind.partition(".")[0].rstrip("s").removesuffix("ie"), name]
+        self.done.append(f"{command} {' '.join(arguments)}")
+        return ""
+
+
+def key(item: Any) -> tuple[str, str]:
+    return item["kind"].lower().replace("policy", "polic"), item["metadata"]["name"]
+
+
+def test_the_way_to_ambient_mode_ends_with_its_set_and_the_way_back_with_the_former(kubectl: Any) -> None:
+    kubectl()
+    istio, ambient = Cluster("shop"), Ambient("shop")
+    store, namespace = Store(istio), ("namespace", "shop")
+    before = dict(store.kept)
+    move = runpy.run_path("lessons/21-ambient/move.py")["Move"](store)
+    for step in move.there():
+        step.do()
+        # What a pod allows stays, until the waypoint has its policy and is in use.
+        assert ("authorizationpolic", "deny-by-default") in store.kept
+    assert store.labels == {"istio.io/dataplane-mode": "ambient", "moving": "istio"}
+    wanted = {key(each): each for each in ambient.objects()}
+    assert {name: each for name, each in store.kept.items() if name != namespace} == {
+        name: each for name, each in wanted.items() if name != namespace
+    }
+    rolled = [call.split()[2] for call in store.done if call.startswith("rollout status deployment/")]
+    store.done.clear()
+    for step in move.back():
+        step.do()
+    assert store.labels == {"istio-injection": "enabled"}
+    assert store.kept == before
+    # Who is called moves before its callers, and back after them.
+    back = [call.split()[2] for call in store.done if call.startswith("rollout status deployment/")]
+    assert rolled == [*reversed(back), "deployment/waypoint"]
+    assert rolled.index("deployment/user-v2") < rolled.index("deployment/rule") < rolled.index("deployment/todolist")
+    # A pod without a sidecar is never without ztunnel.
+    assert "istio.io/dataplane-mode-" in store.done[-1]

@@ -7,12 +7,14 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+import yaml
 
 from services.todolist.settings import Settings
 from tests.manifests.conftest import (
     DEPLOY,
     Document,
     container,
+    kind,
     labels,
     load,
     name_of,
@@ -258,6 +260,25 @@ def test_each_secret_that_is_read_is_created(app: list[Document]) -> None:
         for secret in below(workload, "secret"):
             read.add((secret["secretName"], mounted["TOKEN_KEY_FILE"].rpartition("/")[2]))
     assert read == made
+
+
+@pytest.mark.parametrize("target", ["istio", "ambient"])
+def test_lesson_19_changes_what_tls_of_make_deploy_does(target: str, deploy_sh: Any) -> None:
+    def rules(documents: list[Document]) -> list[Any]:
+        return sorted(json.dumps([kind(each), each["spec"]], sort_keys=True) for each in documents)
+
+    plain, secured = deploy_sh("render", target), deploy_sh("render", target, TLS="1", NETWORK_POLICIES="1")
+    policies = of_kind(secured, "NetworkPolicy")
+    changed = [each for each in secured if each not in plain and each not in policies]
+    text = (ROOT / f"lessons/19-https/{target}.yaml").read_text().replace("lesson-certificate", "ingress-certificate")
+    assert rules(changed) == rules(list(yaml.safe_load_all(text)))
+    # What the lesson replaces, and what the option adds, under a name that a reset does not take for a lesson's.
+    names = {name_of(each) for each in changed}
+    assert {name_of(each) for each in plain} & names == names - {"HTTPRoute/https-redirect", "EnvoyFilter/tls-1-3"}
+    (allowed,) = named(policies, "NetworkPolicy", "ingress")["spec"]["ingress"]
+    listeners = named(secured, "Gateway", "ingress")["spec"]["listeners"]
+    assert [each["port"] for each in allowed["ports"]] == [each["port"] for each in listeners]
+    assert deploy_sh("render", target, TLS="0") == plain
 
 
 def test_the_ingress_of_lesson_19_is_the_laptops_with_tls() -> None:

@@ -4,10 +4,12 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from tests.manifests.conftest import DEPLOY, Document, container, injector, labels, load, of_kind, services
 from tests.manifests.test_versions import VERSIONS
@@ -186,6 +188,42 @@ def test_what_a_lesson_added_goes_with_the_next_deployment(tmp_path: Path) -> No
     kinds = {name.partition(".")[0] for name in deleted.split()[1].split(",")}
     applied = (file for place in ("istio", "ambient", "knative") for file in (ROOT / "lessons").rglob(f"{place}*.yaml"))
     added = {one["kind"].lower() for file in applied for one in load(file)}
-    # A lesson replaces the autoscaler of the set, and only that.
-    added -= {"horizontalpodautoscaler"}
+    # A lesson replaces these of the set, and adds none.
+    added -= {"horizontalpodautoscaler", "gateway"}
     assert {kind.removesuffix("y") + "ies" if kind.endswith("y") else f"{kind}s" for kind in added} <= kinds
+
+
+@pytest.fixture
+def tls_cluster(cluster: Any) -> Any:
+    """A stand-in for a cluster, with the Python of `make deploy TLS=1`."""
+    python = cluster.directory / ".venv/bin/python"
+    if not python.exists():
+        python.parent.mkdir(parents=True)
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        python.chmod(0o755)
+    return cluster
+
+
+def test_tls_makes_a_certificate_for_the_cluster_and_keeps_one_of_others(tls_cluster: Any) -> None:
+    files = tls_cluster.directory / "data/tls"
+    said, did = tls_cluster.run("deploy", "", TLS="1", NO_SECRET="ingress-certificate")
+    assert said == ""
+    assert f"--from-file=tls.crt={files}/cluster.pem" in next(call for call in did if "ingress-certificate" in call)
+    names = x509.load_pem_x509_certificate((files / "cluster.pem").read_bytes()).extensions
+    names = names.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+    assert names == ["localhost", "ingress-istio.todolist.svc.cluster.local"]
+    assert not [call for call in did if "delete" in call and "https-redirect" in call]
+    # The stand-in has any Secret, without our label.
+    said, did = tls_cluster.run("deploy", "", TLS="1")
+    assert "secret/ingress-certificate is not from `make deploy`, and stays as it is" in tls_cluster.output
+    assert not [call for call in did if "ingress-certificate" in call]
+    # Without it, what it added goes, after the routes are for HTTP again.
+    said, did = tls_cluster.run("deploy", "")
+    applied = max(index for index, call in enumerate(did) if call.startswith("kubectl apply"))
+    assert [index > applied for index, call in enumerate(did) if "https-redirect" in call] == [True]
+
+
+def test_tls_is_not_for_knative(cluster: Any) -> None:
+    said, did = cluster.run("deploy", "", TLS="1", TARGET="knative")
+    assert said.startswith("TLS is for TARGET=istio and ambient")
+    assert (len(said.splitlines()), did) == (1, [])

@@ -1,13 +1,15 @@
 """HTTPS on the laptop: `TLS=1 make run`."""
 
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
 from cryptography import x509
 
-from deploy.local import certificates
+from deploy.local import authority, certificates
 from tests.local_mesh import Mesh, make
 
 
@@ -22,6 +24,13 @@ def test_with_tls_all_commands_speak_https(tmp_path: Path) -> None:
     assert f"`make run` at {url}" in make(tmp_path, "status").stdout
     sent = make(tmp_path, "traffic", "DURATION=2s")
     assert sent.returncode == 0, sent.stdout
+    # Only what it uses.
+    assert {path.name for path in (tmp_path / "data/tls").iterdir()} == {
+        f"{name}.{kind}" for name in ("ca", "ingress") for kind in ("key", "pem")
+    }
+    # The people of lesson 18.
+    reads = (sys.executable, "lessons/18-release/reads.py", url, "0.2", (tmp_path / "data/tls/ca.pem").read_text())
+    assert subprocess.run(reads, cwd=tmp_path, capture_output=True, text=True, check=True).stdout == "0\n"
     # A lesson replaces other parts, and its reset keeps HTTPS.
     for command in (("lesson", "N=1"), ("lesson-reset",)):
         assert make(tmp_path, *command).returncode == 0
@@ -35,16 +44,50 @@ def test_what_tls_may_be(tmp_path: Path) -> None:
     assert mesh.text() == "TLS=yes is neither 1 nor 0: TLS=1 make run serves HTTPS\n"
 
 
-def test_the_ca_is_kept_and_can_sign_for_this_machine_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tls_nothing_is_imported_for_it() -> None:
+    program = "import sys, deploy.local.mesh, lessons.runner.command; sys.exit('cryptography' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_the_ca_is_kept_and_can_sign_for_this_machine_and_inside_a_cluster_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    certificates.make()
+    authority.make()
     first = certificates.CA.read_bytes()
-    certificates.make()
+    authority.make_bad()
+    authority.make(["ingress-istio.shop.svc.cluster.local"], name="cluster")
     assert certificates.CA.read_bytes() == first
     constraints = x509.load_pem_x509_certificate(first).extensions.get_extension_for_class(x509.NameConstraints)
     assert constraints.critical
     for key in certificates.FOLDER.glob("*.key"):
         assert key.stat().st_mode & 0o777 == 0o600, key
+    assert accepts("cluster", "ingress-istio.shop.svc.cluster.local")
+    assert accepts("cluster", "localhost")
+    authority.make(["bank.example"], name="bank")
+    assert not accepts("bank", "bank.example")
     certificates.CA.write_bytes(b"broken")
-    certificates.make()
+    authority.make()
     assert certificates.CA.read_bytes().startswith(b"-----BEGIN CERTIFICATE")
+
+
+def accepts(name: str, host: str) -> bool:
+    """Say whether a client that trusts the CA accepts a certificate for a host: a handshake in memory."""
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=str(certificates.CA))
+    server.load_cert_chain(certificates.FOLDER / f"{name}.pem", certificates.FOLDER / f"{name}.key")
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = (
+        client.wrap_bio(to_client, to_server, server_hostname=host),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    )
+    done = set[int]()
+    while len(done) < len(ends):
+        for number, end in enumerate(ends):
+            try:
+                end.do_handshake()
+                done.add(number)
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLCertVerificationError:
+                return False
+    return True

@@ -222,6 +222,10 @@ export default {
   'lesson.18-release.look': 'Send traffic, and start the lesson once more: the bar of the split follows the steps of the release, and goes back to v1 twice.',
   'lesson.19-https': 'HTTPS at the door',
   'lesson.19-https.look': 'Look at the certificate of this page in the browser: who issued it, and until when it is valid.',
+  'lesson.20-egress': 'What may go out',
+  'lesson.20-egress.look': 'The page shows nothing of it, as these calls leave the application: the counters of the proxy name the one host that may be called.',
+  'lesson.21-ambient': 'From sidecars to ambient mode',
+  'lesson.21-ambient.look': 'Use the page while the pods move: nothing should fail but what needs a database that restarts.',
 
   'traffic.title': 'Gentle traffic',
   'traffic.rate': 'Requests per second',

@@ -222,6 +222,10 @@ export default {
   'lesson.18-release.look': '开启流量，再开始一次这一课：分流条会跟着发布的每一步变化，并两次退回 v1。',
   'lesson.19-https': '门口的 HTTPS',
   'lesson.19-https.look': '在浏览器里查看本页的证书：由谁签发，有效期到哪天。',
+  'lesson.20-egress': '什么可以出去',
+  'lesson.20-egress.look': '这些调用离开了应用，所以页面上看不到：代理的计数器里有唯一允许调用的那个主机的名字。',
+  'lesson.21-ambient': '从 sidecar 到 ambient 模式',
+  'lesson.21-ambient.look': '搬迁期间继续使用页面：除了需要正在重启的数据库的操作，什么都不应失败。',
 
   'traffic.title': '模拟流量',
   'traffic.rate': '每秒请求数',
