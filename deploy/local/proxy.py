@@ -10,7 +10,6 @@ such as `$PORT`: the folder, and the addresses in DEFAULTS.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +18,6 @@ from string import Template
 TEMPLATES = Path(__file__).parent / "envoy"
 # The ingress as a TLS server, for lesson 19 and for `TLS=1 make run`.
 HTTPS = Path(__file__).parents[2] / "lessons/19-https/envoy.yaml"
-# Where a resource begins, with the comment above it: after an empty line, or as the first.
-RESOURCE = re.compile(r'(?:(?<=\n\n)|(?<=^resources:\n))(?=(?:  #.*\n)*  - "@type": )', re.MULTILINE)
 
 # Envoy's ports: the ingress, todolist's calls to user and to rule, rule's events, and the admin page.
 ENVOY_PORTS = {"PORT": 3001, "USER_PORT": 3002, "RULE_PORT": 3000, "EVENTS_PORT": 3003, "ENVOY_ADMIN_PORT": 15000}
@@ -37,7 +34,10 @@ def template(name: str, folder: Path, settings: Mapping[str, str | int]) -> str:
         # As long as the whole timeout: a retry would only wait for the same cold start.
         text = text.replace("per_try_timeout: 2s", "per_try_timeout: 8s")
     if settings.get("TLS") and name == "listeners.yaml":
-        text = with_resource(text, RESOURCE.split(HTTPS.read_text(encoding="utf-8"))[1])
+        # Here, as the container of compose.yaml that renders these files has no YAML library.
+        from deploy.local import resources
+
+        text = resources.with_resource(text, resources.split(HTTPS.read_text(encoding="utf-8"))[1][0])
     return Template(text).substitute({**DEFAULTS, **settings, "FOLDER": folder})
 
 
@@ -67,22 +67,6 @@ def replace(path: Path, text: str) -> None:
         new.unlink(missing_ok=True)
 
 
-def name_of(resource: str) -> str:
-    """Return the name of a resource."""
-    return re.findall(r"^    name: (\S+)$", resource, re.MULTILINE)[0]  # type: ignore[no-any-return]
-
-
-def with_resource(text: str, resource: str) -> str:
-    """Return a file in which this resource takes the place of the one with its name, or stands at the end."""
-    head, *resources = RESOURCE.split(text)
-    names = [name_of(other) for other in resources]
-    if (name := name_of(resource)) in names:
-        resources[names.index(name)] = resource
-    else:
-        resources.append(resource)
-    return head + "\n\n".join(other.rstrip("\n") for other in resources) + "\n"
-
-
 def serves_https(folder: Path) -> bool:
     """Say whether the ingress is a TLS server."""
     path = folder / "listeners.yaml"
@@ -91,9 +75,14 @@ def serves_https(folder: Path) -> bool:
 
 def lesson(folder: Path) -> str | None:
     """Return the name of the active lesson, from the header that the ingress adds, or None."""
+    import yaml
+
     path = folder / "lesson-filter.yaml"
-    match = re.search(r"key: x-lesson, value: (\S+) ", path.read_text(encoding="utf-8")) if path.exists() else None
-    return match.group(1) if match else None
+    if not path.exists():
+        return None
+    (filter_,) = yaml.safe_load(path.read_text(encoding="utf-8"))["resources"]
+    mutations = filter_["typed_config"]["mutations"].get("response_mutations", [])
+    return next((mutation["append"]["header"]["value"] for mutation in mutations), None)
 
 
 def is_riddle(name: str | None) -> bool:

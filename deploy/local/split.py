@@ -1,29 +1,55 @@
-"""Changes the split of user in `make run`: the weights in the routes that Envoy watches. For ../scripts/split.sh."""
+"""The split of user in `make run`: the weights in the routes that Envoy watches. For split.sh and status.sh.
 
-import re
+`python -m deploy.local.split` prints the weights, and with two numbers changes them.
+"""
+
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import yaml
 
 from deploy.local import here, proxy
 
 ROUTES = Path("data/envoy/user-routes.yaml")
+NAMES = ("user-v1", "user-v2")
 
 
-def with_weights(routes: str, v1: int | str, v2: int | str) -> tuple[str, int]:
-    """Return routes in which each version has its share, in percent, and how many weights there are."""
-    changed = 0
-    for version, weight in (("v1", v1), ("v2", v2)):
-        routes, times = re.subn(rf"(name: user-{version}, weight:) \d+", rf"\1 {weight}", routes)
-        changed += times
-    return routes, changed
+def weights(node: yaml.Node) -> Iterator[tuple[str, yaml.Node]]:
+    """Yield the name and the weight of each version of user in routes, in their order."""
+    if isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            yield from weights(each)
+    elif isinstance(node, yaml.MappingNode):
+        fields = {key.value: value for key, value in node.value}
+        if "weight" in fields and fields["name"].value in NAMES:
+            yield fields["name"].value, fields["weight"]
+        for value in fields.values():
+            yield from weights(value)
 
 
-def main(v1: str, v2: str) -> None:
-    """Give each version its share, in percent, in every route that has weights. Exits with 1 if there is none."""
-    routes, changed = with_weights(ROUTES.read_text(encoding="utf-8"), v1, v2)
-    if not changed:
+def with_weights(routes: str, *shares: int | str) -> str:
+    """Return routes in which v1 and v2 have these shares, in percent, wherever there are weights.
+
+    Only the numbers change: learners read the comments.
+    """
+    for name, weight in reversed(list(weights(yaml.compose(routes)))):
+        share = shares[NAMES.index(name)]
+        routes = f"{routes[: weight.start_mark.index]}{share}{routes[weight.end_mark.index :]}"
+    return routes
+
+
+def main(*shares: str) -> None:
+    """Print the split, or change it. Exits with 1 if there are no weights to change."""
+    routes = ROUTES.read_text(encoding="utf-8")
+    found = list(weights(yaml.compose(routes)))
+    if not shares:
+        for name, weight in found[:2]:
+            print(f"  {name.removeprefix('user-')} {weight.value} %")
+    elif found:
+        proxy.replace(ROUTES, with_weights(routes, *shares))
+    else:
         sys.exit(f"{ROUTES} has no weights: what is on has other routes. `make lesson-reset` ends it.")
-    proxy.replace(ROUTES, routes)
 
 
 if __name__ == "__main__":

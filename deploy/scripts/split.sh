@@ -9,7 +9,7 @@ if ! [[ $v1 =~ ^(0|[1-9][0-9]{0,2})$ && $v2 =~ ^(0|[1-9][0-9]{0,2})$ && $((v1 + 
   die "V1 and V2 are percentages that add up to 100: make split V1=90 V2=10"
 fi
 if url=$(here); then
-  "$PYTHON" -m deploy.local.split "$v1" "$v2"
+  .venv/bin/python -m deploy.local.split "$v1" "$v2"
   say "user of \`make run\` at $url: v1 $v1 %, v2 $v2 %"
   exit
 fi

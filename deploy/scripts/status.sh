@@ -25,9 +25,9 @@ if url=$(here); then
   echo "\`make run\` at $url"
   echo
   echo "the split of user:"
-  show_split "$(sed -n 's/.*{ name: user-\(v[12]\), weight: \([0-9]*\) }.*/  \1 \2 %/p' data/envoy/user-routes.yaml | head -n 2)"
-  "$PYTHON" -m deploy.local.sleepers
-  show_lesson "$(sed -n 's/.*key: x-lesson, value: \([^ ]*\).*/\1/p' data/envoy/lesson-filter.yaml)"
+  show_split "$(.venv/bin/python -m deploy.local.split)"
+  .venv/bin/python -m deploy.local.sleepers
+  show_lesson "$(.venv/bin/python -c 'from deploy.local import here, proxy; print(proxy.lesson(here.CONFIGURATION) or "")')"
   exit
 fi
 here_or_cluster

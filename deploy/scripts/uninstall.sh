@@ -3,9 +3,9 @@
 # shellcheck source=deploy/scripts/releases.sh
 . "$(dirname "$0")/releases.sh"
 
-# namespaces_of KIND [SELECTOR]: the namespaces with such objects, in one line.
+# namespaces_of KIND: the namespaces with such objects, in one line.
 namespaces_of() {
-  kubectl get "$1" --all-namespaces --ignore-not-found ${2:+--selector="$2"} \
+  kubectl get "$1" --all-namespaces --ignore-not-found \
     --output=jsonpath='{range .items[*]}{.metadata.namespace}{"\n"}{end}' | sort -u | xargs
 }
 
@@ -61,18 +61,8 @@ eventing() {
 }
 
 istio() {
-  local users in_ambient='{range .items[?(@.metadata.annotations.ambient\.istio\.io/redirection=="enabled")]}{.metadata.namespace}{"\n"}{end}'
+  local users
   ! has_kind services.serving.knative.dev || die "Istio stays, because Knative needs it: \`make uninstall-knative\` first"
-  users=$(namespaces_of pods security.istio.io/tlsMode)
-  [ -z "$users" ] || die "Istio stays, because pods have its sidecar in: $users (\`make undeploy NAMESPACE=\` removes ours)"
-  # Without istio-system, whose Prometheus may be in the mesh: it is checked below.
-  users=$(kubectl get pods --all-namespaces --output=jsonpath="$in_ambient" | sort -u | sed '/^istio-system$/d' | xargs)
-  [ -z "$users" ] || die "Istio stays, because its ztunnel serves pods in: $users (\`make undeploy NAMESPACE=\` removes ours)"
-  if has_kind gateways.gateway.networking.k8s.io; then
-    users=$(kubectl get gateways.gateway.networking.k8s.io --all-namespaces --output=go-template='{{range .items}}
-      {{.spec.gatewayClassName}} {{.metadata.namespace}}/{{.metadata.name}}{{end}}' | awk '/^ *istio/ { print $2 }' | xargs)
-    [ -z "$users" ] || die "Istio stays, because it runs these Gateways: $users (\`make undeploy NAMESPACE=\` removes ours)"
-  fi
   # `istioctl uninstall --purge` would also remove an Istio of Helm, of a cloud or of another revision.
   check mesh removal
   users=$(kubectl get deployments,statefulsets,daemonsets --namespace=istio-system --ignore-not-found \

@@ -14,7 +14,7 @@ from string import Template
 
 import httpx
 
-from deploy.local import certificates, here, proxy, sleepers
+from deploy.local import certificates, here, proxy, resources, sleepers
 from deploy.local.split import with_weights
 from lessons.runner.difference import is_comment, with_comments
 from lessons.runner.lesson import Lesson, PlaceName
@@ -113,7 +113,7 @@ class Laptop:
         return count_requests(self._get(f"{self._url(service, version)}/metrics"), method)
 
     def split(self, v1: int, v2: int) -> None:
-        self._replace("user-routes.yaml", with_weights(read("user-routes.yaml"), v1, v2)[0])
+        self._replace("user-routes.yaml", with_weights(read("user-routes.yaml"), v1, v2))
 
     def figures(self) -> dict[str, Figures]:
         names = {"filter": r"^cluster\.user-v[12]\.upstream_rq_(completed|5xx|time)$"}
@@ -201,16 +201,15 @@ class Laptop:
             changed = {
                 name: proxy.template(name, FOLDER, settings) for name in ("rule-routes.yaml", "user-routes.yaml")
             }
-        head, *resources = proxy.RESOURCE.split(self._text(lesson, step))
-        for resource in resources:
-            kind, name = kind_of(resource), proxy.name_of(resource)
-            if kind in ("Cluster", "Listener"):
-                file = f"{kind.lower()}s.yaml"
-                changed[file] = proxy.with_resource(changed.get(file) or read(file), resource)
+        head, found = resources.split(self._text(lesson, step))
+        for resource in found:
+            if resource.kind in ("Cluster", "Listener"):
+                file = f"{resource.kind.lower()}s.yaml"
+                changed[file] = resources.with_resource(changed.get(file) or read(file), resource)
             else:
-                end = {"RouteConfiguration": "routes", "Secret": "secret"}.get(kind, "filter")
-                file = f"{name}-{end}.yaml"
-                changed[file] = head + resource
+                end = {"RouteConfiguration": "routes", "Secret": "secret"}.get(resource.kind, "filter")
+                file = f"{resource.name}-{end}.yaml"
+                changed[file] = f"{head}{resource.text}\n"
         return changed
 
     def _replace(self, name: str, text: str) -> None:
@@ -277,8 +276,3 @@ def counter_of(name: str) -> str:
         "secret": f"sds.{stem}",
     }[kind]
     return rf"\.{re.escape(counted)}\.update_"
-
-
-def kind_of(resource: str) -> str:
-    """Return the last part of a resource's type, such as Cluster."""
-    return re.findall(r'"@type": \S+\.(\w+)$', resource, re.MULTILINE)[0]  # type: ignore[no-any-return]

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from deploy.local import proxy
-from tests.support import ROOT, Envoy, running_envoy, wait_until
+from tests.support import ROOT, Envoy, is_problem, running_envoy, wait_until
 
 # The limits of clusters.yaml for lists: concurrent and pending requests.
 UNDER_WAY, WAITING = 64, 512
@@ -108,11 +108,6 @@ def gateway(shared: Gateway) -> Gateway:
 def client(envoy: Envoy) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=envoy.url, trust_env=False, timeout=30) as client:
         yield client
-
-
-def is_problem(answer: httpx.Response, status: int) -> bool:
-    media_type = answer.headers["content-type"]
-    return (answer.status_code, media_type, answer.json()["status"]) == (status, "application/problem+json", status)
 
 
 # # What is forwarded

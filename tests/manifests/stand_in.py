@@ -47,8 +47,7 @@ case "$*" in
   "get --raw /apis/"*) case $KINDS in *istio*) ;; *) false ;; esac ;;
   "get services.serving.knative.dev,"*) echo "$KNATIVE_SERVICES" | tr ' ' '\n' ;;
   "get brokers.eventing.knative.dev,"*) echo "$BROKERS" | tr ' ' '\n' ;;
-  "get pods "*ambient*) echo "$IN_AMBIENT" | tr ' ' '\n' ;;
-  "get pods "*) echo "$SIDECARS" | tr ' ' '\n' ;;
+  "get pods "*) echo "$PODS" ;;
   "get daemonsets "*ztunnel*) [ -z "$ZTUNNEL" ] && echo '{"items": []}' || echo '{"items": [{}]}' ;;
   "get daemonsets "*istio-cni-node*) [ -z "$CNI" ] && echo '{"items": []}' || echo '{"items": [{}]}' ;;
   "get gateways.networking.istio.io"*) echo "$ISTIO_GATEWAYS" ;;
@@ -104,12 +103,22 @@ class Cluster:
             program.write_text(text)
             program.chmod(0o755)
 
+    def ask(self, module: str, *question: str, **cluster: str) -> tuple[str, str]:
+        """Return what a check of deploy/doctor/ answers a script, and its error, or ""."""
+        done = self._started([sys.executable, "-m", f"deploy.doctor.{module}", *question], cluster)
+        return done.stdout.strip(), done.stderr if done.returncode else ""
+
     def run(self, script: str, action: str, **cluster: str) -> tuple[str, list[str]]:
         """Return the error of the script, or "", and the changes it made. Its output is in `self.output`."""
         calls = self.directory / "calls"
         calls.write_text("")
         applied = self.directory / "calls.input"
         applied.write_text("")
+        done = self._started([f"deploy/scripts/{script}.sh", action], cluster)
+        self.output, self.applied = done.stdout, applied.read_text()
+        return done.stderr if done.returncode else "", calls.read_text().splitlines()
+
+    def _started(self, command: list[str], cluster: dict[str, str]) -> subprocess.CompletedProcess[str]:
         state = {
             "PYTHON": sys.executable,
             "TARGET": "istio",
@@ -143,8 +152,7 @@ class Cluster:
             "KINDS": INSTALLED,
             "KNATIVE_SERVICES": "",
             "BROKERS": "",
-            "SIDECARS": "",
-            "IN_AMBIENT": "",
+            "PODS": "",
             "ZTUNNEL": "",
             "GATEWAYS": "",
             "MORE": "",
@@ -154,14 +162,12 @@ class Cluster:
             "ISTIO_GATEWAYS": "",
             **cluster,
         }
-        env = {**os.environ, **VERSIONS, **state, "CALLS": str(calls)}
+        env = {**os.environ, **VERSIONS, **state, "CALLS": str(self.directory / "calls")}
         env["PATH"] = f"{self.directory}/bin{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(
-            [f"deploy/scripts/{script}.sh", action], cwd=self.directory, env=env, capture_output=True, text=True,
-            check=False, stdin=subprocess.DEVNULL, timeout=60,
+        return subprocess.run(
+            command, cwd=self.directory, env=env, capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL, timeout=60,
         )  # fmt: skip
-        self.output, self.applied = done.stdout, applied.read_text()
-        return done.stderr if done.returncode else "", calls.read_text().splitlines()
 
 
 def definition(kind: str, *path: str, version: str = VERSIONS["GATEWAY_API_VERSION"], **more: Any) -> Any:
@@ -173,10 +179,12 @@ def definition(kind: str, *path: str, version: str = VERSIONS["GATEWAY_API_VERSI
         "gateway.networking.k8s.io/bundle-version": f"v{version}",
         "gateway.networking.k8s.io/channel": more.get("channel", "standard"),
         **({"meta.helm.sh/release-name": more["helm"]} if "helm" in more else {}),
+        **more.get("annotations", {}),
     }
     managers = [{"manager": more.get("manager", "helm")}]
+    name = f"{kind}.gateway.networking.k8s.io"
     return {
-        "metadata": {"name": f"{kind}.x", "annotations": annotations, "managedFields": managers},
+        "metadata": {"name": name, "annotations": annotations, "managedFields": managers},
         "spec": {
             "names": {"plural": kind},
             "versions": [{"name": "v1", "served": True, "schema": {"openAPIV3Schema": schema}}],

@@ -1,12 +1,10 @@
-"""Ambient mode: every call to a service passes the waypoint, and pods accept no other client."""
+"""Ambient mode: every call to a service passes the waypoint; that pods accept no other client is in tests/cluster."""
 
 import pytest
 
 from tests.manifests.conftest import Document, labels, named, of_kind, services
-from tests.manifests.test_mesh import callers
 
 USE, FOR = "istio.io/use-waypoint", "istio.io/waypoint-for"
-READS = {"GET", "HEAD"}
 
 
 @pytest.fixture
@@ -26,49 +24,6 @@ def test_services_use_the_waypoint_and_databases_do_not(ambient: list[Document],
         assert labels(workload)[USE] == waypoint
     # For calls to addresses of pods, too.
     assert named(ambient, "Gateway", waypoint)["metadata"]["labels"][FOR] == "all"
-
-
-def test_the_ingress_uses_the_waypoint(ambient: list[Document]) -> None:
-    assert named(ambient, "Service", "todolist")["metadata"]["labels"]["istio.io/ingress-use-waypoint"] == "true"
-
-
-@pytest.mark.parametrize("service", ["todolist", "user", "rule"])
-def test_pods_accept_only_the_waypoint(service: str, ambient: list[Document], waypoint: str) -> None:
-    policy = named(ambient, "AuthorizationPolicy", f"{service}-pods")
-    assert policy["spec"]["selector"]["matchLabels"] == {"app": service}
-    assert callers(policy) == [(waypoint, False)]
-
-
-@pytest.mark.parametrize(
-    ("service", "caller", "methods"),
-    [
-        ("todolist", "ingress-istio", None),
-        ("user", "todolist", READS | {"POST", "PUT"}),
-        ("rule", "todolist", READS | {"POST", "PUT", "DELETE"}),
-    ],
-)
-def test_the_waypoint_allows_one_caller_for_each_service(
-    service: str, caller: str, methods: set[str] | None, ambient: list[Document]
-) -> None:
-    spec = named(ambient, "AuthorizationPolicy", service)["spec"]
-    assert spec["targetRefs"] == [{"group": "", "kind": "Service", "name": service}]
-    # The second one of user is that of rule, for events.
-    rule, *_ = spec["rules"]
-    assert len(spec["rules"]) == (2 if service == "user" else 1)
-    assert rule["from"] == [{"source": {"serviceAccounts": [caller]}}]
-    assert [set(to["operation"]["methods"]) for to in rule.get("to", [])] == ([methods] if methods else [])
-
-
-def test_the_waypoint_denies_everything_else_except_metrics(ambient: list[Document], waypoint: str) -> None:
-    spec = named(ambient, "AuthorizationPolicy", "waypoint")["spec"]
-    assert [(target["kind"], target["name"]) for target in spec["targetRefs"]] == [("Gateway", waypoint)]
-    assert spec["action"] == "ALLOW"
-    assert [(rule["from"], rule["to"]) for rule in spec["rules"]] == [
-        (
-            [{"source": {"serviceAccounts": ["istio-system/prometheus"]}}],
-            [{"operation": {"methods": ["GET"], "paths": ["/metrics"]}}],
-        )
-    ]
 
 
 def test_no_policy_for_ztunnel_has_l7_rules(ambient: list[Document]) -> None:

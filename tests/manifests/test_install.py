@@ -1,5 +1,7 @@
 """`make install-*`, `uninstall-*` and `cluster-delete`: their checks, and their changes."""
 
+import json
+
 import pytest
 
 from tests.manifests.stand_in import ISTIO, NEWEST, OLDEST, Cluster, istiods, minor
@@ -57,18 +59,29 @@ def test_add_ons_can_be_left_out(cluster: Cluster) -> None:
     assert cluster.run("install", "kiali", ADDONS="grafana")[1] == []
 
 
+def objects(*namespaces: str, spec: dict[str, str] | None = None, **marks: dict[str, str]) -> str:
+    """Return what kubectl prints of an object in each of these namespaces. marks: its labels or annotations."""
+    return json.dumps(
+        {"items": [{"metadata": {"name": "door", "namespace": name, **marks}, "spec": spec} for name in namespaces]}
+    )
+
+
+SIDECARS = objects("todolist", "shop", "todolist", labels={"security.istio.io/tlsMode": "istio"})
+IN_AMBIENT = objects("todolist", "istio-system", annotations={"ambient.istio.io/redirection": "enabled"})
+
+
 @pytest.mark.parametrize(
     ("part", "state", "named"),
     [
         ("knative", {"KNATIVE_SERVICES": "shop todolist todolist"}, "Knative Services in: shop todolist "),
         ("knative", {"BROKERS": "shop shop"}, "Brokers or Triggers in: shop "),
         ("istio", {}, "`make uninstall-knative` first"),
-        ("istio", {"KINDS": "istio", "SIDECARS": "todolist shop todolist"}, "in: shop todolist "),
-        ("istio", {"KINDS": "istio", "IN_AMBIENT": "todolist istio-system"}, "ztunnel serves pods in: todolist "),
+        ("istio", {"KINDS": "istio", "PODS": SIDECARS}, "its sidecar in: shop todolist: "),
+        ("istio", {"KINDS": "istio", "PODS": IN_AMBIENT}, "ztunnel serves pods in: todolist: "),
         (
             "istio",
-            {"KINDS": "istio gateway-api", "GATEWAYS": "istio shop/door\nnginx shop/other"},
-            "Gateways: shop/door ",
+            {"KINDS": "istio", "GATEWAYS": objects("shop", spec={"gatewayClassName": "istio"})},
+            "Gateways: shop/door: ",
         ),
         ("istio", {"KINDS": "istio", "MORE": "deployment.apps/kiali"}, "deployment.apps/kiali (`make uninstall-kiali`"),
     ],
@@ -82,7 +95,8 @@ def test_what_is_in_use_is_kept_and_its_user_reported(
 
 
 def test_uninstalling_istio_removes_the_gateway_api_unless_others_use_it(cluster: Cluster) -> None:
-    said, did = cluster.run("uninstall", "istio", KINDS="istio gateway-api")
+    others = objects("shop", spec={"gatewayClassName": "nginx"})
+    said, did = cluster.run("uninstall", "istio", KINDS="istio gateway-api", GATEWAYS=others, PODS=objects("shop"))
     assert said == ""
     assert did[0] == "istioctl uninstall --purge --skip-confirmation"
     assert "standard-install.yaml" in did[-1]
@@ -152,7 +166,6 @@ def test_ambient_mode_is_optional_and_kept(cluster: Cluster) -> None:
         said, did = cluster.run("install", part, **state)
         assert said == ""
         assert any("install/ambient.yaml" in call for call in did) is given, (part, state)
-    assert cluster.run("install", "istio", MODE="sidecar") == ("MODE is sidecar: it can be ambient, cni or unset\n", [])
 
 
 @pytest.mark.parametrize("state", [{}, {"ZTUNNEL": "yes", "REQUEST_AUTHENTICATION": "1"}])

@@ -1,6 +1,6 @@
 """Every document is accepted by an API server: current versions, known fields, correct types.
 
-The definitions of the kinds of Istio, the Gateway API and Knative Eventing are no part of this repository: a server has
+No package for Python 3.11 has the definitions of the kinds of Istio, the Gateway API and Knative Eventing: a server has
 them, and kubectl asks it to refuse unknown fields.
 """
 

@@ -35,7 +35,7 @@ def post(user: Service, event: dict[str, Any]) -> httpx.Response:
     attributes = {name: value for name, value in event.items() if name not in ("data", "datacontenttype")}
     headers = {f"ce-{name}": value for name, value in attributes.items() if value is not None}
     headers["content-type"] = event["datacontenttype"]
-    return httpx.post(f"{user.url}/events", content=json.dumps(event["data"]), headers=headers, trust_env=False)
+    return user.client.post("/events", content=json.dumps(event["data"]), headers=headers)
 
 
 def counts(user: Service, owner: str) -> tuple[int, int]:
@@ -100,7 +100,7 @@ def test_each_event_counts_once(users: dict[str, Service], owner: str, mode: str
             answer = post(user, sent)
         else:
             headers = {"content-type": "application/cloudevents+json; charset=utf-8"}
-            answer = httpx.post(f"{user.url}/events", content=json.dumps(sent), headers=headers, trust_env=False)
+            answer = user.client.post("/events", content=json.dumps(sent), headers=headers)
         assert answer.status_code == 204, answer.text
 
     with ThreadPoolExecutor(32) as pool:
