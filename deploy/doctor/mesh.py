@@ -43,7 +43,7 @@ PARTS = {"ambient": "app.kubernetes.io/name=ztunnel", "cni": "k8s-app=istio-cni-
 class ControlPlane(NamedTuple):
     """An Istio control plane. namespace: "" if outside of the cluster; version, owner: "" if unknown.
 
-    marked: whether it has the label that only `make install-istio` sets.
+    marked: whether it has the label that only `make install-istio` sets; down: whether no pod of istiod is ready.
     """
 
     revision: str
@@ -51,6 +51,7 @@ class ControlPlane(NamedTuple):
     version: str = ""
     owner: str = ""
     marked: bool = False
+    down: bool = False
 
     def __str__(self) -> str:
         """Return it as a phrase: Istio 1.2.3, revision canary in istio-system, installed by Helm."""
@@ -91,7 +92,9 @@ def mesh() -> Mesh:
         who = owner(deployment)
         if marked and who in ("", ISTIOCTL):
             who = "`make install-istio`"
-        found[revision, namespace] = ControlPlane(revision, namespace, version_of(deployment), who, marked)
+        found[revision, namespace] = ControlPlane(
+            revision, namespace, version_of(deployment), who, marked, is_down(deployment)
+        )
     return Mesh([found[key] for key in sorted(found)], injectors)
 
 
@@ -113,6 +116,12 @@ def owner(thing: Any) -> str:
     if any(entry.get("manager") == MANAGER for entry in thing["metadata"].get("managedFields", [])):
         return MANAGER
     return ISTIOCTL if "operator.istio.io/managed" in labels(thing) else ""
+
+
+def is_down(deployment: Any) -> bool:
+    """Return whether no pod of a Deployment is ready."""
+    conditions = deployment.get("status", {}).get("conditions", [])
+    return any(each["type"] == "Available" and each["status"] == "False" for each in conditions)
 
 
 def version_of(deployment: Any) -> str:
@@ -200,6 +209,11 @@ def istio(found: Mesh, environment: Mapping[str, str] = os.environ) -> Finding:
         fix = "`make install-istio` installs it"
         return Finding("Istio", MISSING, "Istio is missing in this cluster", IN_CLUSTER, fix)
     wanted, oldest = environment["ISTIO_VERSION"], environment["ISTIO_OLDEST"]
+    if found.planes and all(plane.down for plane in found.planes):
+        # It would refuse what is applied, and pods would start without sidecars.
+        plane = found.planes[0]
+        fix = f"kubectl get pods --namespace={plane.namespace} --selector=app=istiod"
+        return Finding("Istio", MISSING, f"{plane} is there, but no pod of its istiod is ready", IN_CLUSTER, fix)
     for plane in found.planes:
         if not plane.version:
             continue

@@ -135,6 +135,17 @@ def test_an_old_istio_of_others_is_reported_with_its_owner(cluster: Cluster) -> 
         assert (len(said.splitlines()), did) == (1, [])
 
 
+def test_an_istiod_that_is_not_ready_is_reported_before_anything_is_applied(cluster: Cluster) -> None:
+    down = istiod(ISTIO)
+    down["status"] = {"conditions": [{"type": "Available", "status": "False"}]}
+    said, did = cluster.run("deploy", "", ISTIODS=items([down]))
+    assert "no pod of its istiod is ready: kubectl get pods --namespace=istio-system" in said
+    assert (len(said.splitlines()), did) == (1, [])
+    # An installation may mend it, and another control plane that is ready is enough.
+    assert cluster.run("install", "istio", ISTIODS=items([down]))[0] == ""
+    assert cluster.run("deploy", "", ISTIODS=items([down, istiod(ISTIO, "canary")]))[0] == ""
+
+
 @pytest.mark.parametrize(
     ("there", "happens"),
     [

@@ -119,6 +119,21 @@ def test_the_counters_name_no_fault(mesh: Mesh) -> None:
     assert not re.findall(r".*(?:riddle|\bfault\b).*", stats)
 
 
+def test_the_sidecars_keep_the_counters_that_hints_name() -> None:
+    kept: list[str] = []
+    for service in ("todolist", "rule"):
+        documents = yaml.safe_load_all((ROOT / f"deploy/istio/{service}.yaml").read_text(encoding="utf-8"))
+        (workload,) = (item for item in documents if item["kind"] == "Deployment")
+        config = yaml.safe_load(workload["spec"]["template"]["metadata"]["annotations"]["proxy.istio.io/config"])
+        kept += config["proxyStatsMatcher"]["inclusionRegexps"]
+    for one in ALL:
+        hints = " ".join(hint["en"] for hint in one.truth.hints) if "istio" in one.truth.places else ""
+        for name in re.findall(r"upstream_\w+_\w*[a-z\d]|outlier_detection|jwt_authn\.denied", hints):
+            counter = {"o": f"cluster.outbound.x.{name}.ejections_active", "j": f"http.inbound_0.0.0.0_3001;.{name}"}
+            wanted = counter.get(name[0], f"cluster.outbound|80||{name}")
+            assert any(re.fullmatch(pattern, wanted) for pattern in kept), (one.name, name)
+
+
 def test_what_cannot_be_done_is_a_sentence(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> None:
     def said(*arguments: str) -> str:
         assert play(*arguments) == 1
