@@ -53,7 +53,7 @@ def goes_to_one(check: Check, version: str, requests: int) -> None:
     check.share(answers.by_version()[version], requests, 1, f"profiles came from {version}; the weights say half")
     if has_counters(check):
         sent = calls(check, other, "upstream_rq_total") - before
-        check.share(sent, requests, 0.5, f"calls were sent to {other}, says the proxy's counter upstream_rq_total of it")
+        check.share(sent, requests, 0.5, f"calls were sent to {other}, says its counter upstream_rq_total")
 
 
 def is_ejected(check: Check, version: str, requests: int) -> None:
