@@ -59,6 +59,8 @@ def through_a_proxy(check: Check, calls: Call, counters: "Counters") -> None:
     reach(check, calls, partner=True, stranger=False)
     count = counters.of(PARTNER)
     check.that(count, f"The proxy counted {count} calls under the name {PARTNER}", "at least one")
+    if (refused := counters.refused()) is not None:
+        check.that(refused, f"Its log names {refused} refused calls to {STRANGER}", "at least one")
 
 
 def through_the_waypoint(check: Check, caller: Stranger, address: str) -> None:
@@ -92,6 +94,12 @@ class Counters:
             return self._check.laptop.counter(rf"cluster\.{host}\.upstream_rq_total")
         # To what is not in the registry the sidecar opens connections, and does not read requests.
         return self._caller.counter(rf"cluster\.\S*{host};?\S*\.upstream_(rq|cx)_total")
+
+    def refused(self) -> int | None:
+        """Return how many refusals the log of the sidecar names, None on the laptop, where Envoy writes none."""
+        if not self._caller:
+            return None
+        return sum(STRANGER in line and " 502 " in line for line in self._caller.log().splitlines())
 
 
 def reach(check: Check, calls: Call, *, partner: bool, stranger: bool) -> None:

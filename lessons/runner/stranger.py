@@ -93,6 +93,10 @@ class Stranger:
             int(found["count"]) for found in re.finditer(rf"^(?:{pattern}): (?P<count>\d+)$", stats, re.MULTILINE)
         )
 
+    def log(self) -> str:
+        """Return the log of its sidecar."""
+        return self._kubectl("logs", self._name, "--container=istio-proxy")
+
     def remove(self) -> None:
         """Remove it at once."""
         self._kubectl("delete", "pod", self._name, "--ignore-not-found", "--grace-period=1", "--wait=false")
