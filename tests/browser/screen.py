@@ -1,5 +1,6 @@
 """What is on the screen, and how to get there; all texts are English."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -69,6 +70,32 @@ def dialog(page: Page) -> Locator:
 
 def chip(page: Page, status: str) -> Locator:
     return page.get_by_test_id("status-filter").get_by_label(status)
+
+
+def fill_in(page: Page, name: str, desc: str = "") -> None:
+    """Open the form of a new item, and fill it in."""
+    page.get_by_test_id("new-item").click()
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Description").fill(desc)
+
+
+def create(page: Page) -> None:
+    page.get_by_role("button", name="Create", exact=True).click()
+
+
+def submit(page: Page, button: str, name: str, password: str = PASSWORD) -> None:
+    """Fill in the form of an account that is open, and send it."""
+    account = page.locator("#account-dialog")
+    account.get_by_label("User name").fill(name)
+    account.get_by_label("Password", exact=True).fill(password)
+    account.get_by_role("button", name=button, exact=True).click()
+
+
+def answering(body: object, status: int = 200, **headers: str) -> Callable[[Route], None]:
+    """Return a handler that gives this answer."""
+    kind = "application/json" if status < 400 else "application/problem+json"
+    headers = {"content-type": kind, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return lambda route: route.fulfill(status=status, headers=headers, body=json.dumps(body))
 
 
 def field_error(page: Page, label: str) -> Locator:

@@ -5,14 +5,15 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Faults, Visit
+from tests.browser.conftest import Visit
 from tests.browser.screen import (
-    PASSWORD,
     action,
     add_items,
+    create,
     dialog,
     expect_settled,
     field_error,
+    fill_in,
     hold,
     names,
     open_list,
@@ -20,20 +21,21 @@ from tests.browser.screen import (
     row,
     status_of,
     stored,
+    submit,
 )
-
-
-def fill_in(page: Page, name: str, desc: str = "") -> None:
-    page.get_by_test_id("new-item").click()
-    page.get_by_label("Name", exact=True).fill(name)
-    page.get_by_label("Description").fill(desc)
 
 
 def test_create(member: Page) -> None:
     open_list(member)
-    fill_in(member, "Buy milk", "Two bottles")
-    member.get_by_role("button", name="Create", exact=True).click()
+    empty = member.get_by_test_id("empty")
+    expect(empty.get_by_role("heading")).to_have_text("Nothing to do yet")
+    expect(member.locator(".range")).to_have_text("No items")
+    empty.get_by_role("button", name="New item").click()
+    member.get_by_label("Name", exact=True).fill("Buy milk")
+    member.get_by_label("Description").fill("Two bottles")
+    create(member)
 
+    expect(empty).to_be_hidden()
     expect(dialog(member)).to_have_count(0)
     expect(row(member, "Buy milk").locator(".desc")).to_have_text("Two bottles")
     expect(status_of(member, "Buy milk")).to_have_text("In progress")
@@ -200,22 +202,6 @@ def test_select_all_and_delete_them(member: Page) -> None:
     assert not stored(member)
 
 
-def test_lists_belong_to_their_owners(member: Page, guest: Page, visit: Visit) -> None:
-    add_items(member, "Mine alone")
-    open_list(guest)
-    fill_in(guest, "Shared with all guests")
-    guest.get_by_role("button", name="Create", exact=True).click()
-    expect(row(guest, "Shared with all guests")).to_be_visible()
-    expect(row(guest, "Mine alone")).to_have_count(0)
-
-    other_guest = open_list(visit())
-    expect(row(other_guest, "Shared with all guests")).to_be_visible()
-    expect(other_guest.locator("#list-note")).to_contain_text("shared demonstration list")
-    open_list(member)
-    expect(names(member)).to_have_text(["Mine alone"])
-    expect(member.locator("#list-note")).to_contain_text("only you can see it")
-
-
 def test_the_address_of_an_item_opens_it(member: Page, visit: Visit) -> None:
     items = add_items(member, {"name": "Far away", "desc": "Two"}, *(f"Item {number}" for number in range(25)))
     open_list(member, items[0]["href"])
@@ -236,9 +222,7 @@ def test_the_address_of_an_item_opens_it(member: Page, visit: Visit) -> None:
     stranger = open_list(visit(), items[0]["href"])
     expect(stranger.locator("#toast-alert")).to_have_text("The item of this address is not in this list.")
     stranger.get_by_test_id("login").click()
-    dialog(stranger).get_by_label("User name").fill(owner)
-    dialog(stranger).get_by_label("Password", exact=True).fill(PASSWORD)
-    dialog(stranger).get_by_role("button", name="Log in", exact=True).click()
+    submit(stranger, "Log in", owner)
     expect(stranger.get_by_label("Description")).to_have_value("Three")
 
 
@@ -282,13 +266,3 @@ def test_an_invisible_name_is_refused(member: Page) -> None:
         create.click()
         expect(names(member).first).to_have_text(name)
         member.get_by_test_id("new-item").click()
-
-
-def test_an_item_that_somebody_else_deleted(member: Page, faults: Faults) -> None:
-    faults.expect(404)
-    item = add_items(member, "Stays", "Vanishes")[1]
-    open_list(member)
-    member.request.delete("/api/rule", data={"key": item["key"]})
-    action(member, "Complete", "Vanishes").click()
-    expect(member.locator("#toast-alert")).to_have_text("“Vanishes” no longer exists.")
-    expect(names(member)).to_have_text(["Stays"])

@@ -17,11 +17,13 @@ import yaml
 
 from deploy.doctor import cluster
 from deploy.doctor.finding import AMBIENT, ISTIO, KNATIVE
-from tests.manifests.conftest import load, render
+from tests.manifests.conftest import injector, istiod, load, render
+from tests.manifests.stand_in import definitions
 from tests.manifests.test_versions import VERSIONS
 from tests.support import ROOT
 
 ISTIO_VERSION, OLDEST = VERSIONS["ISTIO_VERSION"], VERSIONS["KUBERNETES_OLDEST"]
+GATEWAY_API_VERSION = f"v{VERSIONS['GATEWAY_API_VERSION']}"
 
 # Answers from a file: of `get KIND`, by kind; of everything else, by all its arguments.
 KUBECTL = f"""#!{sys.executable}
@@ -65,42 +67,8 @@ def node(name: str, architecture: str = "amd64", ranges: tuple[str, ...] = ("10.
     )
 
 
-def istiod(version: str = ISTIO_VERSION, revision: str = "default", **metadata: Any) -> dict[str, Any]:
-    """Return the Deployment of an Istio that istioctl installed, unless the metadata say otherwise."""
-    labels = {"app": "istiod", "istio.io/rev": revision, "operator.istio.io/managed": "Reconcile"}
-    labels |= metadata.pop("labels", {})
-    pod = {"spec": {"containers": [{"image": f"docker.io/istio/pilot:{version}-distroless"}]}}
-    return thing("istiod", "istio-system", labels=labels, spec={"template": pod}, **metadata)
-
-
-def injector(revision: str = "default") -> dict[str, Any]:
-    """Return the webhook for sidecar injection in namespaces with the label of its revision."""
-    label = {"istio-injection": "enabled"} if revision == "default" else {"istio.io/rev": revision}
-    hook = {"clientConfig": {"service": {"namespace": "istio-system"}}, "namespaceSelector": {"matchLabels": label}}
-    labels = {"app": "sidecar-injector", "istio.io/rev": revision}
-    return thing("istio-sidecar-injector", labels=labels, webhooks=[hook])
-
-
-def definitions(channel: str = "standard", **metadata: Any) -> list[dict[str, Any]]:
-    """Return the Gateway API, with the fields that the sets need."""
-    notes = {"gateway.networking.k8s.io/bundle-version": VERSIONS["GATEWAY_API_VERSION"]}
-    notes["gateway.networking.k8s.io/channel"] = channel
-    notes |= metadata.pop("annotations", {})
-    any_ = {"type": "object"}
-    fields = {
-        "gateways": {"infrastructure": {"properties": {"parametersRef": any_}}},
-        "httproutes": {"rules": {"items": {"properties": {"timeouts": any_}}}},
-        "gatewayclasses": {"controllerName": any_},
-    }
-    found = []
-    for kind, spec in fields.items():
-        schema = {"openAPIV3Schema": {"properties": {"spec": {"properties": spec}}}}
-        versions = [{"name": "v1", "served": True, "schema": schema}]
-        found.append(
-            thing(f"{kind}.gateway.networking.k8s.io", annotations=notes, **metadata)
-            | {"spec": {"names": {"plural": kind}, "versions": versions}}
-        )
-    return found
+def items(text: str) -> list[Any]:
+    return list(json.loads(text)["items"])
 
 
 def kind() -> dict[str, Any]:
@@ -126,13 +94,13 @@ def kind() -> dict[str, Any]:
                 )
             ],
             "deployments": [
-                istiod(),
+                istiod(ISTIO_VERSION),
                 thing("kiali", labels={"app.kubernetes.io/name": "kiali"}),
                 thing("prometheus", labels={"app.kubernetes.io/name": "prometheus"}),
             ],
             "deployment": [thing("controller", labels={"app.kubernetes.io/version": VERSIONS["KNATIVE_VERSION"]})],
             "mutatingwebhookconfigurations": [injector()],
-            "customresourcedefinitions": definitions(managedFields=[{"manager": "todolist"}]),
+            "customresourcedefinitions": items(definitions(manager="todolist")),
         },
     }  # fmt: skip
 
@@ -151,6 +119,8 @@ class Doctor:
         file = self.directory / "state.json"
         file.write_text(json.dumps(state))
         env = {**os.environ, "COLUMNS": "400", "STATE": str(file), **VERSIONS, **environment}
+        # That a browser starts is not looked at here: it takes seconds.
+        env |= {"GATEWAY_API_VERSION": GATEWAY_API_VERSION, "CHROMIUM": sys.executable}
         env["PATH"] = f"{self.directory}/bin{os.pathsep}{env['PATH']}"
         return subprocess.run(
             [sys.executable, "-m", "deploy.doctor", *command], cwd=ROOT, env=env, capture_output=True, text=True,
@@ -191,8 +161,8 @@ def test_a_cluster_with_everything_has_all_rows_and_a_yes_for_each_set(doctor: D
     ended = doctor.run(kind())
     assert ended.stderr == ""
     for words in (
-        f"Istio {ISTIO_VERSION}, revision default in istio-system, installed by istioctl",
-        f"the Gateway API {VERSIONS['GATEWAY_API_VERSION'].removeprefix('v')}, standard channel",
+        f"Istio {ISTIO_VERSION}, revision default in istio-system, installed by `make install-istio`",
+        f"the Gateway API {GATEWAY_API_VERSION}, standard channel",
         f"{VERSIONS['KNATIVE_VERSION']}, with net-istio",
         "1 amd64, containerd",
         "4.0 CPUs and 7,941 MiB are not requested by others",
@@ -306,11 +276,10 @@ def test_needed_resources_are_those_that_the_sets_request() -> None:
 def test_an_istio_of_others_is_named_with_its_owner_and_revision(doctor: Doctor) -> None:
     """As Helm installs it, under a revision without a default tag."""
     state = kind()
-    helm = {"annotations": {"meta.helm.sh/release-name": "istiod"}, "labels": {"operator.istio.io/managed": ""}}
-    state["objects"]["deployments"][0] = istiod(revision="canary", **helm)
+    state["objects"]["deployments"][0] = istiod(ISTIO_VERSION, "canary", owner="istiod")
     state["objects"]["mutatingwebhookconfigurations"] = [injector("canary")]
     assert f"Istio {ISTIO_VERSION}, revision canary in istio-system, installed by Helm" in doctor.table(state)
-    state["objects"]["deployments"].append(istiod(revision="stable", **helm))
+    state["objects"]["deployments"].append(istiod(ISTIO_VERSION, "stable", owner="istiod"))
     state["objects"]["mutatingwebhookconfigurations"].append(injector("stable"))
     assert "choose one: ISTIO_REVISION=canary or ISTIO_REVISION=stable" in doctor.rows(state, "istio")
 
@@ -318,7 +287,9 @@ def test_an_istio_of_others_is_named_with_its_owner_and_revision(doctor: Doctor)
 def test_a_gateway_api_of_k3s_is_named_with_its_channel(doctor: Doctor) -> None:
     state = kind()
     k3s = {"objectset.rio.cattle.io/owner-name": "traefik-crd"}
-    state["objects"]["customresourcedefinitions"] = definitions("experimental", annotations=k3s)
+    state["objects"]["customresourcedefinitions"] = items(
+        definitions(channel="experimental", manager="k3s", annotations=k3s)
+    )
     assert "experimental channel, installed by k3s" in doctor.table(state)
     state["objects"]["customresourcedefinitions"] = []
     assert doctor.rows(state, "gateway-api") == (

@@ -23,20 +23,17 @@ REFUSED = "The connection to the server localhost:8080 was refused - did you spe
 
 
 @pytest.mark.parametrize(
-    ("words", "its_own", "denied"),
+    ("words", "its_own", "denied", "script"),
     [
-        (EXPIRED, "Token has expired and refresh failed", True),
-        (NO_PLUGIN, "executable gke-gcloud-auth-plugin not found", True),
-        (UNAUTHORIZED, "You must be logged in", True),
-        (REFUSED, "The connection to the server localhost:8080 was refused", False),
+        (EXPIRED, "Token has expired and refresh failed", True, "deploy"),
+        (NO_PLUGIN, "executable gke-gcloud-auth-plugin not found", True, "install"),
+        (UNAUTHORIZED, "You must be logged in", True, "status"),
+        (REFUSED, "The connection to the server localhost:8080 was refused", False, "deploy"),
     ],
     ids=["expired", "no plugin", "unauthorized", "nothing listens"],
 )
-@pytest.mark.parametrize(("script", "action"), [("deploy", ""), ("install", "istio"), ("status", "")])
-def test_errors_of_kubectl_are_printed(
-    words: str, its_own: str, denied: bool, script: str, action: str, cluster: Cluster
-) -> None:
-    said, did = cluster.run(script, action, DENIED=words)
+def test_errors_of_kubectl_are_printed(words: str, its_own: str, denied: bool, script: str, cluster: Cluster) -> None:
+    said, did = cluster.run(script, "istio", DENIED=words)
     assert its_own in said
     assert "memcache.go" not in said
     assert ("kubectl may not talk to the cluster of context here" in said) is denied

@@ -42,18 +42,25 @@ def test_the_default_changes_nothing_but_the_images(deploy_sh: Any, istio: list[
     assert made == istio
 
 
-def test_the_activator_policy_follows_the_namespace(deploy_sh: Any) -> None:
-    (policy,) = deploy_sh("render_activator", NAMESPACE="other")
-    assert policy["metadata"] == {
-        "name": "other",
-        "namespace": "knative-serving",
-        "labels": {"app.kubernetes.io/part-of": "todolist"},
+def test_the_policies_on_knatives_own_parts_follow_the_namespace(deploy_sh: Any) -> None:
+    """Its activator and its broker accept calls and events of this namespace only from whom the set allows."""
+    (activator,) = deploy_sh("render_activator", NAMESPACE="other")
+    eventing = deploy_sh("render_eventing", NAMESPACE="other")
+    assert (activator["metadata"]["name"], activator["metadata"]["namespace"]) == ("other", "knative-serving")
+    assert {(each["metadata"]["name"], each["metadata"]["namespace"]) for each in eventing} == {
+        (f"other-{part}", "knative-eventing") for part in ("broker", "channel", "trigger")
     }
-    text = json.dumps(policy["spec"])
-    for names in ('["other/todolist", "other/rule", ', '["other/rule", ', '["other"]'):
-        assert names in text
-    assert "todolist/" not in text.replace("other/todolist", "")
-    assert '"todolist"' not in text
+    for policy in (activator, *eventing):
+        assert policy["metadata"]["labels"] == {"app.kubernetes.io/part-of": "todolist"}
+        text = json.dumps(policy["spec"])
+        assert "other" in text
+        assert "todolist" not in text.replace("other/todolist", "")
+    # Each of Eventing's three parts accepts events only from the previous one.
+    assert [policy["spec"]["rules"][0]["from"][0]["source"]["notServiceAccounts"] for policy in eventing] == [
+        ["other/rule", "knative-eventing/mt-broker-filter"],
+        ["knative-eventing/mt-broker-ingress"],
+        ["knative-eventing/imc-dispatcher"],
+    ]
 
 
 @pytest.mark.parametrize("option", ["NETWORK_POLICIES", "REQUEST_AUTHENTICATION"])

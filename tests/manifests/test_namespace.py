@@ -60,15 +60,13 @@ def test_undeploy_keeps_the_namespace_of_an_administrator(cluster: Cluster) -> N
     assert did == []
 
 
-@pytest.mark.parametrize("level", ["baseline", "restricted"])
-def test_pod_security_without_the_cni_plugin_is_reported_before_anything_is_applied(
-    level: str, cluster: Cluster
-) -> None:
-    there = namespace(**OURS, **{ENFORCE: level})
-    said, did = cluster.run("deploy", "", NAMESPACE_THERE=there)
-    assert f"Pod Security {level}" in said
-    assert "MODE=cni" in said
-    assert (len(said.splitlines()), did) == (1, [])
+def test_pod_security_without_the_cni_plugin_is_reported_before_anything_is_applied(cluster: Cluster) -> None:
+    for level in ("baseline", "restricted"):
+        there = namespace(**OURS, **{ENFORCE: level})
+        said, did = cluster.run("deploy", "", NAMESPACE_THERE=there)
+        assert f"Pod Security {level}" in said
+        assert "MODE=cni" in said
+        assert (len(said.splitlines()), did) == (1, [])
     assert cluster.run("deploy", "", NAMESPACE_THERE=there, CNI="daemonset.apps/istio-cni-node")[0] == ""
     assert cluster.run("deploy", "", NAMESPACE_THERE=there, TARGET="ambient", ZTUNNEL="there")[0] == ""
 
@@ -84,14 +82,14 @@ RESTRICTED_PROXY = {
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 
 
-@pytest.mark.parametrize("counted", ["services.loadbalancers", "services.nodeports"])
-def test_a_quota_without_load_balancers_is_reported_with_the_setting(counted: str, cluster: Cluster) -> None:
-    quotas = json.dumps({"items": [{"metadata": {"name": "tight"}, "status": {"hard": {counted: "0"}}}]})
+def test_a_quota_without_load_balancers_is_reported_with_the_setting(cluster: Cluster) -> None:
     there = namespace(**OURS)
-    said, did = cluster.run("deploy", "", NAMESPACE_THERE=there, QUOTAS=quotas)
-    assert f"quota tight allows 0 {counted}" in said
-    assert "INGRESS_SERVICE=ClusterIP" in said
-    assert (len(said.splitlines()), did) == (1, [])
+    for counted in ("services.loadbalancers", "services.nodeports"):
+        quotas = json.dumps({"items": [{"metadata": {"name": "tight"}, "status": {"hard": {counted: "0"}}}]})
+        said, did = cluster.run("deploy", "", NAMESPACE_THERE=there, QUOTAS=quotas)
+        assert f"quota tight allows 0 {counted}" in said
+        assert "INGRESS_SERVICE=ClusterIP" in said
+        assert (len(said.splitlines()), did) == (1, [])
     assert cluster.run("deploy", "", NAMESPACE_THERE=there, QUOTAS=quotas, INGRESS_SERVICE="ClusterIP")[0] == ""
 
 
@@ -126,7 +124,9 @@ def offences(pod: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("target", ["istio", "ambient", "knative", "traffic"])
-def test_every_pod_passes_restricted_with_its_sidecar(target: str, request: pytest.FixtureRequest) -> None:
+def test_every_pod_passes_restricted_with_its_sidecar_as_another_user(
+    target: str, request: pytest.FixtureRequest
+) -> None:
     # On Knative a pod has no context of its own, and the sidecar gets its profile from what Istio is installed with.
     install = yaml.safe_load((DEPLOY / "install/istio.yaml").read_text())["spec"]["values"]["global"]["proxy"]
     proxy = {**RESTRICTED_PROXY, **({"seccompProfile": install["seccompProfile"]} if target == "knative" else {})}
@@ -137,6 +137,9 @@ def test_every_pod_passes_restricted_with_its_sidecar(target: str, request: pyte
             sidecar = {"name": "istio-proxy", "securityContext": proxy}
             pod["initContainers"] = [{**sidecar, "name": "istio-validation"}, sidecar]
         assert offences(pod) == [], name_of(workload)
+        # What the sidecar's user sends is not redirected into it.
+        contexts = {**pod.get("securityContext", {}), **pod["containers"][0]["securityContext"]}
+        assert contexts["runAsUser"] != RESTRICTED_PROXY["runAsUser"]
 
 
 @pytest.mark.parametrize("target", ["istio", "ambient"])
