@@ -24,9 +24,9 @@ def fails(check: Check, version: str, status: int, share: float, requests: int) 
     """A share of the calls that arrive at one version of user fails, and no call to the other."""
     other = next(one for one in VERSIONS if one != version)
     guest = check.guest()
-    before = {one: calls(check, one, f"upstream_rq_{status}") for one in VERSIONS}
     # In a cluster, an open connection knows nothing of the fault until a proxy closes it.
     warm_up(check, lambda: guest.get(PROFILE, 40, at_once=4).failed())
+    before = {one: calls(check, one, f"upstream_rq_{status}") for one in VERSIONS}
     answers = guest.get(PROFILE, requests, at_once=4)
     check.share(len(answers.with_status(status)), requests, share / 2, f"profiles are a {status}")
     by_version = answers.with_status(200).by_version()
