@@ -90,9 +90,10 @@ class Upstream:
             raise Problem(405, "This method is not known.", headers={"Allow": known.headers.get("allow", "")})
         headers = _passed_on(request) if request else []
         if caller:
-            headers += [(USER_ID, caller.id), (USER_NAME, quote(caller.name))]
+            name = quote(caller.name)
+            headers += [(USER_ID, caller.id), (USER_NAME, name)]
             if caller.id != GUEST:
-                headers.append(("end-user", quote(caller.name)))  # Matched by header-based routes (lessons 2 and 4).
+                headers.append(("end-user", name))  # Matched by header-based routes (lessons 2 and 4).
         if device:
             headers.append(("x-known-device", device))
         if body:
