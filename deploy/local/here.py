@@ -19,7 +19,6 @@ from typing import TextIO
 from deploy.local import proxy
 
 FILE = Path("data/mesh.json")
-CONFIGURATION = Path("data/envoy")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Run:
     @property
     def url(self) -> str:
         """The URL of the ingress."""
-        return f"{'https' if proxy.serves_https(CONFIGURATION) else 'http'}://127.0.0.1:{self.ports['PORT']}"
+        return f"{'https' if proxy.serves_https(proxy.CONFIGURATION) else 'http'}://127.0.0.1:{self.ports['PORT']}"
 
     @property
     def admin(self) -> str:

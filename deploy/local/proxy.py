@@ -16,6 +16,8 @@ from pathlib import Path
 from string import Template
 
 TEMPLATES = Path(__file__).parent / "envoy"
+# The rendered files of `make run`.
+CONFIGURATION = Path("data/envoy")
 # The ingress as a TLS server, for lesson 19 and for `TLS=1 make run`.
 HTTPS = Path(__file__).parents[2] / "lessons/19-https/envoy.yaml"
 

@@ -20,7 +20,6 @@ from deploy.local import proxy
 
 FOLDER = Path("data/sleep")
 AFTER = FOLDER / "after"
-CONFIGURATION = Path("data/envoy")
 # By the names of Envoy's clusters. todolist never scales to zero, as on Knative: every page load needs it.
 NAMES = ("rule", "user-v1", "user-v2")
 
@@ -85,7 +84,7 @@ def read() -> dict[str, Sleeper]:
 def main() -> None:
     """Print which services sleep."""
     # In a riddle the idle time is not printed, as it may be the fault; the processes are.
-    in_a_riddle = proxy.is_riddle(proxy.lesson(CONFIGURATION))
+    in_a_riddle = proxy.is_riddle(proxy.lesson(proxy.CONFIGURATION))
     seconds = after()
     if in_a_riddle:
         print("processes:")

@@ -27,7 +27,7 @@ if url=$(here); then
   echo "the split of user:"
   show_split "$(.venv/bin/python -m deploy.local.split)"
   .venv/bin/python -m deploy.local.sleepers
-  show_lesson "$(.venv/bin/python -c 'from deploy.local import here, proxy; print(proxy.lesson(here.CONFIGURATION) or "")')"
+  show_lesson "$(.venv/bin/python -c 'from deploy.local import proxy; print(proxy.lesson(proxy.CONFIGURATION) or "")')"
   exit
 fi
 here_or_cluster

@@ -21,7 +21,7 @@ from lessons.runner.lesson import Lesson, PlaceName
 from lessons.runner.place import SLOW, Figures, UnsuitableError, count_requests, waiting_events
 from lessons.runner.waiting import wait_until
 
-FOLDER = Path("data/envoy")
+FOLDER = proxy.CONFIGURATION
 # How many seconds a run takes to end, at most.
 ENDING = 15
 # In this order no route ever leads to a cluster that is not there; to put things back, the other way round.

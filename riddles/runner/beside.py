@@ -11,7 +11,6 @@ from contextlib import closing
 from pathlib import Path
 
 from deploy.local import here, proxy
-from lessons.runner.laptop import FOLDER
 from riddles.runner import riddle as riddles
 
 LOCK = Path("data/beside.lock")
@@ -22,7 +21,7 @@ HELD, FREE = 0.7, 0.15
 
 def is_on(name: str) -> bool:
     """Say whether the riddle is still on."""
-    return proxy.lesson(FOLDER) == name and here.current() is not None
+    return proxy.lesson(proxy.CONFIGURATION) == name and here.current() is not None
 
 
 def hold_writers(name: str) -> None:
