@@ -213,7 +213,9 @@ class Cluster:
         return max((waiting_events(text) for text in self._metrics("rule", "v1")), default=-1)
 
     def proxy_counter(self, service: str, version: str | None, name: str) -> int:
-        pattern = rf"outbound\|\d+\|{version or ''}\|{service}\..*\.{name}: (\d+)$"
+        # The whole name: a status is also counted apart for requests from inside, from outside and for retries.
+        host = rf"{service}\.{self.namespace}\.svc\.cluster\.local"
+        pattern = rf"outbound\|\d+\|{version or ''}\|{host};?\.{re.escape(name)}: (\d+)$"
         command = ("--container=istio-proxy", "--", "pilot-agent", "request", "GET", "stats")
         stats = "".join(self.kubectl("exec", pod["metadata"]["name"], *command) for pod in self.pods("app=todolist"))
         return sum(int(count) for count in re.findall(pattern, stats, re.MULTILINE))

@@ -74,6 +74,22 @@ def test_prometheus_says_how_many_calls_failed_and_how_many_were_slow(kubectl: A
     assert "user.shop.svc.cluster.local" in calls()[-1]
 
 
+def test_a_counter_of_the_sidecars_is_read_once(kubectl: Any) -> None:
+    pods = [{"metadata": {"name": name}} for name in ("todolist-a", "todolist-b")]
+    stats = "".join(
+        f"cluster.outbound|80|{version}|{host};.{counter}: {value}\n"
+        for version, host, counter, value in (
+            ("v2", "user.todolist.svc.cluster.local", "upstream_rq_502", 23),
+            ("v2", "user.todolist.svc.cluster.local", "external.upstream_rq_502", 23),
+            ("v2", "user.todolist.svc.cluster.local", "retry.upstream_rq_502", 5),
+            ("v1", "user.todolist.svc.cluster.local", "upstream_rq_502", 7),
+            ("v2", "user.elsewhere.svc.cluster.local", "upstream_rq_502", 1),
+        )
+    )
+    kubectl((["get pods", "app=todolist"], json.dumps({"items": pods})), (["request GET stats"], stats))
+    assert Cluster("todolist").proxy_counter("user", "v2", "upstream_rq_502") == 46
+
+
 def test_without_eventing_a_lesson_applies_no_trigger(kubectl: Any, capsys: pytest.CaptureFixture[str]) -> None:
     trigger, events = lessons.find("17"), lessons.find("16")
     images = (["get", "jsonpath={.spec.template.spec.containers[0].image}"], "dev.local/rule:1")
