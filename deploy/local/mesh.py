@@ -285,7 +285,7 @@ def _report(urls: dict[str, str], printer: QuietPrinter, admin_password: str | N
                     del waiting[name]
                     print(f"{name:<8}  ready after {time.monotonic() - started:.1f} s  {url}", flush=True)
             if waiting and not is_late and time.monotonic() - started > STARTUP_TIMEOUT:
-                print(f"Still not ready: {', '.join(waiting)}. VERBOSE=1 make run shows why.", flush=True)
+                print(f"Still starting: {', '.join(waiting)}. If this lasts, VERBOSE=1 make run shows why.", flush=True)
                 is_late = True
             time.sleep(0.02)
     if printer.stopping:

@@ -31,12 +31,12 @@ PEOPLE = ("lesson-alice", "lesson-bob")
 RESET = "make riddle-reset"
 TOOLS = {
     "laptop": "the page at {url}, `make status`, `make traffic`, Envoy's counters at {admin}/stats (they count "
-    "since `make run` began), and what it prints",
+    "since `make run` began), and what `make run` prints",
     "cluster": "the page (`make url`), `make status`, `make traffic`, `make kiali`, `make logs`, traces, and istioctl",
 }
 VERDICTS = {
     Verdict.PARTLY: "Half of it is right, and there is more: an answer names all that is wrong.",
-    Verdict.SYMPTOM: "Not yet: that is what people see. An answer says what makes it so.",
+    Verdict.SYMPTOM: "Not yet: that is the symptom. An answer names the cause: which part is set up wrong, and how.",
     Verdict.UNCLEAR: 'Not yet: an answer says where and what, such as ANSWER="todolist is slow for guests".',
     Verdict.WRONG: "Wrong.",
 }
@@ -179,7 +179,8 @@ def answer(place: Place, riddle: Riddle, text: str) -> int:
         return 0
     played = replace(played, ended=time.time())
     state.keep(played)
-    print("Right:")
+    # Flushed, as measuring takes a while.
+    print("Right:", flush=True)
     solve(place, riddle, played)
     return 0
 

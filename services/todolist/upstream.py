@@ -117,7 +117,7 @@ class Upstream:
         passed_back |= {name: response.headers[name] for name in PASSED_BACK if name in response.headers}
         if response.status != 204 and response.content_type not in JSON_TYPES:
             # Not from the service: a local reply of a proxy, in plain text.
-            log.warning("%s returned no JSON: %d %s", self._name, response.status, response.content_type)
+            log.warning("%s returned %d, no JSON but %s", self._name, response.status, response.content_type)
             raise self.problem(_failure(method, response.status, content), passed_back)
         return Answer(self, response.status, content, response.content_type, passed_back)
 
