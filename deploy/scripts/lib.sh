@@ -125,10 +125,10 @@ deployed_target() {
   fi
 }
 
-# Whether the ingress serves HTTPS: `make deploy TLS=1`, or lesson 19.
-serves_https() {
-  [ "$(kubectl get gateways.gateway.networking.k8s.io/ingress --namespace="$namespace" --ignore-not-found \
-    --output=jsonpath='{.spec.listeners[?(@.name=="https")].name}')" ]
+# The Secret with the certificate of the ingress: ingress-certificate (`make deploy TLS=1`), that of lesson 19, or nothing.
+certificate() {
+  kubectl get gateways.gateway.networking.k8s.io/ingress --namespace="$namespace" --ignore-not-found \
+    --output=jsonpath='{.spec.listeners[?(@.name=="https")].tls.certificateRefs[0].name}'
 }
 
 exists() {

@@ -21,7 +21,7 @@ start() {
     host=${host#http://}
   else
     url=http://ingress-istio.$namespace.svc.cluster.local
-    if exists httproutes.gateway.networking.k8s.io/https-redirect; then
+    if [ "$(certificate)" = ingress-certificate ]; then
       url=https:${url#http:} ca=/certificate/ca.crt
     fi
   fi

@@ -17,7 +17,7 @@ else
   service=ingress-istio service_namespace=$namespace host=
 fi
 scheme=http to=80
-if [ "$deployed" != knative ] && serves_https; then
+if [ "$deployed" != knative ] && [ "$(certificate)" ]; then
   scheme=https to=443
   echo "A browser warns until it trusts the CA of this certificate, unless you put in one of your own: lessons/19-https/README.md" >&2
 fi

@@ -230,6 +230,12 @@ def test_tls_makes_a_certificate_for_the_cluster_and_keeps_one_of_others(tls_clu
     assert [index > applied for index, call in enumerate(did) if "https-redirect" in call] == [True]
 
 
+def test_over_a_running_istio_set_the_refusal_names_the_lesson_that_moves_it(cluster: Any) -> None:
+    said, did = cluster.run("deploy", "", TARGET="ambient", DEPLOYED="istio", ZTUNNEL="yes", CNI="yes")
+    assert "lesson 21 moves it under load, step by step (lessons/21-ambient/README.md)" in said
+    assert (len(said.splitlines()), did) == (1, [])
+
+
 def test_tls_is_not_for_knative(cluster: Any) -> None:
     said, did = cluster.run("deploy", "", TLS="1", TARGET="knative")
     assert said.startswith("TLS is for TARGET=istio and ambient")

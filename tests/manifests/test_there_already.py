@@ -308,6 +308,19 @@ def test_a_new_load_balancer_is_waited_for(cluster: Cluster) -> None:
     assert [call for call in did if call.startswith("kubectl wait service/ingress-istio")]
 
 
+def test_with_tls_the_url_begins_with_https(cluster: Cluster) -> None:
+    secured = {**APPLICATION, "GATEWAYS": "ingress-certificate"}
+    cluster.run("url", "", **secured, SERVICE=service(9, {"ip": "203.0.113.7"}))
+    assert cluster.output.startswith("https://203.0.113.7/\n")
+    _, did = cluster.run("url", "", **secured, SERVICE=service())
+    assert cluster.output.startswith("https://localhost:3001/\n")
+    assert any("port-forward service/ingress-istio 3001:443" in call for call in did)
+    cluster.run("traffic", "start", **secured)
+    made = (cluster.directory / ".build/traffic/kustomization.yaml").read_text()
+    assert "TRAFFIC_URL=https://ingress-istio.todolist.svc.cluster.local\n" in made
+    assert "TRAFFIC_CA=/certificate/ca.crt\n" in made
+
+
 def test_an_existing_prometheus_is_used(cluster: Cluster) -> None:
     url = "http://prometheus.monitoring:9090"
     said, did = cluster.run("install", "kiali", PROMETHEUS_URL=url)
