@@ -29,12 +29,6 @@ def test_with_tls_all_commands_speak_https(tmp_path: Path) -> None:
     assert mesh.interrupt() == 0
 
 
-def test_what_tls_may_be(tmp_path: Path) -> None:
-    mesh = Mesh(tmp_path, TLS="yes")
-    assert mesh.process.wait(15) == 1
-    assert mesh.text() == "TLS=yes is neither 1 nor 0: TLS=1 make run serves HTTPS\n"
-
-
 def test_the_ca_is_kept_and_can_sign_for_this_machine_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     certificates.make()
