@@ -96,42 +96,23 @@ def test_escape_does_not_drop_what_was_typed(member: Page) -> None:
     assert [item["name"] for item in stored(member)] == ["Here"]
 
 
-def test_the_focus_stays_inside_an_open_dialog(member: Page) -> None:
-    add_items(member, "Here")
-    open_list(member)
-    action(member, "Edit", "Here").press("Enter")
-    for _ in range(12):
-        member.keyboard.press("Tab")
-        inside = member.evaluate(
-            "document.activeElement === document.body || document.activeElement.closest('dialog') !== null"
-        )
-        assert inside
-
-
-def test_the_focus_goes_to_the_item_that_takes_the_place(member: Page) -> None:
-    add_items(member, "Third", "Second", "First")
-    open_list(member)
-    action(member, "Delete", "Second").press("Enter")
-    member.get_by_role("alertdialog").get_by_role("button", name="Delete").press("Enter")
-    expect(names(member)).to_have_text(["First", "Third"])
-    expect(action(member, "Delete", "Third")).to_be_focused()
-
-
-def test_the_focus_stays_in_the_row_when_its_status_changes(member: Page) -> None:
-    add_items(member, "Here")
-    open_list(member)
-    action(member, "Complete", "Here").press("Enter")
-    expect(status_of(member, "Here")).to_have_text("Done")
-    expect(action(member, "Reopen", "Here")).to_be_focused()
-    member.keyboard.press("Enter")
-    expect(status_of(member, "Here")).to_have_text("In progress")
-    action(member, "Pause", "Here").press("Enter")
-    expect(action(member, "Resume", "Here")).to_be_focused()
-
-
-def test_the_focus_stays_in_the_pager(member: Page) -> None:
-    add_items(member, *(f"Item {number}" for number in range(11)))
+def test_the_focus_stays_where_the_work_is(member: Page) -> None:
+    add_items(member, *(f"Item {number}" for number in range(12)))
     open_list(member, "/?size=10")
+    # In the row whose status changes.
+    action(member, "Complete", "Item 9").press("Enter")
+    expect(status_of(member, "Item 9")).to_have_text("Done")
+    expect(action(member, "Reopen", "Item 9")).to_be_focused()
+    member.keyboard.press("Enter")
+    expect(status_of(member, "Item 9")).to_have_text("In progress")
+    action(member, "Pause", "Item 9").press("Enter")
+    expect(action(member, "Resume", "Item 9")).to_be_focused()
+    # At the item that takes the place of a deleted one.
+    action(member, "Delete", "Item 8").press("Enter")
+    member.get_by_role("alertdialog").get_by_role("button", name="Delete").press("Enter")
+    expect(action(member, "Delete", "Item 8")).to_have_count(0)
+    expect(action(member, "Delete", "Item 7")).to_be_focused()
+    # In the pager.
     member.get_by_role("button", name="Next page").press("Enter")
     expect(member.locator(".range")).to_have_text("11–11 of 11")
     expect(member.get_by_role("button", name="Page 2", exact=True)).to_be_focused()
@@ -150,16 +131,6 @@ def test_selecting_and_filtering_by_keys(member: Page) -> None:
     member.keyboard.press("Enter")
     expect(member.get_by_label("Select “Finished”")).not_to_be_checked()
     expect(member.get_by_label("Select all on this page")).to_be_focused()
-
-
-def test_arrows_change_language_and_theme(guest: Page) -> None:
-    open_list(guest)
-    guest.get_by_label("English").focus()
-    guest.keyboard.press("ArrowLeft")
-    expect(guest.locator("html")).to_have_attribute("lang", "zh-CN")
-    guest.get_by_label("跟随系统").focus()
-    guest.keyboard.press("ArrowRight")
-    expect(guest.locator("html")).to_have_attribute("data-theme", "light")
 
 
 def test_every_control_has_a_name(member: Page) -> None:

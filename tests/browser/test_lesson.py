@@ -1,8 +1,5 @@
 """A user follows a lesson: in a terminal, and in the page."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import expect
 
@@ -10,13 +7,6 @@ from lessons.runner.check import PASSWORD
 from tests.browser.conftest import Faults, Visit
 from tests.browser.screen import dialog, open_list
 from tests.local_mesh import Mesh, make
-
-
-@pytest.fixture
-def mesh(tmp_path: Path) -> Iterator[Mesh]:
-    mesh = Mesh(tmp_path).wait_ready()
-    yield mesh
-    mesh.interrupt()
 
 
 @pytest.mark.timeout(180)

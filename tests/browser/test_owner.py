@@ -7,35 +7,30 @@ from pathlib import Path
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Faults, System, Visit, make_services
 from tests.browser.screen import (
-    PASSWORD,
     action,
     add_items,
+    create,
     dialog,
     expect_settled,
+    fill_in,
     hold,
     names,
     open_list,
     requests_of,
     row,
     sign_up,
-    status_of,
     stored,
+    submit,
 )
 from tests.forking import Forked
-from tests.support import running, wait_until
+from tests.support import new_key, running
 
-LIFETIME = 10
 SHARED, OWN = "The shared demonstration list", "Your own list"
-
-
-def new_key(path: Path) -> Path:
-    path.write_bytes(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -110,22 +105,13 @@ ENDINGS = [
 
 
 def type_in(page: Page, name: str) -> None:
-    page.get_by_test_id("new-item").click()
-    page.get_by_label("Name", exact=True).fill(name)
-    page.get_by_label("Description").fill("a long private text")
-
-
-def create(page: Page) -> None:
-    page.get_by_role("button", name="Create", exact=True).click()
+    fill_in(page, name, "a long private text")
 
 
 def log_in(page: Page, name: str) -> None:
-    account = page.locator("#account-dialog")
-    expect(account.get_by_label("User name")).to_be_visible()
-    account.get_by_label("User name").fill(name)
-    account.get_by_label("Password", exact=True).fill(PASSWORD)
-    account.get_by_role("button", name="Log in", exact=True).click()
-    expect(account).to_be_hidden()
+    expect(page.locator("#account-dialog").get_by_label("User name")).to_be_visible()
+    submit(page, "Log in", name)
+    expect(page.locator("#account-dialog")).to_be_hidden()
 
 
 def wait_for_held(page: Page, held: list[Route], count: int) -> None:
@@ -185,33 +171,9 @@ def test_a_new_item_waits_for_its_owner(
     assert shared(visit, own_system, private) == []
 
 
-def test_a_session_whose_lifetime_is_over(
-    visit: Visit, faults: Faults, tmp_path: Path, unique: Callable[[str], str]
-) -> None:
+def test_changes_and_deletions_say_what_is_so(owner: Page, own_system: System, faults: Faults, key: Path) -> None:
     faults.expect(401)
-    rule, users = make_services(tmp_path, new_key(tmp_path / "key.pem"), ("v1",))
-    users[0].kill()
-    users[0]._environment["TOKEN_LIFETIME"] = str(LIFETIME)
-    users[0].start()
-    gateway = Forked("todolist", tmp_path, USER_URL=users[0].url, RULE_URL=rule.url)
-    with running(rule, *users, gateway):
-        system = System(gateway.url, gateway, rule, users)
-        page = visit(base_url=gateway.url)
-        sign_up(page, "alice")
-        open_list(page)
-        expect(page.locator("#list-note")).to_contain_text(OWN)
-        type_in(page, "Private")
-        wait_until(lambda: not any(cookie["name"] == "jwtToken" for cookie in page.context.cookies()), "it is over")
-        create(page)
-        expect(dialog(page).get_by_role("alert")).to_contain_text("your session has ended")
-        expect_typed(page, "Private")
-        expect_guest(page)
-        assert shared(visit, system, "Private") == []
-
-
-@pytest.mark.parametrize("end", [delete_the_cookie, let_the_token_expire])
-def test_changes_and_deletions_say_what_is_so(owner: Page, own_system: System, faults: Faults, key: Path, end) -> None:
-    faults.expect(401)
+    end = let_the_token_expire
     open_list(owner)
     token = token_of(owner)
 
@@ -250,20 +212,15 @@ def test_changes_and_deletions_say_what_is_so(owner: Page, own_system: System, f
     assert (item["status"], item["desc"], item["callNo"]) == (1, "", 0)
 
 
-@pytest.mark.parametrize("form", ["Log in", "Register"])
 def test_a_guests_page_writes_into_no_members_list(
-    visit: Visit, own_system: System, faults: Faults, unique: Callable[[str], str], form: str
+    visit: Visit, own_system: System, faults: Faults, unique: Callable[[str], str]
 ) -> None:
     faults.expect(409)
-    page, name, item = visit(base_url=own_system.url), unique("second"), unique("For all")
-    if form == "Log in":
-        sign_up(page, name)
-        page.context.clear_cookies()
+    page, item = visit(base_url=own_system.url), unique("For all")
     open_list(page)
     expect_guest(page)
     type_in(page, item)
-    path = {"Log in": "/api/login/account", "Register": "/user/register"}[form]
-    assert page.request.post(path, data={"userName": name, "password": PASSWORD}).ok
+    name = sign_up(page, unique("second"))
     create(page)
     alert = dialog(page).get_by_role("alert")
     expect(alert).to_contain_text("another list")
@@ -371,19 +328,3 @@ def test_a_page_notices_that_its_session_has_ended(owner: Page, notices: str) ->
     expect(row(owner, "Mine")).to_have_count(0)
     notice(owner).get_by_role("button", name="Close").click()
     expect(notice(owner)).to_be_hidden()
-
-
-def test_with_user_dead_a_member_is_no_guest(owner: Page, own_system: System, faults: Faults) -> None:
-    open_list(owner)
-    own_system.users[0].kill()
-    try:
-        faults.expect(503)
-        open_list(owner)
-        expect(owner.get_by_test_id("profile-name")).to_have_text("No answer")
-        expect(owner.locator("#list-note")).to_contain_text(OWN)
-        expect(owner.get_by_test_id("logout")).to_be_visible()
-        expect(owner.get_by_test_id("login")).to_be_hidden()
-        action(owner, "Complete", "Mine").click()
-        expect(status_of(owner, "Mine")).to_have_text("Done")
-    finally:
-        own_system.users[0].restart()

@@ -345,14 +345,12 @@ def let_pass_until(page: Page, condition: Callable[[], bool], what: str) -> None
     wait_until(step, what)
 
 
-@pytest.mark.parametrize("rate", [1, 20])
-def test_traffic_keeps_its_rate_and_only_reads(guest: Page, rate: int) -> None:
-    sent = requests_of(guest, path="/")
-    start_traffic(guest, rate)
-    expect(guest.locator("#traffic-rate-out")).to_have_text(f"{rate}/s")
-    expect(guest.locator("#traffic-state")).to_have_text(f"Sending {rate} request{'s' if rate > 1 else ''} per second")
+def test_traffic_keeps_its_rate_and_only_reads(guest: Page) -> None:
+    sent, pause = requests_of(guest, path="/"), 50
+    start_traffic(guest, 20)
+    expect(guest.locator("#traffic-rate-out")).to_have_text("20/s")
+    expect(guest.locator("#traffic-state")).to_have_text("Sending 20 requests per second")
     sent.clear()
-    pause = 1000 // rate
     guest.clock.run_for(pause - 1)
     assert not sent
     guest.clock.run_for(1)
@@ -371,8 +369,8 @@ def test_traffic_keeps_its_rate_and_only_reads(guest: Page, rate: int) -> None:
     assert len(sent) == 6
     # A reload keeps the rate, and starts nothing.
     guest.reload()
-    expect(guest.locator("#traffic-rate-out")).to_have_text(f"{rate}/s")
-    expect(guest.get_by_test_id("traffic-rate")).to_have_value(str(rate))
+    expect(guest.locator("#traffic-rate-out")).to_have_text("20/s")
+    expect(guest.get_by_test_id("traffic-rate")).to_have_value("20")
     expect(guest.get_by_test_id("traffic-toggle")).to_have_attribute("aria-checked", "false")
 
 

@@ -1,22 +1,23 @@
 """Script injection through input, URLs and responses: it is shown as text, and never runs."""
 
-import json
 from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Faults, System, Visit
 from tests.browser.screen import (
     action,
     add_items,
+    answering,
     dialog,
     expect_settled,
     names,
     open_list,
     row,
     sign_up,
+    submit,
 )
 
 # It leaves an attribute and an element, and runs as an event handler, as a script, and as an address.
@@ -57,9 +58,7 @@ def test_in_what_people_write(page: Page, visit: Visit, unique: Callable[[str], 
 
     page.get_by_test_id("logout").click()
     page.get_by_test_id("login").click()
-    for label, text in (("User name", "admin"), ("Password", "adminadmin")):
-        dialog(page).get_by_label(label, exact=True).fill(text)
-    dialog(page).get_by_role("button", name="Log in", exact=True).click()
+    submit(page, "Log in", "admin", "adminadmin")
     page.get_by_test_id("users").click()
     expect(dialog(page).get_by_test_id("users-list")).to_contain_text(name)
 
@@ -89,13 +88,6 @@ def test_in_the_address(page: Page, system: System, address: str) -> None:
     expect_settled(page)
     assert page.evaluate("new URL(location).searchParams.get('q')") == SCRIPT
     assert page.evaluate("location.origin") == system.url
-
-
-def answering(body: object, status: int = 200, **headers: str) -> Callable[[Route], None]:
-    """Return a handler that gives this answer."""
-    kind = "application/json" if status < 400 else "application/problem+json"
-    headers = {"content-type": kind, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    return lambda route: route.fulfill(status=status, body=json.dumps(body), headers=headers)
 
 
 PROBLEM = {

@@ -70,20 +70,20 @@ def test_a_database_that_can_never_be_opened_ends_the_start(kind: str, tmp_path:
     assert str(path.parent if kind == "below a file" else path) in ended.stderr
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_a_port_in_use_is_one_line(name: str, tmp_path: Path) -> None:
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        ended = run(name, tmp_path, PORT=str(port))
+        ended = run("rule", tmp_path, PORT=str(port))
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
     assert ended.stderr.startswith("PORT: ")
     assert str(port) in ended.stderr
 
 
-@pytest.fixture(params=SERVICES)
-def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
-    with running(each := Service(request.param, tmp_path)):
+@pytest.fixture(params=SERVICES, scope="module")
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running(each := Service(request.param, tmp_path_factory.mktemp(request.param))):
         yield each
+        assert each.stop() == 0
 
 
 def test_health_metrics_and_headers(service: Service) -> None:
@@ -131,10 +131,6 @@ def test_a_failure_of_a_route_is_a_500_problem_and_in_the_log(tmp_path: Path) ->
     assert "GET /api/rule failed" in rule.log.read_text()
 
 
-def test_sigterm_exits_with_code_0(service: Service) -> None:
-    assert service.stop() == 0
-
-
 def test_a_running_request_finishes_after_sigterm(tmp_path: Path) -> None:
     """A slow upstream delays the gateway's request; no new connection is accepted, and the response still arrives."""
     with socket.create_server(("127.0.0.1", 0)) as upstream:
@@ -160,10 +156,9 @@ def test_a_running_request_finishes_after_sigterm(tmp_path: Path) -> None:
             assert gateway.process.wait(10) == 0
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_sigterm_during_the_start_exits(name: str, tmp_path: Path) -> None:
+def test_sigterm_during_the_start_exits(tmp_path: Path) -> None:
     # Python then logs its imports, so that the signal arrives during one.
-    service = Service(name, tmp_path, PYTHONPROFILEIMPORTTIME="1")
+    service = Service("user", tmp_path, PYTHONPROFILEIMPORTTIME="1")
     wait_until(lambda: "pydantic" in service.log.read_text() or service.process.poll() is not None, "it is importing")
     assert service.stop() == 0
     assert '"message"' not in service.log.read_text()
@@ -174,7 +169,7 @@ def test_acknowledged_writes_survive_kill_9(new_database: NewDatabase, tmp_path:
     owner = as_caller("writer")
     with running(rule):
         keys = set()
-        for number in range(5):
+        for number in range(3):
             item = rule.client.post("/api/rule", json={"name": str(number)}, headers=owner).json()
             rule.kill()
             keys.add(item["key"])

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy import environment
 from tests.support import ROOT, free_port
 
 FILES = {"tiny.py": "", "tiny-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1\n",
@@ -193,7 +194,7 @@ def test_ctrl_c_while_recreating_the_environment_does_not_break_the_next_start(
         env=clone.environment(PYTHONPATH=str(tmp_path)), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (130, "\nStopped: the next start continues from here\n")
-    assert clone.install(PIP_INDEX_URL=index[0]).returncode == 0
+    assert clone.with_uv().install(PIP_INDEX_URL=index[0]).returncode == 0
     assert clone.has_it()
 
 
@@ -208,7 +209,7 @@ def test_an_old_or_missing_python_is_one_line(tmp_path: Path, index: tuple[str, 
 
 
 def test_a_broken_environment_is_created_again(
-    clone: Clone, index: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+    clone: Clone, index: tuple[str, str], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert clone.with_uv().install(PIP_INDEX_URL=index[0]).returncode == 0
     again = clone.install(PIP_INDEX_URL="http://127.0.0.1:9")
@@ -219,6 +220,14 @@ def test_a_broken_environment_is_created_again(
     ended = clone.install(PIP_INDEX_URL=index[0])
     assert "has lost its Python: it is created again" in ended.stdout, ended.stderr
     assert clone.has_it()
+    # Nor does one work that is half made.
+    pip = clone.directory / ".venv/bin/pip"
+    kept = pip.read_text()
+    monkeypatch.chdir(clone.directory)
+    assert environment.works()
+    pip.unlink()
+    assert not environment.works()
+    pip.write_text(kept)
     clone.directory = clone.directory.rename(tmp_path_factory.mktemp("other") / "somebody's 名字")
     ended = clone.install(PIP_INDEX_URL=index[0])
     assert "belongs to another folder" in ended.stdout, ended.stderr

@@ -36,9 +36,11 @@ def start(directory: Path, **environment: str) -> subprocess.CompletedProcess[st
         ({"PORT_OFFSET": "x"}, "PORT_OFFSET=x is not a number such as 100"),
         ({"PORT": "", "PORT_OFFSET": "65000"}, "PORT_OFFSET=65000 makes PORT 68001, which is no port: "),
         ({"PORT": "4000", "RULE_PORT": "4000"}, "PORT and RULE_PORT are both 4000: choose another RULE_PORT"),
+        ({"SLEEP": "soon"}, "SLEEP=soon is not a number of seconds: choose one such as 30, or 0 for never"),
+        ({"TLS": "yes"}, "TLS=yes is neither 1 nor 0: TLS=1 make run serves HTTPS"),
     ],
 )
-def test_an_invalid_port_is_one_line(settings: dict[str, str], said: str, tmp_path: Path) -> None:
+def test_an_invalid_setting_is_one_line(settings: dict[str, str], said: str, tmp_path: Path) -> None:
     ended = start(tmp_path, **settings)
     assert (ended.returncode, ended.stderr) == (1, "")
     assert ended.stdout.startswith(said)

