@@ -260,6 +260,14 @@ def test_ctrl_c_at_any_moment_of_the_start_stops_everything_without_a_traceback(
         wait_until(lambda children=children: not any(c.is_running() for c in children), "all have ended", 15)
 
 
+def test_sigint_to_make_alone_stops_everything(tmp_path: Path) -> None:
+    mesh = Mesh(tmp_path, "make", "run").wait_ready()
+    processes = mesh.processes()
+    assert len(processes) >= 6
+    mesh.interrupt()
+    assert not [process for process in processes if process.is_running()]
+
+
 def test_the_password_of_the_administrator_is_not_lost_when_the_start_is_interrupted(tmp_path: Path) -> None:
     mesh = Mesh(tmp_path)
     wait_until((tmp_path / "data/user.db").exists, "the database is there", 30)
