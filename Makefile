@@ -74,7 +74,7 @@ clean: ## Remove everything that was installed or created; asks before the data 
 ##@ For developers
 
 .PHONY: test
-test: .venv/dev.done ## Run all tests that need no cluster (TESTS=tests/rule for some)
+test: .venv/dev.done .venv/local.done .venv/traffic.done ## Run all tests that need no cluster (TESTS=tests/rule for some)
 	@$(VENV)/pytest $(TESTS)
 
 .PHONY: test-faults

@@ -24,6 +24,8 @@ from deploy.doctor.finding import said
 
 VENV = Path(".venv")
 PYTHON = VENV / "bin/python"
+# `python -m pip`, but SIGINT ends it without a traceback, which would only show what it was importing.
+PIP = "import runpy, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); runpy.run_module('pip', run_name='__main__')"
 # The downloads for each file in requirements/, without a cache. Measured on Linux, x86-64.
 MEGABYTES = {"local": 61, "traffic": 19, "dev": 257}
 # pip's options for the source of packages.
@@ -120,7 +122,7 @@ def with_uv(requirements: Path) -> bool:
 
 def with_pip(requirements: Path, count: int) -> bool:
     """Install with pip; on a terminal with a progress line."""
-    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
+    command = [str(PYTHON), "-c", PIP, "install", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
     command += ["--requirement", str(requirements)]
     environment = pip_environment(pip_options())
     if not sys.stdout.isatty():

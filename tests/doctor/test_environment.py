@@ -175,23 +175,34 @@ def test_a_failure_of_venv_prints_its_output(tmp_path: Path, index: tuple[str, s
     assert not (tmp_path / ".venv").exists()
 
 
-def test_ctrl_c_while_recreating_the_environment_does_not_break_the_next_start(
-    tmp_path: Path, index: tuple[str, str]
+# What runs in the process that is interrupted. venv has removed what was there by then, and not yet written what marks
+# an environment; pip does not catch the signal yet.
+MOMENTS = {
+    "venv": "if 'venv' in sys.orig_argv[:3]:\n    import venv\n    venv.EnvBuilder.create_configuration = interrupt\n",
+    "pip": "if '--require-hashes' in sys.orig_argv:\n    class Finder:\n        def find_spec(name, *_):\n"
+    "            if name == 'pip._internal.cli.main':\n                interrupt()\n"
+    "    sys.meta_path.insert(0, Finder)\n",
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_while_creating_the_environment_does_not_break_the_next_start(
+    tmp_path: Path, index: tuple[str, str], moment: str
 ) -> None:
-    """What was there has been removed by then, and what marks an environment is not yet written."""
     clone = Clone(tmp_path, index[1])
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv/pyvenv.cfg").touch()
     (tmp_path / "sitecustomize.py").write_text(
         # A run in the background has the signal ignored.
-        "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "if 'venv' in sys.orig_argv[:3]:\n    import os, time, venv\n"
-        "    def interrupt(*_):\n        os.kill(os.getppid(), signal.SIGINT)\n        time.sleep(60)\n"
-        "    venv.EnvBuilder.create_configuration = interrupt\n"
+        "import os, signal, sys, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "def interrupt(*_):\n    os.kill(os.getppid(), signal.SIGINT)\n    os.kill(os.getpid(), signal.SIGINT)\n"
+        f"    time.sleep(60)\n{MOMENTS[moment]}"
     )
     ended = subprocess.run(
-        [sys.executable, "-m", "deploy.environment"], cwd=tmp_path,
-        env=clone.environment(PYTHONPATH=str(tmp_path)), capture_output=True, text=True, check=False,
+        ["sh", "-c", f"{sys.executable} -m deploy.environment && {sys.executable} -m deploy.environment traffic"],
+        cwd=tmp_path,
+        env=clone.environment(PYTHONPATH=str(tmp_path), PIP_INDEX_URL=index[0]),
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (130, "\nStopped: the next start continues from here\n")
     assert clone.with_uv().install(PIP_INDEX_URL=index[0]).returncode == 0
