@@ -49,7 +49,7 @@ def make(names: Iterable[str] = (), *, name: str = "ingress") -> None:
 
 
 def make_bad(names: Iterable[str] = ()) -> None:
-    """Make an expired certificate, and one of another CA, which nobody trusts, each with its key."""
+    """Make an expired certificate, and one of a CA that clients do not trust, each with its key."""
     ca, now = _authority(), datetime.now(UTC)
     _make_certificate(FOLDER / "expired", *ca, now - LIFETIME, now - timedelta(days=1), names)
     _make_certificate(FOLDER / "foreign", *_make_ca(FOLDER / "foreign-ca"), now, now + LIFETIME, names)

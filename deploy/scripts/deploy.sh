@@ -125,7 +125,7 @@ make_secrets() {
   [ -z "${TLS:-}" ] || make_certificate
 }
 
-# The certificate of the ingress: a new one each time, from the CA in data/tls/. One that somebody else put there stays.
+# The certificate of the ingress: a new one each time, from the CA in data/tls/. A Secret of yours is kept.
 make_certificate() {
   local secret=secret/ingress-certificate label='{.metadata.labels.app\.kubernetes\.io/part-of}' tls=$root/data/tls
   if exists "$secret" && [ "$(kubectl get "$secret" --namespace="$namespace" --output=jsonpath="$label")" != todolist ]; then

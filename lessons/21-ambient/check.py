@@ -104,7 +104,7 @@ class Watch:
 
     def report(self, what: str, *, restarts: bool = False) -> None:
         """Print what was counted since the last report, a while after a step. restarts: of a database."""
-        # What is in force now is to be seen by some requests, too.
+        # Some requests have to meet the new configuration.
         self._ended.wait(WATCHED)
         sent, failed = self._people.take()
         said = f"{what}: {len(failed)} of {sent} requests failed"

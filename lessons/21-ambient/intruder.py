@@ -11,7 +11,7 @@ import time
 
 PATHS = {"user": "/user/guest", "user-v1": "/user/guest", "rule": "/api/rule"}
 DATABASES = ("user-database", "rule-database")
-# PostgreSQL's question whether it speaks TLS; it answers with one letter to anybody.
+# PostgreSQL's SSLRequest; a server responds with one letter to any client.
 SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
 
 

@@ -17,7 +17,7 @@ PAUSE = 0.05
 
 
 class Person:
-    """Somebody with one connection, which is opened again when it breaks."""
+    """A client with one persistent connection, which reconnects when it breaks."""
 
     def __init__(self, url: str, authority: str) -> None:
         host = urlsplit(url).netloc
