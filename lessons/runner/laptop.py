@@ -46,9 +46,13 @@ class Laptop:
 
     def __init__(self, run: here.Run) -> None:
         self._run = run
-        self.description = f"`make run` at {run.url}"
         # No idle connection: a service that is to sleep would wait for another request on it.
         self._http = httpx.Client(timeout=10, trust_env=False, headers={"connection": "close"})
+
+    @property
+    def description(self) -> str:
+        # Not kept: a lesson may change the scheme.
+        return f"`make run` at {self._run.url}"
 
     def current(self) -> str | None:
         return proxy.lesson(FOLDER)

@@ -43,8 +43,10 @@ class Place(Protocol):
     """A running application whose mesh a lesson can change."""
 
     name: PlaceName
-    # As people know it, such as "`make run` at http://127.0.0.1:3001".
-    description: str
+
+    @property
+    def description(self) -> str:
+        """What it is and where, such as "`make run` at http://127.0.0.1:3001"."""
 
     def current(self) -> str | None:
         """Return the name of the lesson that is on."""

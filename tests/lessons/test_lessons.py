@@ -48,7 +48,9 @@ def test_a_check_fails_without_the_change_and_passes_with_it(
     if lesson.number == 13:
         phases_of_a_cold_start_add_up(said)
         assert "a service sleeps" in make(mesh.directory, "status").stdout
+    capsys.readouterr()
     command.reset()
+    assert f"`make run` at {mesh.url}: as it was started. Lesson {lesson.name} is over." in capsys.readouterr().out
     assert mesh.configuration() == before
     # All are awake again, whatever slept.
     assert (len(mesh.processes("services.user")), len(mesh.processes("services.rule"))) == (2, 1)
