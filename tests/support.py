@@ -24,8 +24,10 @@ from deploy.local import proxy
 
 ROOT = Path(__file__).parent.parent
 GUEST_NAMES = {"v1": "秦粤", "v2": "粤秦D"}
+# With more than 20 connections (its default), httpcore may close one that another thread is about to use.
+FOR_THREADS = httpx.Limits()
 # One for all: a client of httpx takes 20 ms to make.
-HTTP = httpx.Client(timeout=30, trust_env=False)
+HTTP = httpx.Client(timeout=30, trust_env=False, limits=FOR_THREADS)
 
 
 # Outside the ephemeral range; each only once, and each pytest worker (gw0, gw1…) has its own.
@@ -74,7 +76,7 @@ class Service:
         self._directory = directory
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         self._environment = {**inherited, "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", **environment}
-        self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False, limits=FOR_THREADS)
         self.start()
 
     def start(self) -> "Service":

@@ -147,14 +147,13 @@ class Cluster:
             self.forwarded(443 if authority else 80) as at,
             httpx.Client(
                 base_url=f"{'https' if authority else 'http'}://{at}",
-                headers=headers,
-                timeout=60,
                 # No idle connection is kept: each breaks when kubectl ends, and forwards the port again.
+                headers={**headers, "connection": "close"},
+                timeout=60,
                 transport=httpx.HTTPTransport(
                     verify=ssl.create_default_context(cadata=authority) if authority else True,
                     retries=5,
                     trust_env=False,
-                    limits=httpx.Limits(max_keepalive_connections=0),
                 ),
             ) as client,
         ):
