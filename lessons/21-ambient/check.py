@@ -30,6 +30,8 @@ ABOUT = About(
 
 HERE = Path(__file__).parent
 MOVE = runpy.run_path(str(HERE / "move.py"))
+# The labels of a pod that is in no mesh.
+OUTSIDE = {"sidecar.istio.io/inject": "false", "istio.io/dataplane-mode": "none"}
 # Seconds that each state is watched.
 WATCHED = 10
 
@@ -127,13 +129,15 @@ def watched(check: Check) -> Iterator[Watch]:
     cluster = check.cluster
     url = cluster.address_inside()
     with ExitStack() as stack:
-        people = Stream(stack.enter_context(cluster.stranger(name="people")), "people.py", url, cluster.authority())
+        # Outside the mesh also when the namespace has the label: ztunnel would break the connections that are open.
+        pod = stack.enter_context(cluster.stranger(name="people", labels=OUTSIDE))
+        people = Stream(pod, "people.py", url, cluster.authority())
         stack.callback(people.end)
         intruders = {}
         for name, labels in (
             ("with a sidecar", {"sidecar.istio.io/inject": "true"}),
             ("by ztunnel", {"sidecar.istio.io/inject": "false", "istio.io/dataplane-mode": "ambient"}),
-            ("outside the mesh", {"sidecar.istio.io/inject": "false", "istio.io/dataplane-mode": "none"}),
+            ("outside the mesh", OUTSIDE),
         ):
             pod = stack.enter_context(cluster.stranger(name=name.replace(" ", "-"), labels=labels))
             intruders[f"A caller {name}"] = Stream(pod, "intruder.py", cluster.namespace)

@@ -3,11 +3,14 @@
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -89,6 +92,21 @@ def test_requests_wait_while_no_process_runs_and_none_is_lost_when_one_stops(tmp
         assert set(seen) == {201}
         # Nothing was written twice, either.
         assert rule.client.get("/api/rule", params={"name": "written"}).json()["total"] == seen[201]
+
+
+def test_the_first_requests_wait_for_the_schema(tmp_path: Path) -> None:
+    file = tmp_path / "rule.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other, ThreadPoolExecutor() as threads:
+        other.execute("PRAGMA journal_mode=WAL")
+        other.execute("BEGIN IMMEDIATE")
+        rule = Activated("rule", tmp_path, DATABASE_URL=f"sqlite:///{file}", DATABASE_TIMEOUT="3")
+        try:
+            written = [threads.submit(rule.client.post, "/api/rule", json={"name": "first"}) for _ in range(2)]
+            assert rule.client.get("/readyz").status_code == 503
+            other.execute("ROLLBACK")
+            assert [answer.result().status_code for answer in written] == [201, 201]
+        finally:
+            rule.kill()
 
 
 @pytest.mark.parametrize(
