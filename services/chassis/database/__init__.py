@@ -64,16 +64,16 @@ class Database:
 
     async def read(self, function: Callable[[Connection, *Arguments], T], *arguments: *Arguments) -> T:
         """Run a function that reads, and is quick: all reads share one thread."""
-        return await self._run(self._reads, function, *arguments)
+        return await self._in_time(lambda: self._reads.submit(function, *arguments))
 
     async def search(self, function: Callable[[Connection, *Arguments], T], *arguments: *Arguments) -> T:
         """Run a function that reads, and may take up to the timeout."""
         timed_out = f"The search took longer than {self._timeout:g} s."
-        return await self._run(self._searches, function, *arguments, timed_out=timed_out)
+        return await self._in_time(lambda: self._searches.submit(function, *arguments), timed_out)
 
     async def write(self, function: Callable[[Connection, *Arguments], T], *arguments: *Arguments) -> T:
         """Run a function in a transaction of its own; return its result once that is committed."""
-        return await self._run(self._writes, function, *arguments)
+        return await self._in_time(lambda: self._writes.submit(function, *arguments))
 
     async def insert(self, function: Callable[[Connection, Sequence[V]], Sequence[T]], value: V) -> T:
         """Return the function's result for this value, once it is committed.
@@ -81,13 +81,13 @@ class Database:
         The function gets the values of several requests, in one transaction, and returns a result for each, in order.
         It may only add rows: transactions that change the same rows in different orders would deadlock.
         """
-        return await self._run(self._inserts, function, value)
+        return await self._in_time(lambda: self._inserts.submit(function, value))
 
     async def check(self) -> None:
         """Raise a Problem if the database is unavailable. Has a thread of its own, and so waits for no other job."""
         if not self._is_prepared:
             raise Problem(503, "The database is not prepared yet.")
-        await self._run(self._checks, _select_one)
+        await self._in_time(lambda: self._checks.submit(_select_one))
 
     @asynccontextmanager
     async def running(self, prepare: Callable[[], Awaitable[None]] | None = None) -> AsyncIterator[None]:
@@ -118,19 +118,15 @@ class Database:
                 log.warning("The database cannot be prepared yet: %r", getattr(error, "orig", error))
                 await asyncio.sleep(1)
 
-    async def _run(
-        self,
-        queue: "JobQueue",
-        function: Callable[..., Any],
-        *arguments: Any,
-        timed_out: str = "The database did not answer in time.",
-    ) -> Any:
+    async def _in_time(
+        self, submit: Callable[[], asyncio.Future[T]], timed_out: str = "The database did not answer in time."
+    ) -> T:
         try:
             async with asyncio.timeout(self._timeout):
                 # With socket activation the first requests arrive before the schema is there.
                 if not self._is_migrated.is_set():
                     await self._is_migrated.wait()
-                return await queue.submit(function, *arguments)
+                return await submit()
         except TimeoutError as error:
             # A write that timed out may have been committed.
             raise Problem(503, timed_out, headers={"Retry-After": "1"}) from error
