@@ -65,7 +65,7 @@ def go(watch: "Watch", steps: Iterator[Any]) -> None:
     """Take the steps, and report after each."""
     for step in steps:
         step.do()
-        watch.report(step.what, restarts=step.restarts)
+        watch.report(step.what, step.costs)
 
 
 class Stream:
@@ -104,17 +104,17 @@ class Watch:
         self._check, self._people, self._intruders = check, people, intruders
         self._ended = threading.Event()
 
-    def report(self, what: str, *, restarts: bool = False) -> None:
-        """Print what was counted since the last report, a while after a step. restarts: of a database."""
+    def report(self, what: str, costs: str = "") -> None:
+        """Print what was counted since the last report, a while after a step. costs: why requests may have failed."""
         # Some requests have to meet the new configuration.
         self._ended.wait(WATCHED)
         sent, failed = self._people.take()
         said = f"{what}: {len(failed)} of {sent} requests failed"
         expected = "0, and some requests"
-        if restarts:
-            show(f"         {said}: each database is one pod, and its restart an outage in any mesh")
+        kinds = f" ({', '.join(sorted(set(failed)))})" if failed else ""
+        if costs:
+            show(f"         {said}{kinds}: {costs}")
         else:
-            kinds = f" ({', '.join(sorted(set(failed)))})" if failed else ""
             self._check.that(sent and not failed, said + kinds, expected)
         for name, stream in self._intruders.items():
             tries, allowed = stream.take()

@@ -20,6 +20,8 @@ SERVICES = ("todolist", "user", "rule")
 # Policies that exist on the way only: what the sidecars' policies allow, under names that the other set does not have.
 ON_THE_WAY = "moving-"
 VERSIONS = ("user-v1", "user-v2")
+RESTART = "each database is one pod, and its restart an outage in any mesh"
+SWITCH = "ztunnel and the waypoint get their configuration from istiod one after the other"
 # The labels by which pods of a namespace get sidecars, and the one by which it still is the Istio set (lib.sh).
 INJECTION = ("istio-injection", "istio.io/rev")
 MOVING = "moving"
@@ -27,11 +29,11 @@ MOVING = "moving"
 
 @dataclass(frozen=True)
 class Step:
-    """A step: what it does, in words, and how. restarts: whether a database restarts, of which there is one pod."""
+    """A step: what it does, in words, and how. costs: why requests may fail meanwhile, "" if none may."""
 
     what: str
     do: Callable[[], None]
-    restarts: bool = False
+    costs: str = ""
 
 
 class Move:
@@ -53,22 +55,22 @@ class Move:
                 *(f"{name}-" for name in INJECTION), "istio.io/dataplane-mode=ambient", f"{MOVING}=istio"
             ),
         )
-        yield Step("the databases restart without sidecars", self._restart_databases, restarts=True)
+        yield Step("the databases restart without sidecars", self._restart_databases, RESTART)
         for name in CALLED_FIRST:
             yield Step(f"{name} gets pods without a sidecar", lambda name=name: self._roll(name, self._ambient))  # type: ignore[misc]
         yield Step("a waypoint, its routes and its policies", self._make_waypoint)
-        yield Step("calls go through the waypoint", lambda: self._put(self._services(self._ambient)))
+        yield Step("calls go through the waypoint", lambda: self._put(self._services(self._ambient)), SWITCH)
         yield Step("only the waypoint may call the pods", self._end)
 
     def back(self) -> Iterator[Step]:
         """Yield the steps back to sidecars."""
         yield Step("each permission also for callers with a sidecar", self._allow_both)
-        yield Step("calls go past the waypoint", lambda: self._put(self._services(self._sidecars)))
+        yield Step("calls go past the waypoint", lambda: self._put(self._services(self._sidecars)), SWITCH)
         yield Step("the routes of the sidecars", self._make_routes)
         yield Step("the namespace: new pods get sidecars", self._inject)
         for name in reversed(CALLED_FIRST):
             yield Step(f"{name} gets pods with a sidecar", lambda name=name: self._roll(name, self._sidecars))  # type: ignore[misc]
-        yield Step("the databases restart with sidecars", self._restart_databases, restarts=True)
+        yield Step("the databases restart with sidecars", self._restart_databases, RESTART)
         yield Step("the policies of the sidecars alone, and no waypoint", self._remove_waypoint)
 
     def _allow_both(self) -> None:

@@ -59,7 +59,7 @@ CAUSES = {
         "策略 禁止 授权 权限 不允许 不准 不许",
     ),
     "key": (
-        "jwt jwks token tokens sign signed signing signature signatures key keys issuer audience",
+        "jwt jwts jwks token tokens sign signed signing signature signatures key keys issuer audience",
         "令牌 密钥 公钥 签名 凭证",
     ),
     "cold": (
