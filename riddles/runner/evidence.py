@@ -66,9 +66,10 @@ def is_ejected(check: Check, version: str, requests: int) -> None:
 
     def is_out() -> bool:
         met.all.extend(guest.get(PROFILE, 20).all)
-        return ejections() >= len(VERSIONS) and not guest.get(PROFILE, 20).by_version()[version]
+        return ejections() >= len(VERSIONS) and not guest.get(PROFILE, 60).by_version()[version]
 
-    # In a cluster each pod of todolist ejects each pod of the version on its own.
+    # In a cluster each pod of todolist ejects each pod of the version on its own; a single one that is left answers
+    # every twelfth request.
     check.eventually(is_out, 120)
     before = check.place.requests_served("user", version)
     answers = guest.get(PROFILE, requests)
