@@ -11,8 +11,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import os
+import socket
 import sys
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -26,12 +29,13 @@ class Run:
     """A run of the local mesh.
 
     ports: of all processes, by their settings; sleep: seconds after which services are scaled to zero, unless a
-    lesson changes them; tls: whether the ingress serves HTTPS, unless a lesson does.
+    lesson changes them; tls: whether the ingress serves HTTPS, unless a lesson does; process: the id of its main one.
     """
 
     ports: dict[str, int]
     sleep: int = 0
     tls: bool = False
+    process: int = 0
 
     @property
     def url(self) -> str:
@@ -42,6 +46,27 @@ class Run:
     def admin(self) -> str:
         """The URL of Envoy's admin page."""
         return f"http://127.0.0.1:{self.ports['ENVOY_ADMIN_PORT']}"
+
+    @property
+    def has_process(self) -> bool:
+        """Whether its main process exists. If that was killed, the others end a moment later."""
+        try:
+            os.kill(self.process, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
+
+    def __str__(self) -> str:
+        """Return what it does, and how to stop it, for whoever finds that it is there."""
+        with socket.socket() as caller:
+            caller.settimeout(1)
+            listens = caller.connect_ex(("127.0.0.1", self.ports["PORT"])) == 0
+        if not self.has_process:
+            return f"`make run` in this folder was killed, and some of its processes are left: `lsof {FILE}` lists them"
+        doing = f"is already running in this folder, at {self.url}" if listens else "is starting or ending in this folder"
+        return f"`make run` {doing}: stop it first (Ctrl-C there, or kill {self.process})"
 
     @property
     def settings(self) -> dict[str, int]:
@@ -60,7 +85,7 @@ def claim(run: Run) -> TextIO | None:
         file.close()
         return None
     file.truncate(0)
-    json.dump(asdict(run), file)
+    json.dump(asdict(replace(run, process=os.getpid())), file)
     file.flush()
     return file
 
@@ -75,6 +100,13 @@ def current() -> Run | None:
     except BlockingIOError:
         return Run(**json.loads(FILE.read_text(encoding="utf-8")))
     return None
+
+
+def await_killed(seconds: float = 20) -> None:
+    """Wait until the processes of a run whose main process was killed have ended."""
+    end = time.monotonic() + seconds
+    while (run := current()) and not run.has_process and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 def unwritable(error: OSError) -> str:

@@ -92,7 +92,10 @@ def test_an_invalid_split_is_one_line(mesh: Mesh) -> None:
 def test_a_second_run_in_the_same_folder_is_one_line(mesh: Mesh) -> None:
     other = Mesh(mesh.directory)
     assert other.process.wait(20) == 1
-    assert mesh.text().splitlines()[-1] == f"`make run` is already running in this folder, at {mesh.url}: stop it first"
+    assert mesh.text().splitlines()[-1] == (
+        f"`make run` is already running in this folder, at {mesh.url}: "
+        f"stop it first (Ctrl-C there, or kill {mesh.process.pid})"
+    )
 
 
 def test_the_administrator_can_log_in(mesh: Mesh) -> None:
@@ -166,6 +169,13 @@ def test_ctrl_c_stops_everything_and_the_second_start_keeps_the_data_but_not_the
     assert "password" not in again.text()
     assert httpx.get(f"{again.url}/api/rule").json()["data"][0]["name"] == "kept"
     assert set(again.versions(30)) == {"v1", "v2"}
+    # What is killed stops nothing; its processes end by themselves, and the next start waits for that.
+    processes = again.processes()
+    again.process.kill()
+    again.process.wait()
+    again.output.unlink()
+    again = Mesh(tmp_path, **{name: str(port) for name, port in again.ports.items()}).wait_ready()
+    assert not [process for process in processes if process.is_running()]
     # A process that dies stops the rest.
     processes = again.processes()
     (rule,) = again.processes("services.rule")
