@@ -32,7 +32,7 @@ $(foreach goal,$(MAKECMDGOALS),$(if $(before),$(eval $(goal): | $(before)))$(eva
 
 .PHONY: doctor
 doctor: ## Check this machine and the cluster: what works, what is missing, and the command that fixes it
-	@python=$$(sh deploy/scripts/python.sh 2>/dev/null || sh deploy/scripts/python.sh 9) && exec "$$python" -m deploy.doctor
+	@python=$$(sh deploy/scripts/python.sh 2>/dev/null || sh deploy/scripts/python.sh 9) && exec $(HOLD_INTERRUPT) "$$python" -m deploy.doctor
 
 .PHONY: run
 run: .venv/local.done ## Start everything: the services, and an Envoy that plays every proxy (PORT=3001, PORT_OFFSET=100, VERBOSE=1)

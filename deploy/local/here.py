@@ -65,8 +65,8 @@ class Run:
             listens = caller.connect_ex(("127.0.0.1", self.ports["PORT"])) == 0
         if not self.has_process:
             return f"`make run` in this folder was killed, and some of its processes are left: `lsof {FILE}` lists them"
-        doing = f"is already running in this folder, at {self.url}" if listens else "is starting or ending in this folder"
-        return f"`make run` {doing}: stop it first (Ctrl-C there, or kill {self.process})"
+        doing = f"already running in this folder, at {self.url}" if listens else "starting or ending in this folder"
+        return f"`make run` is {doing}: stop it first (Ctrl-C there, or kill {self.process})"
 
     @property
     def settings(self) -> dict[str, int]:
