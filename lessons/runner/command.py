@@ -15,7 +15,7 @@ from deploy.local import here, proxy
 from lessons.runner import lesson as lessons
 from lessons.runner.check import Check
 from lessons.runner.difference import essence, marks, words, wrap
-from lessons.runner.finding import NOTHING, find_place
+from lessons.runner.finding import find_place
 from lessons.runner.lesson import Lesson
 from lessons.runner.place import Place, UnsuitableError
 
@@ -78,10 +78,11 @@ def alone(doing: str) -> Iterator[None]:
 
 def show_list() -> int:
     """Print all lessons, where they run, and which one is on."""
+    place, why = None, ""
     try:
-        place: Place | None = find_place()
-    except UnsuitableError:
-        place = None
+        place = find_place()
+    except UnsuitableError as error:
+        why = str(error)
     current = place.current() if place else None
     for lesson in lessons.every():
         places = ", ".join(PLACES[name] for name in lesson.about.places)
@@ -89,7 +90,7 @@ def show_list() -> int:
         print(f"{mark} {lesson.number:>2}  {lesson.about.title:<22} ({places})")
         print("\n".join(wrap(lesson.about.learn, "      ")))
     print()
-    print(f"{place.description}: {on(current)}" if place else NOTHING)
+    print(f"{place.description}: {on(current)}" if place else why)
     return 0
 
 

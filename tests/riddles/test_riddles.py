@@ -163,11 +163,45 @@ def test_a_riddle_that_is_not_there_says_which_are(mesh: Mesh) -> None:
         command.begin(place, one, None)
 
 
-def test_where_nothing_runs_there_is_no_riddle(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+NOTHING = "Nothing runs here: `make run` starts the application"
+IN_CONTEXT = "case $1 in config) echo prod ;; version) %s ;; *) echo 'error: %s' >&2; exit 1 ;; esac"
+
+
+@pytest.mark.parametrize(
+    ("kubectl", "configured", "said"),
+    [
+        ("", False, NOTHING),
+        ("", True, "kubectl is missing: https://"),
+        ("exit 1", False, NOTHING),
+        (IN_CONTEXT % (":", "Unauthorized"), True, "kubectl may not talk to the cluster of context prod"),
+        (IN_CONTEXT % (":", "connection refused"), True, "no cluster answers kubectl in context prod"),
+        (
+            IN_CONTEXT % ('echo \'{"clientVersion": {"gitVersion": "v1.9.0"}}\'', ""),
+            True,
+            "kubectl is v1.9.0, and ",
+        ),
+    ],
+    ids=["nothing", "no kubectl", "no context", "denied", "refused", "old"],
+)
+def test_where_nothing_runs_it_says_what_is_missing(
+    kubectl: str, configured: bool, said: str, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    config, program = tmp_path / "config", tmp_path / "kubectl"
+    if configured:
+        config.touch()
+    if kubectl:
+        program.write_text(f"#!/bin/sh\n{kubectl}\n")
+        program.chmod(0o755)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("KUBECONFIG", str(config))
+    monkeypatch.delenv("CONTEXT", raising=False)
     assert play() == 1
-    assert capsys.readouterr().err.startswith("Nothing runs here: `make run` starts the application")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith(NOTHING if said is NOTHING else "`make run` is not on in this folder")
+    assert lines[-1 if said is NOTHING else 1].startswith(said)
+    lessons_command.main("list")
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
