@@ -227,6 +227,34 @@ def test_traffic_prints_its_target_and_the_split(mesh: Mesh) -> None:
     assert max(map(len, lines)) < 80
 
 
+@pytest.mark.parametrize(
+    ("target", "setting"),
+    [("traffic", f"RATE={rate}") for rate in ("0", "-1", "abc", "5,5", "1e9", "5;touch executed")]
+    + [("traffic", f"DURATION={time}") for time in ("0", "-5s", "2 s", "1s && touch executed")]
+    + [("lesson", 'N=";touch executed;"'), ("split", 'V1=";touch executed;"')],
+)
+def test_a_wrong_setting_is_one_line_and_is_not_executed(target: str, setting: str, mesh: Mesh) -> None:
+    told = make(mesh.directory, target, setting)
+    line, of_make = told.stderr.splitlines()
+    assert of_make.startswith("make: ***")
+    assert line.startswith(f"{setting.replace('=', ' is ', 1)}: it is a") or target != "traffic"
+    assert told.stdout == ""
+    assert not (mesh.directory / "executed").exists()
+
+
+def test_traffic_says_what_failed_and_that_the_rate_was_not_reached(mesh: Mesh) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        told = make(mesh.directory, "traffic-local", f"TRAFFIC_URL={url}", "RATE=9000", "DURATION=2s")
+    lines = told.stdout.splitlines()
+    assert max(map(len, lines)) < 80
+    text = " ".join(told.stdout.split())
+    # The cause is at the end of what Python says.
+    assert re.search(r"\d+ failed: GET /api/rule: .*Connection refused", text), told.stdout
+    assert re.search(r"Only [\d.]+ of 9000 requests a second were reached: each of 4 users waits", text)
+
+
 def test_a_file_named_data_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
     mesh = Mesh(tmp_path)
