@@ -181,8 +181,8 @@ def folder() -> list[Finding]:
         path = Path(name)
         wrong = [each for each in (path, *path.glob("*")) if each.exists() and not os.access(each, os.W_OK)]
         if wrong:
-            what = f"{wrong[0]} is not yours"
-            found.append(Finding("folder", MISSING, what, EVERYTHING, f'sudo chown -R "$(id -un)" {name}'))
+            why, fix = here.not_writable(wrong[0])
+            found.append(Finding("folder", MISSING, f"{wrong[0]}: {why}", EVERYTHING, fix))
     free = shutil.disk_usage(Path.cwd()).free
     if free < DISK and not (VENV / "dev.done").exists():
         what = f"{free / GIB:.1f} GB are free, and {DISK / GIB:.0f} are needed for all of .venv"

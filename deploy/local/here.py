@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TextIO
@@ -84,9 +85,10 @@ def claim(run: Run) -> TextIO | None:
     except BlockingIOError:
         file.close()
         return None
-    file.truncate(0)
-    json.dump(asdict(replace(run, process=os.getpid())), file)
-    file.flush()
+    with proxy.named(FILE):
+        file.truncate(0)
+        json.dump(asdict(replace(run, process=os.getpid())), file)
+        file.flush()
     return file
 
 
@@ -109,13 +111,27 @@ def await_killed(seconds: float = 20) -> None:
         time.sleep(0.1)
 
 
+def not_writable(file: Path) -> tuple[str, str]:
+    """Return why a file below this folder, or what it is in, cannot be written, and what changes it."""
+    owners, folder = set(), file.parts[0]
+    for path in (file, file.parent):
+        with suppress(OSError):
+            owners.add(path.stat().st_uid)
+    if not Path(folder).exists():
+        return "this folder cannot be written", "copy it to where you may write, such as your home"
+    if owners == {os.geteuid()}:
+        return "it is yours, but may not be written", f"chmod -R u+rwX {folder}"
+    return "it is not yours", f'sudo chown -R "$(id -un)" {folder}'
+
+
 def unwritable(error: OSError) -> str:
-    """Return a message about a file below this folder that could not be read or written."""
-    # Some errors, such as a full disk, have no filename.
-    file = Path(error.filename or FILE.parent)
+    """Return a message about a file below this folder that could not be read or written; without one, the output."""
+    if not error.filename:
+        return f"The output cannot be written: {error.strerror}"
+    file = Path(error.filename)
     folder = file.parts[0]
     advice = {
-        errno.EACCES: f'it is not yours. This makes it yours: sudo chown -R "$(id -un)" {folder}',
+        errno.EACCES: "{}: {}".format(*not_writable(file)),
         errno.EROFS: "the file system is read-only. Copy this folder to another one",
         errno.ENOSPC: "the disk is full. Free some space, and start again",
         errno.EDQUOT: "your share of the disk is full. Free some space, and start again",

@@ -112,8 +112,8 @@ def summary(environment: Environment) -> str:
     reached, wanted = environment.stats.total.total_rps, Guest.RATE * users
     if reached < ENOUGH * wanted:
         said = (
-            f"Only {reached:.1f} of {wanted:g} requests a second were reached: each of {users} users waits for an answer "
-            "before it sends the next request."
+            f"Only {reached:.1f} of {wanted:g} requests a second were reached: "
+            f"each of {users} users waits for an answer before it sends the next request."
         )
         lines += textwrap.wrap(said, WIDTH, subsequent_indent="  ")
     return "\n".join(lines)

@@ -4,6 +4,7 @@ They run where the application does: `make run` in this folder if it is on, else
 """
 
 import fcntl
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -41,7 +42,14 @@ def carry_out(doing: str, action: Callable[[], int], resetting: str) -> int:
     """
     try:
         with alone(doing) if doing else nullcontext():
-            return action()
+            code = action()
+        # Here, not when Python ends, so that a failure is met below.
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever reads it, such as `head`, has enough. Nor may what is left fail when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except UnsuitableError as error:
         print(error, file=sys.stderr)
     except TimeoutError as error:
@@ -70,9 +78,10 @@ def alone(doing: str) -> Iterator[None]:
                 f"`{file.read() or 'make lesson'}` is at work in another terminal, and two at once would disturb each "
                 "other: wait for its end, or press Ctrl-C there"
             ) from None
-        file.truncate(0)
-        file.write(doing)
-        file.flush()
+        with proxy.named(LOCK):
+            file.truncate(0)
+            file.write(doing)
+            file.flush()
         yield
 
 

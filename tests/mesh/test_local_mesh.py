@@ -262,15 +262,26 @@ def test_a_file_named_data_is_one_sentence(tmp_path: Path) -> None:
     assert mesh.text() == "data cannot be used: there is a file named data where a folder should be. Move it away\n"
 
 
-@pytest.mark.parametrize("place", [".", "envoy"])
-def test_data_that_belongs_to_another_user_is_one_sentence(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "owner", "said"),
+    [
+        (".", None, r"it is yours, but may not be written: chmod -R u\+rwX data"),
+        ("envoy", None, r"it is yours, but may not be written: chmod -R u\+rwX data"),
+        ("envoy", 65534, r"it is not yours: sudo chown -R .* data"),
+    ],
+)
+def test_data_that_cannot_be_written_is_one_sentence(tmp_path: Path, place: str, owner: int | None, said: str) -> None:
     folder = tmp_path / "data" / place
     folder.mkdir(parents=True)
     folder.chmod(0o555)
+    if owner:
+        if os.geteuid():
+            pytest.skip("only root may give a folder away")
+        os.chown(folder, owner, owner)
     mesh = Mesh(tmp_path, *WITHOUT_RIGHTS)
     try:
         assert mesh.process.wait(20) == 1
-        assert re.fullmatch(r"data/\S+ cannot be used: it is not yours\..* sudo chown -R .* data\n", mesh.text())
+        assert re.fullmatch(rf"data/\S+ cannot be used: {said}\n", mesh.text()), mesh.text()
     finally:
         folder.chmod(0o755)
 
