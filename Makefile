@@ -9,6 +9,8 @@ VENV := .venv/bin
 # Python prints a traceback if it receives SIGINT during its own start. GNU env blocks the signal until the program
 # unblocks it (deploy/interrupts.py).
 export HOLD_INTERRUPT := $(shell env --block-signal=INT true 2>/dev/null && echo env --block-signal=INT)
+# The targets that were typed, for programs that name them; also if make runs make.
+export TYPED := $(or $(TYPED),$(MAKECMDGOALS))
 EXTRAS := todolist user rule local traffic dev
 # In recipes they are variables of the shell ("$$N"), which does not execute what they contain.
 export PYTHON RATE DURATION PORT PORT_OFFSET N DIFF V1 V2
