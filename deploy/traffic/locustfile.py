@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import secrets
+import sys
 import textwrap
 from collections import Counter
 from typing import Any
@@ -92,7 +93,11 @@ def keep(environment: Environment, **_: Any) -> None:
 
     @events.quit.add_listener
     def tell(**_: Any) -> None:
-        print(summary(environment), flush=True)
+        try:
+            print(summary(environment), flush=True)
+        except BrokenPipeError:
+            # `make traffic | head`: nor may what is left fail when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def summary(environment: Environment) -> str:

@@ -309,6 +309,15 @@ def test_ctrl_c_at_any_moment_of_the_start_stops_everything_without_a_traceback(
         wait_until(lambda children=children: not any(c.is_running() for c in children), "all have ended", 15)
 
 
+def test_whoever_has_read_enough_ends_it_quietly(tmp_path: Path, mesh: Mesh) -> None:
+    run = Mesh(tmp_path, "bash", "-c", "make run | head -2")
+    assert run.process.wait(30) == 0
+    assert run.text().count("\n") == 2, run.text()
+    traffic = ["bash", "-c", "make traffic DURATION=1s | head -1"]
+    ended = subprocess.run(traffic, cwd=mesh.directory, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.stdout.count("\n"), ended.stderr) == (1, "")
+
+
 def test_sigint_to_make_alone_stops_everything(tmp_path: Path) -> None:
     mesh = Mesh(tmp_path, "make", "run").wait_ready()
     processes = mesh.processes()
