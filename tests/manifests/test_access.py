@@ -44,7 +44,9 @@ def test_errors_of_kubectl_are_printed(words: str, its_own: str, denied: bool, s
 
 
 @pytest.mark.parametrize(
-    ("words", "its_own"), [("", "nodes of here do not see"), (UNAUTHORIZED, "may not talk")], ids=["there", "denied"]
+    ("words", "its_own"),
+    [("", "may not list the nodes of here"), (UNAUTHORIZED, "may not talk")],
+    ids=["forbidden", "denied"],
 )
 def test_nothing_is_said_of_the_nodes_of_a_cluster_that_does_not_answer(
     words: str, its_own: str, cluster: Cluster
