@@ -9,8 +9,11 @@ VENV := .venv/bin
 # Python prints a traceback if it receives SIGINT during its own start. GNU env blocks the signal until the program
 # unblocks it (deploy/interrupts.py).
 export HOLD_INTERRUPT := $(shell env --block-signal=INT true 2>/dev/null && echo env --block-signal=INT)
+# The targets that were typed, for programs that name them; also if make runs make.
+export TYPED := $(or $(TYPED),$(MAKECMDGOALS))
 EXTRAS := todolist user rule local traffic dev
-export PYTHON RATE DURATION PORT PORT_OFFSET
+# In recipes they are variables of the shell ("$$N"), which does not execute what they contain.
+export PYTHON RATE DURATION PORT PORT_OFFSET N DIFF V1 V2
 
 # Variables that a shell profile exports for other programs must have no effect here.
 unexport BASH_ENV ENV CDPATH GLOBIGNORE POSIXLY_CORRECT SHELLOPTS BASHOPTS GREP_OPTIONS GREP_COLOR VIRTUAL_ENV
@@ -32,7 +35,7 @@ $(foreach goal,$(MAKECMDGOALS),$(if $(before),$(eval $(goal): | $(before)))$(eva
 
 .PHONY: doctor
 doctor: ## Check this machine and the cluster: what works, what is missing, and the command that fixes it
-	@python=$$(sh deploy/scripts/python.sh 2>/dev/null || sh deploy/scripts/python.sh 9) && exec "$$python" -m deploy.doctor
+	@python=$$(sh deploy/scripts/python.sh 2>/dev/null || sh deploy/scripts/python.sh 9) && exec $(HOLD_INTERRUPT) "$$python" -m deploy.doctor
 
 .PHONY: run
 run: .venv/local.done ## Start everything: the services, and an Envoy that plays every proxy (PORT=3001, PORT_OFFSET=100, VERBOSE=1)
@@ -40,10 +43,7 @@ run: .venv/local.done ## Start everything: the services, and an Envoy that plays
 
 .PHONY: traffic-local
 traffic-local: .venv/traffic.done
-	@echo "Sending $(or $(RATE),5) requests a second to \`make run\` at $(TRAFFIC_URL), for $(or $(DURATION),30s)"
-	@TRAFFIC_URL=$(TRAFFIC_URL) TRAFFIC_CA=$(if $(filter https:%,$(TRAFFIC_URL)),data/tls/ca.pem) TRAFFIC_RATE=$$(awk 'BEGIN { print $(or $(RATE),5) / 4 }') $(HOLD_INTERRUPT) $(VENV)/python -m deploy.traffic \
-		--locustfile deploy/traffic/locustfile.py --headless --only-summary --loglevel WARNING \
-		--users 4 --spawn-rate 4 --run-time $(or $(DURATION),30s)
+	@TRAFFIC_URL=$(TRAFFIC_URL) TRAFFIC_CA=$(if $(filter https:%,$(TRAFFIC_URL)),data/tls/ca.pem) exec $(HOLD_INTERRUPT) $(VENV)/python -m deploy.traffic
 
 ##@ Lessons and riddles, on this machine and in a cluster
 
@@ -52,7 +52,7 @@ lessons: .venv/local.done ## List the lessons, and which one is on
 	@$(HOLD_INTERRUPT) $(VENV)/python -m lessons.runner list
 
 lesson: .venv/local.done ## Start a lesson, and check it: make lesson N=1 (DIFF=all shows the whole change)
-	@$(HOLD_INTERRUPT) $(VENV)/python -u -m lessons.runner start "$(N)" "$(DIFF)"
+	@$(HOLD_INTERRUPT) $(VENV)/python -u -m lessons.runner start "$$N" "$$DIFF"
 
 lesson-reset: .venv/local.done ## End a lesson: restore the configuration from the start
 	@$(HOLD_INTERRUPT) $(VENV)/python -m lessons.runner reset

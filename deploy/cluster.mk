@@ -120,16 +120,16 @@ kiali: ## Open Kiali's graph of it
 	@deploy/scripts/kiali.sh
 
 traffic: ## Send requests: to `make run` (RATE=5, DURATION=30s), else from inside the cluster until `make traffic-stop` (RATE=2)
-	@if url=$$($(HOLD_INTERRUPT) $(or $(PYTHON),false) -m deploy.local.here); then $(MAKE) traffic-local TRAFFIC_URL=$$url; else deploy/scripts/traffic.sh start; fi
+	@deploy/scripts/traffic.sh look_at_settings && if url=$$($(HOLD_INTERRUPT) $(or $(PYTHON),false) -m deploy.local.here); then $(MAKE) traffic-local TRAFFIC_URL=$$url; else deploy/scripts/traffic.sh start; fi
 
 traffic-stop: ## Stop the requests in the cluster
 	@deploy/scripts/traffic.sh stop
 
 split: ## Change the split between the versions of user, in `make run` or else in the cluster: make split V1=90 V2=10
-	@deploy/scripts/split.sh "$(V1)" "$(V2)"
+	@deploy/scripts/split.sh "$$V1" "$$V2"
 
 logs: need-application ## Follow the logs of the three services
-	@kubectl $(if $(CONTEXT),--context="$(CONTEXT)") logs --namespace=$(NAMESPACE) --selector='app in (todolist, user, rule)' \
+	@kubectl $(if $(CONTEXT),--context="$$CONTEXT") logs --namespace="$$NAMESPACE" --selector='app in (todolist, user, rule)' \
 		--follow --prefix --tail=20 --max-log-requests=30
 
 verify: need-application .venv/dev.done ## Test the deployment in the cluster

@@ -39,7 +39,7 @@ UV_SOURCES = (
     *("UV_NATIVE_TLS", "UV_SYSTEM_CERTS", "UV_INSECURE_HOST", "UV_KEYRING", "UV_CACHE", "UV_NO_CACHE", "UV_LINK_MODE"),
     *("UV_CONCURRENT", "UV_CONFIG_FILE", "UV_NO_CONFIG"),
 )
-MIRROR = "If the package index cannot be reached from here, name a mirror: PIP_INDEX_URL=https://MIRROR/simple make run"
+MIRROR = "If the package index cannot be reached from here, name a mirror: PIP_INDEX_URL=https://MIRROR/simple make"
 
 
 def main(name: str = "") -> int:
@@ -61,7 +61,9 @@ def main(name: str = "") -> int:
         # Two terminals may run this concurrently.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (tool == "uv" and with_uv(requirements)) and not with_pip(requirements, count):
-            print(f"{requirements} could not be installed. {MIRROR}", file=sys.stderr)
+            print(
+                f"{requirements} could not be installed. {MIRROR} {os.environ.get('TYPED') or 'run'}", file=sys.stderr
+            )
             return 1
     (VENV / f"{name}.done").touch()
     return 0

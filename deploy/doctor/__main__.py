@@ -14,6 +14,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
+from deploy import interrupts
 from deploy.doctor import access
 from deploy.doctor.checks import CLUSTER, MACHINE, found_by, results
 from deploy.doctor.finding import MISSING, NOTE, OK, PURPOSES, RUN, Finding
@@ -93,6 +94,12 @@ def main(command: str = "", *names: str) -> int:
 
 
 if __name__ == "__main__":
+    interrupts.exit_silently()
     # `make doctor | head` exits silently.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    sys.exit(main(*sys.argv[1:]))
+    interrupts.raise_keyboard_interrupt()
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except KeyboardInterrupt:
+        # Not at once: exit handlers remove the file of access.pin.
+        sys.exit(130)

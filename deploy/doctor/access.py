@@ -25,6 +25,12 @@ DENIED = re.compile(
     r"Unauthorized|logged in|credential|getting token|exec plugin|exec: |forbidden|x509|certificate|OAuth|oidc",
     re.IGNORECASE,
 )
+LOG_IN = (
+    "log in again with your cluster's own command (`aws eks update-kubeconfig`, `az aks get-credentials`, "
+    "`gcloud container clusters get-credentials`), or choose another context: CONTEXT=NAME"
+)
+# Seconds in which kubectl has to answer: its credential plugin may wait for a login in a browser.
+PATIENCE = 20
 # A line of kubectl's log, such as E1127 10:00:00.000000 4711 memcache.go:265] "..."
 LOG = re.compile(r"[IWEF]\d{4} ")
 
@@ -33,8 +39,8 @@ def get(*what: str) -> Any:
     """Return the result of `kubectl get`, parsed; None if it is forbidden or the kind is unknown."""
     command = ["kubectl", "get", *what, "--output=json", "--ignore-not-found"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    except OSError:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3 * PATIENCE)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return json.loads(done.stdout.strip() or "{}") if done.returncode == 0 else None
 
@@ -43,6 +49,8 @@ def kubectl_version(environment: Mapping[str, str] = os.environ) -> Finding:
     """Whether kubectl is installed, and new enough for the scripts."""
     oldest = environment.get("KUBECTL_OLDEST", "")
     there, words = said("kubectl", "version", "--client", "--output=json")
+    if not there and words.startswith("kubectl cannot be run"):
+        return Finding("kubectl", MISSING, words, IN_CLUSTER, INSTALL)
     if not there and words.endswith("is not there"):
         return Finding("kubectl", MISSING, "kubectl is missing", IN_CLUSTER, INSTALL)
     try:
@@ -57,19 +65,23 @@ def kubectl_version(environment: Mapping[str, str] = os.environ) -> Finding:
 
 def answer() -> Finding:
     """Whether the cluster answers kubectl; if not, with kubectl's error."""
-    done = subprocess.run(
-        ["kubectl", "get", "--raw", "/version", "--request-timeout=10s"],  # noqa: S607
-        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            ["kubectl", "get", "--raw", "/version", "--request-timeout=10s"],  # noqa: S607
+            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=PATIENCE,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        what = f"kubectl does not answer in context {context()} within {PATIENCE} s"
+        fix = "`kubectl version` shows what it waits for, often a login; then again, or choose another CONTEXT=NAME"
+        return Finding("cluster", MISSING, what, IN_CLUSTER, fix)
     if done.returncode == 0:
         return Finding("cluster", OK, f"context {context()} answers", IN_CLUSTER)
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip() and not LOG.match(line)]
     # kubectl repeats a line when it retries.
     words = "\n".join(f"  {line}" for line in dict.fromkeys(lines))
     if DENIED.search(done.stderr):
-        return Finding(
-            "cluster", MISSING, f"kubectl may not talk to the cluster of context {context()}:\n{words}", IN_CLUSTER
-        )
+        what = f"kubectl may not talk to the cluster of context {context()}:\n{words}"
+        return Finding("cluster", MISSING, what, IN_CLUSTER, LOG_IN)
     fix = "`make cluster` makes one with kind, or point kubectl at yours"
     where = f" in context {context()}" if context() else ""
     return Finding("cluster", MISSING, f"no cluster answers kubectl{where}: {fix}\n{words}".rstrip(), IN_CLUSTER)

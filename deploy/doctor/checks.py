@@ -26,6 +26,7 @@ MACHINE: dict[str, Check] = {
     "browser": machine.browser,
     "docker": machine.docker,
     "buildx": machine.buildx,
+    "compose": machine.compose,
     "image-store": machine.image_store,
     "tools": machine.tools,
     "curl": machine.curl,

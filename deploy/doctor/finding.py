@@ -11,6 +11,9 @@ import sys
 from collections.abc import Iterable
 from typing import NamedTuple
 
+# Docker's last line of an error, after the one that says what is wrong.
+PRETTY = "errors pretty printing info"
+
 # ok; note: works with a limitation; missing: the purposes that need it do not work.
 OK, NOTE, MISSING = "ok", "note", "missing"
 
@@ -41,8 +44,9 @@ class Finding(NamedTuple):
     fix: str = ""
 
     def __str__(self) -> str:
-        """Return it as one line, for a command that fails because of it."""
-        return f"{self.found}: {self.fix}" if self.fix else self.found
+        """Return it for a command that fails because of it: in one line, but after the lines of another program."""
+        separator = "\n-> " if "\n" in self.found else ": "
+        return f"{self.found}{separator}{self.fix}" if self.fix else self.found
 
 
 def said(*command: str, timeout: float = 20) -> tuple[bool, str]:
@@ -60,7 +64,8 @@ def said(*command: str, timeout: float = 20) -> tuple[bool, str]:
         return False, f"{command[0]} did not answer for {timeout:.0f} s"
     if done.returncode == 0:
         return True, done.stdout.strip()
-    lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or [f"it ended with exit code {done.returncode}"]
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip() not in ("", PRETTY)]
+    lines = lines or done.stdout.strip().splitlines() or [f"it ended with exit code {done.returncode}"]
     return False, lines[-1].strip()
 
 

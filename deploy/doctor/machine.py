@@ -73,6 +73,7 @@ PACKAGES = {
 }
 KIND_PAGE = "https://kind.sigs.k8s.io/docs/user/quick-start/#installation"
 MAKE_CLUSTER = ("make cluster",)
+COMPOSE = ("deploy/compose.yaml",)
 
 
 def python() -> Finding:
@@ -180,8 +181,8 @@ def folder() -> list[Finding]:
         path = Path(name)
         wrong = [each for each in (path, *path.glob("*")) if each.exists() and not os.access(each, os.W_OK)]
         if wrong:
-            what = f"{wrong[0]} is not yours"
-            found.append(Finding("folder", MISSING, what, EVERYTHING, f'sudo chown -R "$(id -un)" {name}'))
+            why, fix = here.not_writable(wrong[0])
+            found.append(Finding("folder", MISSING, f"{wrong[0]}: {why}", EVERYTHING, fix))
     free = shutil.disk_usage(Path.cwd()).free
     if free < DISK and not (VENV / "dev.done").exists():
         what = f"{free / GIB:.1f} GB are free, and {DISK / GIB:.0f} are needed for all of .venv"
@@ -402,6 +403,18 @@ def docker_info() -> tuple[bool, str]:
     return said("docker", "info")
 
 
+def compose() -> list[Finding]:
+    """Docker Compose, for deploy/compose.yaml. Empty if Docker itself does not answer."""
+    if not shutil.which("docker") or not docker_info()[0]:
+        return []
+    there, version = said("docker", "compose", "version", "--short")
+    if there:
+        return [Finding("compose", OK, version, COMPOSE)]
+    what = "Docker Compose v2 is missing, the plugin `docker compose`"
+    fix = "install docker-compose-plugin (of Docker's own packages) or docker-compose-v2 (of your system's)"
+    return [Finding("compose", NOTE, what, COMPOSE, fix)]
+
+
 def docker() -> Finding:
     """Docker: the client, and whether the daemon answers."""
     if not shutil.which("docker"):
@@ -409,7 +422,8 @@ def docker() -> Finding:
         return Finding("Docker", MISSING, "docker is missing", (IMAGES,), fix)
     answers, words = docker_info()
     if not answers:
-        return Finding("Docker", MISSING, f"Docker does not answer ({words})", (IMAGES,), _start_docker(words))
+        what = "this user may not use Docker" if "permission denied" in words else "Docker does not answer"
+        return Finding("Docker", MISSING, f"{what} ({words})", (IMAGES,), _start_docker(words))
     return Finding("Docker", OK, _of_docker(r"Server Version: (.*)") or "it answers", (IMAGES,))
 
 

@@ -63,6 +63,8 @@ def images(there: list[Any], name: str) -> tuple[str, Finding]:
     elif shares:
         what = f"{name} runs pods with {', '.join(sorted(runtimes))}, which does not see Docker's images"
         fix = f"let Docker run them (colima start --runtime docker; dockerd in Rancher Desktop), or {OWN_REGISTRY}"
+    elif not there:
+        what, fix = f"this user may not list the nodes of {name}, so how they get images is not known", OWN_REGISTRY
     else:
         what, fix = f"the nodes of {name or 'this cluster'} do not see Docker's images", OWN_REGISTRY
     return "", Finding("images", MISSING, what, (IMAGES,), fix)

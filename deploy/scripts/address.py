@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -131,4 +132,6 @@ def main(command: str, service: str, namespace: str) -> None:
 
 
 if __name__ == "__main__":
+    # Ctrl-C prints no traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     main(*sys.argv[1:])

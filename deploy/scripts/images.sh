@@ -83,7 +83,7 @@ into_nodes() {
 push() {
   local service way=
   if [ "$REGISTRY" = dev.local ] && [ -z "$several" ]; then
-    pin_context
+    need_cluster
     way=$(check platform images)
   fi
   for service in "${services[@]}"; do

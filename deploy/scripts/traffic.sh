@@ -59,11 +59,24 @@ stop() {
     --selector=app.kubernetes.io/part-of=todolist,app.kubernetes.io/name=traffic
 }
 
-if [ "$1" = start ]; then
-  [[ ${RATE:-2} =~ ^[0-9]+([.][0-9]+)?$ ]] || die "RATE is $RATE: it is a number of requests a second, such as 2"
-  here_or_cluster
-else
-  only_a_cluster
-fi
+# Also called before requests are sent to `make run`.
+look_at_settings() {
+  [[ ${RATE:-2} =~ ^[0-9]+([.][0-9]+)?$ && ${RATE:-2} == *[1-9]* ]] ||
+    die "RATE is $RATE: it is a number of requests a second above 0, such as 2 or 0.5"
+  [[ ${DURATION:-1s} =~ ^([0-9]+|([0-9]+h)?([0-9]+m)?([0-9]+s)?)$ && ${DURATION:-1s} == *[1-9]* ]] ||
+    die "DURATION is $DURATION: it is a time above 0, such as 30s, 5m or 1h30m"
+}
+
+case $1 in
+  look_at_settings)
+    look_at_settings
+    exit
+    ;;
+  start)
+    look_at_settings
+    here_or_cluster
+    ;;
+  stop) only_a_cluster ;;
+esac
 need_cluster
 "$1"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -280,4 +281,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # Ctrl-C prints no traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(main())

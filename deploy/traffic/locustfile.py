@@ -10,6 +10,8 @@ import logging
 import os
 import re
 import secrets
+import sys
+import textwrap
 from collections import Counter
 from typing import Any
 
@@ -19,6 +21,8 @@ from locust.env import Environment
 # On Knative a version is a revision, such as user-v1.
 SERVED_BY = re.compile(r'desc="user/(?:user-)?(v\d)@')
 split: Counter[str] = Counter()
+# Columns of a terminal; and which part of the rate counts as reached.
+WIDTH, ENOUGH = 79, 0.9
 
 
 class Guest(HttpUser):
@@ -26,7 +30,8 @@ class Guest(HttpUser):
 
     host = os.environ.get("TRAFFIC_URL", "http://127.0.0.1:3001")
     # Requests a second of each simulated user, at most.
-    wait_time = constant_throughput(float(os.environ.get("TRAFFIC_RATE", "1")))
+    RATE = float(os.environ.get("TRAFFIC_RATE", "1"))
+    wait_time = constant_throughput(RATE)
 
     def on_start(self) -> None:
         """Set the Host header, if the ingress routes by host name, and trust the local CA, if it serves HTTPS."""
@@ -88,7 +93,11 @@ def keep(environment: Environment, **_: Any) -> None:
 
     @events.quit.add_listener
     def tell(**_: Any) -> None:
-        print(summary(environment), flush=True)
+        try:
+            print(summary(environment), flush=True)
+        except BrokenPipeError:
+            # `make traffic | head`: nor may what is left fail when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def summary(environment: Environment) -> str:
@@ -101,5 +110,15 @@ def summary(environment: Environment) -> str:
         times = f"{entry.median_response_time:>9.0f} ms{entry.max_response_time:>9.0f} ms"
         lines.append(f"{method:<7}{name:<17}{entry.num_requests:>10}{entry.num_failures:>8}{times}")
     errors = environment.stats.errors.values()
-    lines += [f"{error.occurrences} failed: {error.method} {error.name}: {error.error}"[:79] for error in errors]
+    for error in errors:
+        said = f"{error.occurrences} failed: {error.method} {error.name}: {error.error}"
+        lines += textwrap.wrap(said, WIDTH, subsequent_indent="  ")
+    users = environment.parsed_options.num_users if environment.parsed_options else 0
+    reached, wanted = environment.stats.total.total_rps, Guest.RATE * users
+    if reached < ENOUGH * wanted:
+        said = (
+            f"Only {reached:.1f} of {wanted:g} requests a second were reached: "
+            f"each of {users} users waits for an answer before it sends the next request."
+        )
+        lines += textwrap.wrap(said, WIDTH, subsequent_indent="  ")
     return "\n".join(lines)

@@ -4,6 +4,7 @@ They run where the application does: `make run` in this folder if it is on, else
 """
 
 import fcntl
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,7 +16,7 @@ from deploy.local import here, proxy
 from lessons.runner import lesson as lessons
 from lessons.runner.check import Check
 from lessons.runner.difference import essence, marks, words, wrap
-from lessons.runner.finding import NOTHING, find_place
+from lessons.runner.finding import find_place
 from lessons.runner.lesson import Lesson
 from lessons.runner.place import Place, UnsuitableError
 
@@ -41,7 +42,14 @@ def carry_out(doing: str, action: Callable[[], int], resetting: str) -> int:
     """
     try:
         with alone(doing) if doing else nullcontext():
-            return action()
+            code = action()
+        # Here, not when Python ends, so that a failure is met below.
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever reads it, such as `head`, has enough. Nor may what is left fail when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except UnsuitableError as error:
         print(error, file=sys.stderr)
     except TimeoutError as error:
@@ -70,18 +78,20 @@ def alone(doing: str) -> Iterator[None]:
                 f"`{file.read() or 'make lesson'}` is at work in another terminal, and two at once would disturb each "
                 "other: wait for its end, or press Ctrl-C there"
             ) from None
-        file.truncate(0)
-        file.write(doing)
-        file.flush()
+        with proxy.named(LOCK):
+            file.truncate(0)
+            file.write(doing)
+            file.flush()
         yield
 
 
 def show_list() -> int:
     """Print all lessons, where they run, and which one is on."""
+    place, why = None, ""
     try:
-        place: Place | None = find_place()
-    except UnsuitableError:
-        place = None
+        place = find_place()
+    except UnsuitableError as error:
+        why = str(error)
     current = place.current() if place else None
     for lesson in lessons.every():
         places = ", ".join(PLACES[name] for name in lesson.about.places)
@@ -89,7 +99,7 @@ def show_list() -> int:
         print(f"{mark} {lesson.number:>2}  {lesson.about.title:<22} ({places})")
         print("\n".join(wrap(lesson.about.learn, "      ")))
     print()
-    print(f"{place.description}: {on(current)}" if place else NOTHING)
+    print(f"{place.description}: {on(current)}" if place else why)
     return 0
 
 

@@ -69,7 +69,8 @@ def every() -> list[Lesson]:
 
 
 def find(wanted: str) -> Lesson | None:
-    """Return a lesson by its number or its name, with or without the number."""
+    """Return a lesson by its number or its name, with or without the number, in either case."""
+    wanted = wanted.strip().lower()
     for lesson in every():
         if wanted in (lesson.name, lesson.name.partition("-")[2]) or wanted.lstrip("0") == str(lesson.number):
             return lesson

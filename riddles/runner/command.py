@@ -85,9 +85,13 @@ def play(settings: Mapping[str, str]) -> int:
 
 
 def is_set(settings: Mapping[str, str], name: str) -> bool:
-    """Say whether a setting is there; an empty ANSWER is an answer, too, and the others have to say yes."""
+    """Say whether a setting is there; an empty ANSWER is an answer, too. Raises UnsuitableError if others are not 1."""
     value = settings.get(name)
-    return value is not None if name == "ANSWER" else value not in (None, "", "0")
+    if name == "ANSWER":
+        return value is not None
+    if value not in (None, "", "0", "1"):
+        raise UnsuitableError(f"{name} is {value}: it can be 1, or unset")
+    return value == "1"
 
 
 def on_in(place: Place) -> Riddle | None:

@@ -83,7 +83,7 @@ def every() -> list[Riddle]:
 
 def find(wanted: str) -> Riddle | None:
     """Return a riddle by its number or its name."""
-    number = wanted.removeprefix("riddle-").lstrip("0")
+    number = wanted.strip().lower().removeprefix("riddle-").lstrip("0")
     return next((riddle for riddle in every() if str(riddle.number) == number), None)
 
 

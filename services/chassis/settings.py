@@ -4,7 +4,7 @@ import os
 import socket
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -19,7 +19,7 @@ class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
     version: Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,40}$")] = "v1"
     instance: str = ""
     log_format: Literal["auto", "json", "text"] = "auto"
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     access_log: bool = False
     shutdown_timeout: Annotated[int, Field(gt=0)] = 15
 

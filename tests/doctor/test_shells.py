@@ -15,7 +15,7 @@ import pytest
 
 from deploy.local import ports
 from tests.local_mesh import DIRECTLY, Mesh, make
-from tests.support import ROOT, free_port
+from tests.support import ROOT, free_port, wait_until
 
 PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE = 24, 10
 
@@ -102,7 +102,9 @@ def test_it_runs_with_any_exported_variables_and_inherited_limits(tmp_path: Path
         "PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "ascii",
         "VIRTUAL_ENV": "/nowhere", "http_proxy": "http://127.0.0.1:9", "all_proxy": "http://127.0.0.1:9",
         "LC_ALL": "xx_YY", "LANG": "tr_TR",
-        "TZ": "Asia/Kathmandu", "HOME": str(home), "MAKEFLAGS": "-j4", "before": "x", "VERSION": "v1",
+        "TZ": "Asia/Kathmandu", "HOME": str(home), "MAKEFLAGS": "-j4", "before": "x", "VERSION": "12 (bookworm)",
+        "INSTANCE": "i-0abc", "LOG_LEVEL": "warning", "K_SINK": "http://127.0.0.1:9",
+        "KUBERNETES_SERVICE_HOST": "10.0.0.1",
     }  # fmt: skip
 
     def inherit() -> None:
@@ -126,6 +128,11 @@ def test_it_runs_with_any_exported_variables_and_inherited_limits(tmp_path: Path
     assert "Calls to user" in traffic.stdout, traffic.stderr
     lesson = make(directory, "lesson", "N=1", env=env)
     assert lesson.returncode == 0, lesson.stdout + lesson.stderr
+    with httpx.Client(base_url=mesh.url, trust_env=False) as client:
+        client.post("/user/register", json={"userName": "noticed", "password": "a good password"}).raise_for_status()
+        answer = client.post("/api/rule", json={"name": "milk"})
+        assert f"rule/v1@127.0.0.1:{mesh.ports['RULE_V1_PORT']}" in answer.headers["server-timing"]
+        wait_until(lambda: client.get("/api/notices").json(), "its event arrives at user", 10)
     soft, hard = resource.prlimit(mesh.processes()[-1].pid, resource.RLIMIT_NOFILE)
     assert soft > min(64, hard - 1)
     processes = mesh.processes()

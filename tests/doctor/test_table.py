@@ -7,6 +7,7 @@ import copy
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +16,13 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.doctor import cluster
+from deploy.doctor import access, cluster
 from deploy.doctor.finding import AMBIENT, ISTIO, KNATIVE
+from tests.local_mesh import heed_sigint
 from tests.manifests.conftest import injector, istiod, load, render
 from tests.manifests.stand_in import definitions
 from tests.manifests.test_versions import VERSIONS
-from tests.support import ROOT
+from tests.support import ROOT, wait_until
 
 ISTIO_VERSION, OLDEST = VERSIONS["ISTIO_VERSION"], VERSIONS["KUBERNETES_OLDEST"]
 GATEWAY_API_VERSION = f"v{VERSIONS['GATEWAY_API_VERSION']}"
@@ -344,6 +346,10 @@ def test_a_knative_without_eventing_is_said(doctor: Doctor) -> None:
     ("script", "said"),
     [
         ("echo 'permission denied while trying to connect to the Docker API' >&2; exit 1", "usermod -aG docker"),
+        (
+            "echo 'ERROR: permission denied at unix:///var/run/docker.sock\nerrors pretty printing info' >&2; exit 1",
+            "this user may not use Docker (ERROR: permission denied at unix:///var/run/docker.sock): sudo usermod -aG",
+        ),
         ("echo 'Cannot connect to the Docker daemon' >&2; exit 1", "Docker does not answer (Cannot connect"),
         ("printf 'Client:\\nServer:\\n Server Version: 28.2.2\\n'", "Docker's buildx is missing"),
         (
@@ -368,6 +374,40 @@ def test_problems_with_images_are_reported(script: str, said: str, doctor: Docto
         ["deploy/scripts/images.sh", "build"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stderr) == (1, doctor.rows({}, "docker", "buildx"))
+
+
+@pytest.mark.parametrize(
+    ("script", "said"), [("echo 2.38.2", "ok compose 2.38.2"), ("exit 1", "Compose v2 is missing")]
+)
+def test_compose_has_a_row(script: str, said: str, doctor: Doctor) -> None:
+    docker = doctor.directory / "bin/docker"
+    docker.write_text(f"#!/bin/sh\n[ $1 != compose ] || {{ {script}; }}\n")
+    docker.chmod(0o755)
+    assert said in doctor.table({"said": {}, "objects": {}})
+
+
+def test_a_kubectl_that_hangs_is_one_line_and_can_be_interrupted(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a credential plugin that waits for a login in a browser."""
+    (doctor.directory / "bin/kubectl").write_text(
+        f"#!/bin/sh\n[ $1 = get ] || {{ echo sso; exit; }}\ntouch {doctor.directory}/asked\nexec sleep 30\n"
+    )
+    monkeypatch.setenv("PATH", f"{doctor.directory}/bin{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(access, "PATIENCE", 1)
+    said = str(access.answer())
+    assert said.startswith("kubectl does not answer in context sso within 1 s: `kubectl version` shows what it waits")
+    assert "\n" not in said
+    (doctor.directory / "asked").unlink()
+    # A session of its own: Ctrl-C in a terminal reaches all processes of the foreground.
+    checking = subprocess.Popen(
+        ["make", "doctor"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, preexec_fn=heed_sigint,  # noqa: PLW1509 - nothing else runs yet
+        env={**os.environ, "CHROMIUM": sys.executable},
+    )  # fmt: skip
+    wait_until((doctor.directory / "asked").exists, "the cluster is asked")
+    os.killpg(checking.pid, signal.SIGINT)
+    assert "Traceback" not in checking.communicate(timeout=20)[1]
 
 
 def test_the_buildx_of_an_old_docker_is_found(doctor: Doctor) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
+from unittest.mock import Mock
 
 import pytest
 
@@ -76,6 +77,9 @@ def phases_of_a_cold_start_add_up(said: str) -> None:
         assert 0.1 < sum(parts) < page + 0.05
 
 
+FULL = "The output cannot be written: No space left on device\n"
+
+
 def test_the_commands_of_a_lesson(mesh: Mesh) -> None:
     lesson = ON_THE_LAPTOP[0]
     told = make(mesh.directory, "lesson", f"N={lesson.number}").stdout
@@ -93,6 +97,11 @@ def test_the_commands_of_a_lesson(mesh: Mesh) -> None:
     assert f"Lesson {lesson.name} is over." in make(mesh.directory, "lesson-reset").stdout
     assert "No lesson was on." in make(mesh.directory, "lesson-reset").stdout
     assert "the lesson that is on: none" in make(mesh.directory, "status").stdout
+    # Who has read enough ends it quietly, and a full output is no fault of the data.
+    for target, error in (("lesson N=1 | head -3", ""), ("lessons | head -3", ""), ("lessons >/dev/full", FULL)):
+        shell = ["bash", "-c", f"make {target}"]
+        ended = subprocess.run(shell, cwd=mesh.directory, capture_output=True, text=True, timeout=60, check=False)
+        assert ended.stderr.partition("make: ***")[0] == error, target
 
 
 def test_a_lesson_starts_from_a_reset_mesh(mesh: Mesh) -> None:
@@ -197,6 +206,20 @@ def test_a_lesson_that_cannot_run_here_prints_why(mesh: Mesh, capsys: pytest.Cap
     for lesson in ELSEWHERE:
         assert command.main("start", str(lesson.number)) == 1
         assert lesson.about.elsewhere["laptop"] in capsys.readouterr().err
+
+
+def test_lesson_16_ends_at_once_where_no_events_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    lesson, check = lessons.find("events"), Mock()
+    check.person("lesson-alice").unread.return_value = 0
+    monkeypatch.setitem(lesson.run.__globals__, "ARRIVAL", 0.1)
+    with pytest.raises(TimeoutError, match="events of rule reach user"):
+        lesson.run(check)
+
+
+def test_a_lesson_is_found_by_its_number_or_name_however_it_is_typed() -> None:
+    for wanted in ("1", "01", "1 ", "split", "Split", " 01-SPLIT"):
+        assert getattr(lessons.find(wanted), "name", None) == "01-split", wanted
+    assert lessons.find("spli") is None
 
 
 def test_bounds_are_those_of_a_binomial_distribution() -> None:

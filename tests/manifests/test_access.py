@@ -38,6 +38,21 @@ def test_errors_of_kubectl_are_printed(words: str, its_own: str, denied: bool, s
     assert "memcache.go" not in said
     assert ("kubectl may not talk to the cluster of context here" in said) is denied
     assert ("make cluster" in said) is not denied
+    # The way out is its last line.
+    assert said.splitlines()[-1].startswith("-> log in again with your cluster's own command (`aws eks") is denied
+    assert did == []
+
+
+@pytest.mark.parametrize(
+    ("words", "its_own"),
+    [("", "may not list the nodes of here"), (UNAUTHORIZED, "may not talk")],
+    ids=["forbidden", "denied"],
+)
+def test_nothing_is_said_of_the_nodes_of_a_cluster_that_does_not_answer(
+    words: str, its_own: str, cluster: Cluster
+) -> None:
+    said, did = cluster.run("images", "push", DENIED=words)
+    assert its_own in said
     assert did == []
 
 

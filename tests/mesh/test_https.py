@@ -19,6 +19,12 @@ def test_with_tls_all_commands_speak_https(tmp_path: Path) -> None:
     verify = ssl.create_default_context(cafile=str(tmp_path / "data/tls/ca.pem"))
     with httpx.Client(base_url=url, verify=verify, trust_env=False) as client:
         assert client.get("/api/currentUser").status_code == 200
+        # Through a proxy with TLS in front (docs/in-front.md).
+        origin = {"host": "todo.example", "origin": "https://todo.example"}
+        account = {"userName": "in-front", "password": "a good password"}
+        registered = client.post("/user/register", json=account, headers=origin)
+        assert registered.status_code == 201
+        assert "; Secure" in registered.headers["set-cookie"]
     redirected = httpx.get(f"{mesh.url}/?page=2", trust_env=False)
     assert (redirected.status_code, redirected.headers["location"]) == (307, f"{url}/?page=2")
     assert f"`make run` at {url}" in make(tmp_path, "status").stdout

@@ -92,7 +92,10 @@ def test_an_invalid_split_is_one_line(mesh: Mesh) -> None:
 def test_a_second_run_in_the_same_folder_is_one_line(mesh: Mesh) -> None:
     other = Mesh(mesh.directory)
     assert other.process.wait(20) == 1
-    assert mesh.text().splitlines()[-1] == f"`make run` is already running in this folder, at {mesh.url}: stop it first"
+    assert mesh.text().splitlines()[-1] == (
+        f"`make run` is already running in this folder, at {mesh.url}: "
+        f"stop it first (Ctrl-C there, or kill {mesh.process.pid})"
+    )
 
 
 def test_the_administrator_can_log_in(mesh: Mesh) -> None:
@@ -166,6 +169,13 @@ def test_ctrl_c_stops_everything_and_the_second_start_keeps_the_data_but_not_the
     assert "password" not in again.text()
     assert httpx.get(f"{again.url}/api/rule").json()["data"][0]["name"] == "kept"
     assert set(again.versions(30)) == {"v1", "v2"}
+    # What is killed stops nothing; its processes end by themselves, and the next start waits for that.
+    processes = again.processes()
+    again.process.kill()
+    again.process.wait()
+    again.output.unlink()
+    again = Mesh(tmp_path, **{name: str(port) for name, port in again.ports.items()}).wait_ready()
+    assert not [process for process in processes if process.is_running()]
     # A process that dies stops the rest.
     processes = again.processes()
     (rule,) = again.processes("services.rule")
@@ -217,6 +227,34 @@ def test_traffic_prints_its_target_and_the_split(mesh: Mesh) -> None:
     assert max(map(len, lines)) < 80
 
 
+@pytest.mark.parametrize(
+    ("target", "setting"),
+    [("traffic", f"RATE={rate}") for rate in ("0", "-1", "abc", "5,5", "1e9", "5;touch executed")]
+    + [("traffic", f"DURATION={time}") for time in ("0", "-5s", "2 s", "1s && touch executed")]
+    + [("lesson", 'N=";touch executed;"'), ("split", 'V1=";touch executed;"')],
+)
+def test_a_wrong_setting_is_one_line_and_is_not_executed(target: str, setting: str, mesh: Mesh) -> None:
+    told = make(mesh.directory, target, setting)
+    line, of_make = told.stderr.splitlines()
+    assert of_make.startswith("make: ***")
+    assert line.startswith(f"{setting.replace('=', ' is ', 1)}: it is a") or target != "traffic"
+    assert told.stdout == ""
+    assert not (mesh.directory / "executed").exists()
+
+
+def test_traffic_says_what_failed_and_that_the_rate_was_not_reached(mesh: Mesh) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        told = make(mesh.directory, "traffic-local", f"TRAFFIC_URL={url}", "RATE=9000", "DURATION=2s")
+    lines = told.stdout.splitlines()
+    assert max(map(len, lines)) < 80
+    text = " ".join(told.stdout.split())
+    # The cause is at the end of what Python says.
+    assert re.search(r"\d+ failed: GET /api/rule: .*Connection refused", text), told.stdout
+    assert re.search(r"Only [\d.]+ of 9000 requests a second were reached: each of 4 users waits", text)
+
+
 def test_a_file_named_data_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
     mesh = Mesh(tmp_path)
@@ -224,15 +262,26 @@ def test_a_file_named_data_is_one_sentence(tmp_path: Path) -> None:
     assert mesh.text() == "data cannot be used: there is a file named data where a folder should be. Move it away\n"
 
 
-@pytest.mark.parametrize("place", [".", "envoy"])
-def test_data_that_belongs_to_another_user_is_one_sentence(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "owner", "said"),
+    [
+        (".", None, r"it is yours, but may not be written: chmod -R u\+rwX data"),
+        ("envoy", None, r"it is yours, but may not be written: chmod -R u\+rwX data"),
+        ("envoy", 65534, r"it is not yours: sudo chown -R .* data"),
+    ],
+)
+def test_data_that_cannot_be_written_is_one_sentence(tmp_path: Path, place: str, owner: int | None, said: str) -> None:
     folder = tmp_path / "data" / place
     folder.mkdir(parents=True)
     folder.chmod(0o555)
+    if owner:
+        if os.geteuid():
+            pytest.skip("only root may give a folder away")
+        os.chown(folder, owner, owner)
     mesh = Mesh(tmp_path, *WITHOUT_RIGHTS)
     try:
         assert mesh.process.wait(20) == 1
-        assert re.fullmatch(r"data/\S+ cannot be used: it is not yours\..* sudo chown -R .* data\n", mesh.text())
+        assert re.fullmatch(rf"data/\S+ cannot be used: {said}\n", mesh.text()), mesh.text()
     finally:
         folder.chmod(0o755)
 
@@ -258,6 +307,15 @@ def test_ctrl_c_at_any_moment_of_the_start_stops_everything_without_a_traceback(
         mesh.process.wait(15)
         assert "Traceback" not in mesh.text(), mesh.text()
         wait_until(lambda children=children: not any(c.is_running() for c in children), "all have ended", 15)
+
+
+def test_whoever_has_read_enough_ends_it_quietly(tmp_path: Path, mesh: Mesh) -> None:
+    run = Mesh(tmp_path, "bash", "-c", "make run | head -2")
+    assert run.process.wait(30) == 0
+    assert run.text().count("\n") == 2, run.text()
+    traffic = ["bash", "-c", "make traffic DURATION=1s | head -1"]
+    ended = subprocess.run(traffic, cwd=mesh.directory, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.stdout.count("\n"), ended.stderr) == (1, "")
 
 
 def test_sigint_to_make_alone_stops_everything(tmp_path: Path) -> None:

@@ -120,6 +120,8 @@ def test_what_cannot_be_done_is_a_sentence(mesh: Mesh, capsys: pytest.CaptureFix
     assert said("N=99") == f"There is no riddle 99: they have the numbers 1 to {len(ALL)}\n"
     assert said("ANSWER=user v2").startswith("No riddle is on (it also ends with `make run`)")
     assert said("HINT=1").startswith("No riddle is on")
+    assert said("HINT=abc") == "HINT is abc: it can be 1, or unset\n"
+    assert said("N=1", "REVEAL=yes") == "REVEAL is yes: it can be 1, or unset\n"
     find_place().apply(lessons.every()[0])
     assert said().startswith("Lesson 01-split is on: `make lesson-reset` ends it")
     find_place().reset()
@@ -163,11 +165,45 @@ def test_a_riddle_that_is_not_there_says_which_are(mesh: Mesh) -> None:
         command.begin(place, one, None)
 
 
-def test_where_nothing_runs_there_is_no_riddle(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+NOTHING = "Nothing runs here: `make run` starts the application"
+IN_CONTEXT = "case $1 in config) echo prod ;; version) %s ;; *) echo 'error: %s' >&2; exit 1 ;; esac"
+
+
+@pytest.mark.parametrize(
+    ("kubectl", "configured", "said"),
+    [
+        ("", False, NOTHING),
+        ("", True, "kubectl is missing: https://"),
+        ("exit 1", False, NOTHING),
+        (IN_CONTEXT % (":", "Unauthorized"), True, "kubectl may not talk to the cluster of context prod"),
+        (IN_CONTEXT % (":", "connection refused"), True, "no cluster answers kubectl in context prod"),
+        (
+            IN_CONTEXT % ('echo \'{"clientVersion": {"gitVersion": "v1.9.0"}}\'', ""),
+            True,
+            "kubectl is v1.9.0, and ",
+        ),
+    ],
+    ids=["nothing", "no kubectl", "no context", "denied", "refused", "old"],
+)
+def test_where_nothing_runs_it_says_what_is_missing(
+    kubectl: str, configured: bool, said: str, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    config, program = tmp_path / "config", tmp_path / "kubectl"
+    if configured:
+        config.touch()
+    if kubectl:
+        program.write_text(f"#!/bin/sh\n{kubectl}\n")
+        program.chmod(0o755)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("KUBECONFIG", str(config))
+    monkeypatch.delenv("CONTEXT", raising=False)
     assert play() == 1
-    assert capsys.readouterr().err.startswith("Nothing runs here: `make run` starts the application")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith(NOTHING if said is NOTHING else "`make run` is not on in this folder")
+    assert lines[-1 if said is NOTHING else 1].startswith(said)
+    lessons_command.main("list")
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
