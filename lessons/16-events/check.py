@@ -33,7 +33,7 @@ QUICK = {"laptop": 0.2, "istio": 1, "ambient": 1, "knative": 1}
 # Seconds until pods are there, or gone: on Knative they go a little over two minutes after the last request.
 PATIENCE = 400
 # Seconds in which the first events arrive, if any do.
-ARRIVAL = 60
+ARRIVAL = 120
 # Statuses of an item.
 IN_PROGRESS, DONE = 1, 2
 # On Istio nothing takes the last pod of a service away, and nothing brings it back: the check does.
