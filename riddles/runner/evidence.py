@@ -235,15 +235,27 @@ def denies_events(check: Check, seconds: float) -> None:
         # Each process of user may say what was true a second ago.
         wait_until(lambda: not any(bell(alice) for _ in range(6)), "all are read", 5)
     before = counted(check, "cluster.user.upstream_rq_403")
-    (created,) = alice.send("POST", LIST, json={"name": "Tea"}).all
-    rings = True
-    try:
-        wait_until(lambda: bell(alice) > 0, "the bell rings", seconds, pause=0.1)
-    except TimeoutError:
-        rings = False
+    statuses = set[int]()
+
+    def stays_quiet() -> bool:
+        """Make a change, and say whether the bell does not ring for it."""
+        (created,) = alice.send("POST", LIST, json={"name": "Tea"}).all
+        statuses.add(created.status)
+        try:
+            wait_until(lambda: bell(alice) > 0, "the bell rings", seconds, pause=0.1)
+        except TimeoutError:
+            return True
+        finally:
+            if created.status == 201:
+                alice.send("DELETE", LIST, json={"key": json.loads(created.body)["key"]})
+        check.all_read(alice)
+        return False
+
+    # In a cluster it takes a while until the proxies have the policy.
+    is_quiet = stays_quiet() if check.place.name == "laptop" else check.eventually(stays_quiet, 60)
     check.that(
-        created.status == 201 and not rings,
-        f"a new item is a {created.status}, and {seconds:g} s later the bell {'rang' if rings else 'has not rung'}",
+        statuses == {201} and is_quiet,
+        f"a new item is a {max(statuses)}, and {seconds:g} s later the bell {'has not rung' if is_quiet else 'rang'}",
         "a 201, and no bell",
     )
     if check.place.name == "laptop":
@@ -251,10 +263,10 @@ def denies_events(check: Check, seconds: float) -> None:
         check.that(
             counts, f"{counts} events were answered with 403 (cluster.user.upstream_rq_403)", "each that rule sent"
         )
-    waiting = check.place.outbox()
-    check.that(waiting > 0, f"{waiting} events wait in the outbox of rule", "at least one")
-    if created.status == 201:
-        alice.send("DELETE", LIST, json={"key": json.loads(created.body)["key"]})
+    # On Knative they wait at the broker.
+    if check.place.name != "knative":
+        waiting = check.place.outbox()
+        check.that(waiting > 0, f"{waiting} events wait in the outbox of rule", "at least one")
 
 
 def refuses_tokens(check: Check, requests: int) -> None:
@@ -289,7 +301,10 @@ def starts_cold(check: Check, people: int) -> None:
     else:
         # Less than it takes without the fault, where the last pod stays for two minutes.
         print("  then   no request for a minute and a half at most")
-        asleep = check.eventually(lambda: not check.cluster.pods("app=rule"), 90)
+        # The former revision has pods for longer.
+        name = "--output=jsonpath={.status.latestCreatedRevisionName}"
+        revision = check.cluster.kubectl("get", "services.serving.knative.dev/rule", name)
+        asleep = check.eventually(lambda: not check.cluster.pods(f"serving.knative.dev/revision={revision}"), 90)
     check.that(asleep, "rule has no process", "none (`make traffic` and Gentle traffic keep it awake)")
     if not asleep:
         return
