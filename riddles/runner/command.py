@@ -90,7 +90,8 @@ def is_set(settings: Mapping[str, str], name: str) -> bool:
     if name == "ANSWER":
         return value is not None
     if value not in (None, "", "0", "1"):
-        raise UnsuitableError(f"{name} is {value}: it can be 1, or unset")
+        more = "; each HINT=1 gives the next one" if name == "HINT" else ""
+        raise UnsuitableError(f"{name} is {value}: it can be 1, or unset{more}")
     return value == "1"
 
 
@@ -173,7 +174,7 @@ def answer(place: Place, riddle: Riddle, text: str) -> int:
         raise UnsuitableError('The answer is empty: make riddle ANSWER="where, and what"')
     played = state.played(riddle.name, place.name)
     if played.ended:
-        print(f"Riddle {riddle.number} is over: `{RESET}` puts everything back, `make riddle` begins another one.")
+        print(f"Riddle {riddle.number} has ended; its fault stays on until `{RESET}`. `make riddle` begins another.")
         return 0
     played = replace(played, answers=played.answers + 1)
     verdict = judge(text, riddle.truth.findings)
@@ -254,7 +255,9 @@ def show_made_by(place: Place, riddle: Riddle) -> None:
         return
     lines = path.read_text(encoding="utf-8").splitlines()
     print(f"What made it, from {path.relative_to(riddles.FOLDER.parent)}:")
-    for wanted in riddle.truth.made_by.get(path.stem, []):
+    for number, wanted in enumerate(riddle.truth.made_by.get(path.stem, [])):
+        if number:
+            print("    …")
         print("\n".join(f"    {line}" for line in block(lines, wanted)))
 
 

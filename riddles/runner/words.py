@@ -40,8 +40,9 @@ CAUSES = {
         "超时 时限",
     ),
     "breaker": (
-        "circuit* breaker breakers overflow* max_connection* connection connections pool pools pending",
-        "熔断 连接数 连接池 溢出",
+        "circuit* breaker breakers overflow* max_connection* connection connections pool pools pending "
+        "one_at_a_time one_by_one one_call one_request simultaneous* concurren* in_parallel",
+        "熔断 连接数 连接池 溢出 并发数 同时只",
     ),
     "ejected": (
         "eject* outlier outliers evict* taken_out kicked_out thrown_out put_out unhealthy health_check* banned",

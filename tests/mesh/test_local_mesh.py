@@ -247,6 +247,7 @@ def test_traffic_says_what_failed_and_that_the_rate_was_not_reached(mesh: Mesh) 
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         told = make(mesh.directory, "traffic-local", f"TRAFFIC_URL={url}", "RATE=9000", "DURATION=2s")
+    assert told.returncode == 0, told.stderr
     lines = told.stdout.splitlines()
     assert max(map(len, lines)) < 80
     text = " ".join(told.stdout.split())
