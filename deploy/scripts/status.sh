@@ -16,7 +16,7 @@ show_split() {
 # show_lesson NAME: which lesson or riddle is on, if one is.
 show_lesson() {
   case $1 in
-    riddle-*) echo "the riddle that is on: $1 (\`make riddle\` repeats what people complain about)" ;;
+    riddle-*) echo "the riddle that is on: $1 (\`make riddle\` repeats the complaint, \`make riddle-reset\` ends it)" ;;
     *) echo "the lesson that is on: ${1:-none}${1:+ (lessons/$1/README.md)}" ;;
   esac
 }
