@@ -36,8 +36,8 @@ TOOLS = {
 }
 VERDICTS = {
     Verdict.PARTLY: "Half of it is right, and there is more: an answer names all that is wrong.",
-    Verdict.SYMPTOM: "Not yet: that is the symptom. An answer names the cause: which part is set up wrong, and how.",
-    Verdict.UNCLEAR: 'Not yet: an answer says where and what, such as ANSWER="todolist is slow for guests".',
+    Verdict.SYMPTOM: "Not yet: that is what happens. An answer names what makes it so: which setting of which part.",
+    Verdict.UNCLEAR: 'Not yet: say where and what, in words such as slow: ANSWER="todolist is slow for guests".',
     Verdict.WRONG: "Wrong.",
 }
 
@@ -164,7 +164,7 @@ def show_complaint(place: Place, riddle: Riddle) -> None:
     print("\n".join(["", *wrap(f"You have {tools}.", rest="  ")]))
     print("\n".join(wrap(f"{' and '.join(PEOPLE)} can log in; the password of both is {PASSWORD}.", rest="  ")))
     print('\nmake riddle ANSWER="where, and what"   says right or wrong')
-    print("make riddle HINT=1                     gives a hint, which counts")
+    print("make riddle HINT=1                     gives the next hint, which counts")
     print("make riddle REVEAL=1                   gives up, and prints the solution")
 
 

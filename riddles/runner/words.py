@@ -34,15 +34,17 @@ CAUSES = {
         "endpoints point points pointing misrouted misdirected wrong_address wrong_port",
         "分流 权重 比例 流量分配 灰度 指向 标签",
     ),
-    "retries": ("retr* re_try re_tries re_tried repeat* resend* resent re_send re_sent storm", "重试 重发 风暴"),
+    "retries": (
+        "retr* re_try re_tries re_tried repeat* resend* resent re_send re_sent storm",
+        "重试 重发 再发 再试 反复 风暴",
+    ),
     "timeout": (
         "time_out* timed_out times_out timing_out 504 504s deadline* give_up gives_up gave_up giving_up cut_off",
         "超时 时限",
     ),
     "breaker": (
-        "circuit* breaker breakers overflow* max_connection* connection connections pool pools pending "
-        "one_at_a_time one_by_one one_call one_request simultaneous* concurren* in_parallel",
-        "熔断 连接数 连接池 溢出 并发数 同时只",
+        "circuit* breaker breakers overflow* max_connection* connection connections pool pools pending",
+        "熔断 连接数 连接池 溢出",
     ),
     "ejected": (
         "eject* outlier outliers evict* taken_out kicked_out thrown_out put_out unhealthy health_check* banned",
@@ -77,8 +79,9 @@ SYMPTOMS = {
         "失败 报错 出错 错误 坏 挂 拒绝 不可用",
     ),
     "slow": (
-        "slow* delay* latency latencies late lag* long second seconds wait* hang hangs hanging",
-        "慢 延迟 迟 卡 等",
+        "slow* delay* latency latencies late lag* long second seconds wait* hang hangs hanging "
+        "hold_up holds_up held_up hold_back holds_back held_back",
+        "慢 延迟 迟 卡 等 拖",
     ),
     "load": ("doubl* twice 2x two_times load* overload* too_many_calls", "两倍 翻倍 加倍 负载 过载 双份 两份 两次"),
     "lopsided": (
@@ -93,7 +96,7 @@ SYMPTOMS = {
         "会话 登录 登出",
     ),
     "crowd": ("concurren* in_parallel at_once at_the_same_time queue*", "并发 同时 排队"),
-    "limited": ("limit*", "限制"),
+    "limited": ("limit* only_one one_at_a_time one_by_one one_call one_request too_few", "限制 太少"),
     "proxy": ("proxy proxies envoy sidecar sidecars mesh", "代理 网格"),
     "person": ("person persons somebody someone end_user account individual", "个人 某人 某个 特定 账号 个别 单个"),
 }
@@ -126,7 +129,16 @@ SAME = (
     (r"(版本|第)\s*一(版)?", " v1 "),
     (r"(版本|第)\s*二(版)?", " v2 "),
     (r"\b(user|rule)[-_/ ]?v?([12])\b", r"\1 v\2"),
-    # A word that is a service's name here, and a person elsewhere.
+    (
+        r"\b(send|sends|sent|sending|try|tries|tried|trying)\b([^.,;:]{0,40}?)\b(again|over and over)\b",
+        r" retries \2 ",
+    ),
+    # Words that are a service's name here, and something else elsewhere.
+    (
+        r"\b(rout(e|ing)|proxy|header|a) rules?\b|\brules? (of|in) (the|a) (proxy|mesh|sidecar)\b",
+        " route of the proxy ",
+    ),
+    (r"\b(calls?|requests?|reads?) for user\b", r"\1 to user"),
     (
         r"\b(one|an?|single|some|certain|particular|specific|this|that|each|every|all|any|other|logged-in|for) users?\b"
         r"|\busers\b|(一|某|单)(个|位|名)?用户|(特定|个别|有的|部分|该)用户",

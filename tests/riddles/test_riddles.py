@@ -120,7 +120,7 @@ def test_what_cannot_be_done_is_a_sentence(mesh: Mesh, capsys: pytest.CaptureFix
     assert said("N=99") == f"There is no riddle 99: they have the numbers 1 to {len(ALL)}\n"
     assert said("ANSWER=user v2").startswith("No riddle is on (it also ends with `make run`)")
     assert said("HINT=1").startswith("No riddle is on")
-    assert said("HINT=abc") == "HINT is abc: it can be 1, or unset\n"
+    assert said("HINT=abc") == "HINT is abc: it can be 1, or unset; each HINT=1 gives the next one\n"
     assert said("N=1", "REVEAL=yes") == "REVEAL is yes: it can be 1, or unset\n"
     find_place().apply(lessons.every()[0])
     assert said().startswith("Lesson 01-split is on: `make lesson-reset` ends it")
