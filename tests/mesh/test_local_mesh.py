@@ -175,7 +175,7 @@ def test_ctrl_c_stops_everything_and_the_second_start_keeps_the_data_but_not_the
     again.process.wait()
     again.output.unlink()
     again = Mesh(tmp_path, **{name: str(port) for name, port in again.ports.items()}).wait_ready()
-    assert not [process for process in processes if process.is_running()]
+    wait_until(lambda: not any(process.is_running() for process in processes), "those of the killed run have ended", 10)
     # A process that dies stops the rest.
     processes = again.processes()
     (rule,) = again.processes("services.rule")
