@@ -59,8 +59,8 @@ class Run:
             pass
         return True
 
-    def __str__(self) -> str:
-        """Return what it does, and how to stop it, for whoever finds that it is there."""
+    def describe(self) -> str:
+        """Connect to its port, and return in a sentence what it does and how to stop it."""
         with socket.socket() as caller:
             caller.settimeout(1)
             listens = caller.connect_ex(("127.0.0.1", self.ports["PORT"])) == 0

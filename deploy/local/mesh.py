@@ -212,7 +212,8 @@ def main() -> int:
     try:
         claimed = here.claim(run)
         if not claimed:
-            print(here.current() or "`make run` has just ended in this folder: start it again")
+            running = here.current()
+            print(running.describe() if running else "`make run` has just ended in this folder: start it again")
             return 1
         lesson = proxy.lesson(proxy.CONFIGURATION)
         if tls:

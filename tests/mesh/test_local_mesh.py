@@ -18,7 +18,7 @@ from honcho.printer import Message
 
 from deploy.local.mesh import QuietPrinter
 from tests.local_mesh import DIRECTLY, PARTS, Mesh, make
-from tests.support import ROOT, wait_until
+from tests.support import ROOT, free_port, wait_until
 
 # Root may write anywhere, unless it has lost that capability. setpriv is a part of util-linux.
 WITHOUT_RIGHTS = (
@@ -243,10 +243,8 @@ def test_a_wrong_setting_is_one_line_and_is_not_executed(target: str, setting: s
 
 
 def test_traffic_says_what_failed_and_that_the_rate_was_not_reached(mesh: Mesh) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        told = make(mesh.directory, "traffic-local", f"TRAFFIC_URL={url}", "RATE=9000", "DURATION=2s")
+    url = f"http://127.0.0.1:{free_port()}"
+    told = make(mesh.directory, "traffic-local", f"TRAFFIC_URL={url}", "RATE=9000", "DURATION=2s")
     assert told.returncode == 0, told.stderr
     lines = told.stdout.splitlines()
     assert max(map(len, lines)) < 80

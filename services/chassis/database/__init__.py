@@ -124,8 +124,7 @@ class Database:
         try:
             async with asyncio.timeout(self._timeout):
                 # With socket activation the first requests arrive before the schema is there.
-                if not self._is_migrated.is_set():
-                    await self._is_migrated.wait()
+                await self._is_migrated.wait()
                 return await submit()
         except TimeoutError as error:
             # A write that timed out may have been committed.
