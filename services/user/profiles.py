@@ -1,11 +1,15 @@
-"""Builds the response models of profiles and notices, in both variants."""
+"""Profiles and notices, as the variants v1 and v2 show them."""
 
 from datetime import UTC
 from functools import lru_cache
-from typing import Literal
+from typing import Annotated, Literal
 
+from services.chassis.application import from_state
 from services.chassis.caller import GUEST
-from services.chassis.database import Row
+from services.chassis.database import Database, Row
+from services.chassis.problems import Problem
+from services.user import store
+from services.user.notices import Notices
 from services.user.schemas import Geographic, Happened, Label, Notice, NoticeEvent, Profile
 from services.user.store import Counts
 
@@ -24,15 +28,35 @@ DESCRIPTIONS: dict[Happened, str] = {
 HANGZHOU = Geographic(province=Label(key="330000", label="浙江省"), city=Label(key="330100", label="杭州市"))
 
 
+class Profiles:
+    """Reads the profiles of all accounts, and the guest's."""
+
+    def __init__(self, variant: Variant, database: Database, notices: Notices) -> None:
+        self._variant, self._database, self._notices = variant, database, notices
+
+    async def read(self, id: str) -> Profile:
+        """Return the profile of an account, or of the guest. Raises a Problem if there is no such account."""
+        if id == GUEST:
+            return _profile(self._variant, await self._notices.counts(id))
+        account = await self._database.read(store.find_by_id, id)
+        if account is None:
+            raise Problem(404, "There is no such account.")
+        counts = await self._notices.counts(id)
+        return _profile(self._variant, counts, account["id"], account["name"], account["authority"])
+
+
+# The dependency of a route on the profiles.
+ProfilesDep = Annotated[Profiles, from_state("profiles")]
+
+
 @lru_cache
-def profile(
+def _profile(
     variant: Variant,
     counts: Counts,
     user_id: str = GUEST,
     name: str = "",
     access: Literal["guest", "user", "admin"] = "guest",
 ) -> Profile:
-    """Return the profile of an account, or of the guest, as this variant shows it."""
     is_guest = access == GUEST
     return Profile(
         userid=user_id,

@@ -1,0 +1,21 @@
+"""Ends the processes of `make run` if their manager is killed, and so cannot stop them.
+
+Reads their process groups from standard input, a line each, which closes when the manager is gone.
+"""
+
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+
+# Seconds between SIGTERM and SIGKILL, as honcho's manager has.
+KILL_WAIT = 5
+
+if __name__ == "__main__":
+    groups = [int(line) for line in sys.stdin]
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for group in groups:
+            with suppress(ProcessLookupError):
+                os.killpg(group, number)
+        time.sleep(KILL_WAIT if number == signal.SIGTERM else 0)
