@@ -167,7 +167,7 @@ export default {
   'mesh.summary': 'Calls so far',
   'mesh.browser': 'browser',
   'mesh.gateway': 'gateway',
-  'mesh.pods': { one: '{count} instance', other: '{count} instances' },
+  'mesh.pods': { one: '{count} instance', other: '{count} instances so far' },
   'mesh.waiting': 'not seen yet',
   // Between the parts of a sentence for a screen reader.
   'mesh.comma': ', ',

@@ -167,7 +167,7 @@ export default {
   'mesh.summary': '调用汇总',
   'mesh.browser': '浏览器',
   'mesh.gateway': '网关',
-  'mesh.pods': { other: '{count} 个实例' },
+  'mesh.pods': { other: '累计 {count} 个实例' },
   'mesh.waiting': '暂无调用',
   // Between the parts of a sentence for a screen reader.
   'mesh.comma': '，',

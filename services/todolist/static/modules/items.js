@@ -52,6 +52,8 @@ export function setUpItems() {
     if (readKey(location.search) && !wanted) history.replaceState(null, '', writeQuery(query));
   });
   onLanguageChange(() => { drawControls(); draw(); });
+  // It may have changed in another tab, as may the profile.
+  document.addEventListener('visibilitychange', () => { if (!document.hidden) load(); });
   load();
   openWanted();
 }
@@ -78,6 +80,7 @@ export function reloadForNewOwner() {
   // Perhaps the item that the address names is in this list.
   if (!wanted) history.replaceState(null, '', writeQuery(query));
   draw();
+  announce('', 'items');
   load();
   openWanted();
 }

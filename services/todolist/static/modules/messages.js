@@ -76,7 +76,7 @@ function placeToasts() {
     const { left, top } = place.getBoundingClientRect();
     // Not the box of the note itself: it may still be rising.
     const boxes = notes.map((note) => ({ left: left + note.offsetLeft, top: top + note.offsetTop, width: note.offsetWidth, height: note.offsetHeight }));
-    const lifts = Array.from({ length: Math.floor(innerHeight / 2 / STEP) }, (_, step) => LOWEST + step * STEP);
+    const lifts = Array.from({ length: Math.ceil((innerHeight + 1) / 2 / STEP) }, (_, step) => LOWEST + step * STEP);
     return lifts.map((lift) => ({ spot, lift, cost: costOf(boxes, lift - LOWEST, controls) }));
   });
   const best = places.reduce((one, other) => (other.cost < one.cost || (other.cost === one.cost && other.lift < one.lift) ? other : one));

@@ -1,4 +1,4 @@
-import { listNotices, markNoticesRead, onCall, serviceTime } from './api.js';
+import { fetchProfile, listNotices, markNoticesRead, onCall, serviceTime } from './api.js';
 import { openDialog } from './dialogs.js';
 import { byId, el } from './dom.js';
 import { formatAgo, formatMs, formatNumber, formatTime, onLanguageChange, phrase, t } from './i18n.js';
@@ -47,15 +47,18 @@ export function countNotices(profile) {
   draw();
 }
 
-/** Looks for the notice of a change, until it is there. */
+/** Looks for the notices of a change, until they are all there: a deletion of many items has one for each. */
 function lookSoon() {
   since = Math.min(since, serviceTime() - 2000);
   const looks = [...LOOKS_MS];
+  let found = false;
   const look = async () => {
     const before = shown.size;
     await load();
-    // Without events between the services, there is none.
-    if (shown.size === before && looks.length) timer = setTimeout(look, looks.shift());
+    const more = shown.size > before;
+    // Without events between the services, there are none.
+    if (looks.length && (more || !found)) timer = setTimeout(look, looks.shift());
+    found ||= more;
   };
   clearTimeout(timer);
   timer = setTimeout(look, looks.shift());
@@ -68,7 +71,9 @@ async function load() {
     if (owner !== currentOwner()) return;
     const fresh = found.filter(({ id }) => !shown.has(id)).filter(({ datetime }) => Date.parse(datetime) >= since);
     const listed = found.filter(({ read }) => !read).length;
-    unread = listed < LISTED ? listed : Math.max(listed, unread + fresh.length);
+    // The list may end before the unread notices do.
+    unread = listed < LISTED ? listed : (await fetchProfile()).profile.unreadCount;
+    if (owner !== currentOwner()) return;
     [notices, error] = [found, null];
     for (const { id, event } of fresh.reverse()) {
       shown.add(id);
