@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
 PASSWORD = "a good password"
@@ -14,6 +15,13 @@ def sign_up(page: Page, name: str) -> str:
     """Register an account for this browser context and return its name."""
     answer = page.request.post("/user/register", data={"userName": name, "password": PASSWORD})
     assert answer.status == 201, answer.text()
+    return name
+
+
+def register_elsewhere(page: Page, name: str) -> str:
+    """Register an account without logging in here, and return its name."""
+    account = {"userName": name, "password": PASSWORD}
+    httpx.post(f"{page.url}user/register", json=account, trust_env=False).raise_for_status()
     return name
 
 

@@ -148,6 +148,11 @@ def test_every_control_has_a_name(member: Page) -> None:
                .map((node) => node.outerHTML)"""
         )
         assert nameless == []
+    member.keyboard.press("Escape")
+    # The browser itself reads out their roles: a name is the word alone.
+    nodes = member.context.new_cdp_session(member).send("Accessibility.getFullAXTree")["nodes"]
+    radios = [node for node in nodes if node.get("role", {}).get("value") == "radio" and not node["ignored"]]
+    assert {node["name"]["value"] for node in radios} == {"中文", "English", "Same as system", "Light", "Dark"}
 
 
 def test_live_regions_announce(member: Page) -> None:

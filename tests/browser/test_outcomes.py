@@ -3,13 +3,11 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from tests.browser.conftest import Faults, System, Visit, make_services
 from tests.browser.screen import (
-    PASSWORD,
     action,
     add_items,
     create,
@@ -17,6 +15,7 @@ from tests.browser.screen import (
     fill_in,
     names,
     open_list,
+    register_elsewhere,
     requests_of,
     row,
     sign_up,
@@ -67,21 +66,21 @@ def test_an_account_that_may_have_been_created(guest: Page, faults: Faults, uniq
 
     def handle(route: Route) -> None:
         if created:
-            httpx.post(f"{guest.url}user/register", json=account, trust_env=False).raise_for_status()
+            register_elsewhere(guest, name)
         route.fulfill(status=504)
 
     guest.route("**/user/register", handle)
     for created in (False, True):
-        account = {"userName": unique("perhaps"), "password": PASSWORD}
+        name = unique("perhaps")
         guest.get_by_test_id("register").click()
-        submit(guest, "Register", account["userName"])
+        submit(guest, "Register", name)
         expect(alert(guest)).to_contain_text("It is not known whether the account was created.")
         alert(guest).get_by_role("button", name="Log in").click()
         if not created:
             expect(alert(guest)).to_have_text("User name or password is wrong.")
-            expect(dialog(guest).get_by_label("User name")).to_have_value(account["userName"])
+            expect(dialog(guest).get_by_label("User name")).to_have_value(name)
             dialog(guest).get_by_role("button", name="Cancel").click()
-    expect(guest.get_by_test_id("profile-name")).to_have_text(account["userName"])
+    expect(guest.get_by_test_id("profile-name")).to_have_text(name)
 
 
 def test_an_item_whose_answer_does_not_come(member: Page) -> None:
