@@ -15,6 +15,7 @@ from tests.browser.screen import (
     dialog,
     expect_settled,
     hold,
+    hurry,
     names,
     open_list,
     sign_up,
@@ -218,6 +219,7 @@ def test_loading_and_without_network(member: Page, faults: Faults) -> None:
     expect(member.get_by_test_id("list-error")).to_contain_text("The gateway cannot be reached.")
 
     member.context.set_offline(False)
+    hurry(member)
     member.get_by_role("button", name="Try again").click()
     expect(names(member)).to_have_text(["Here"])
     expect(member.locator("#toast-alert")).to_contain_text("It was looked up: it has not been saved.")

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
-from tests.browser.conftest import Faults, System, Visit, make_services
+from tests.browser.conftest import Faults, System, Visit, running_system
 from tests.browser.screen import (
     action,
     add_items,
     create,
     dialog,
     fill_in,
+    hurry,
     names,
     open_list,
     register_elsewhere,
@@ -23,8 +24,7 @@ from tests.browser.screen import (
     stored,
     submit,
 )
-from tests.forking import Forked
-from tests.support import running, wait_until
+from tests.support import wait_until
 
 UNKNOWN = "It is not known whether it was saved"
 ABSENT = "It was looked up: it has not been saved. You can send it again."
@@ -52,11 +52,6 @@ def interrupt(page: Page, method: str, status: int | None, *, done: bool, **head
 
 def alert(page: Page) -> Locator:
     return dialog(page).get_by_role("alert")
-
-
-def hurry(page: Page) -> None:
-    """Shorten the pauses between lookups: the page ends one when the network is back."""
-    page.evaluate("setInterval(() => dispatchEvent(new Event('online')), 50)")
 
 
 def test_an_account_that_may_have_been_created(guest: Page, faults: Faults, unique: Callable[[str], str]) -> None:
@@ -266,14 +261,11 @@ def test_what_is_gone_goes(member: Page, faults: Faults) -> None:
     expect(names(member)).to_have_text(["Keep"])
 
 
-@pytest.fixture(scope="module")
-def impatient(token_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[System]:
     """A system whose gateway does not wait long."""
-    directory = tmp_path_factory.mktemp("impatient")
-    rule, users = make_services(directory, token_key, ("v1",))
-    gateway = Forked("todolist", directory, USER_URL=users[0].url, RULE_URL=rule.url, UPSTREAM_TIMEOUT="3")
-    with running(rule, *users, gateway):
-        yield System(gateway.url, gateway, rule, users)
+    with running_system(tmp_path, UPSTREAM_TIMEOUT="3") as system:
+        yield system
 
 
 def test_a_service_that_saves_a_moment_later(
@@ -292,6 +284,7 @@ def test_a_service_that_saves_a_moment_later(
         if not waits:
             dialog(page).get_by_role("button", name="Cancel").click()
         impatient.rule.process.resume()
+        hurry(page)
         expect(page.locator("#toast-status")).to_have_text(f"Created “Once {number}”")
         expect(names(page)).to_have_count(number)
         expect(dialog(page)).to_have_count(0)

@@ -1,7 +1,7 @@
 """The owner of the list: when a session ends or begins elsewhere, the page shows it, and writes into no other list."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import jwt
@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.browser.conftest import Faults, System, Visit, make_services
+from tests.browser.conftest import Faults, System, Visit
 from tests.browser.screen import (
     action,
     add_items,
@@ -26,31 +26,20 @@ from tests.browser.screen import (
     stored,
     submit,
 )
-from tests.forking import Forked
-from tests.support import new_key, running
+from tests.support import new_key
 
 SHARED, OWN = "The shared demonstration list", "Your own list"
 
 
-@pytest.fixture(scope="module")
-def own_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A system with a key of its own, which a test may change."""
-    directory = tmp_path_factory.mktemp("own")
-    rule, users = make_services(directory, new_key(directory / "key.pem"), ("v1",))
-    gateway = Forked("todolist", directory, USER_URL=users[0].url, RULE_URL=rule.url)
-    with running(rule, *users, gateway):
-        yield System(gateway.url, gateway, rule, users)
+@pytest.fixture
+def key(breakable: System) -> Path:
+    return Path(breakable.users[0]._environment["TOKEN_KEY_FILE"])
 
 
 @pytest.fixture
-def key(own_system: System) -> Path:
-    return Path(own_system.users[0]._environment["TOKEN_KEY_FILE"])
-
-
-@pytest.fixture
-def owner(visit: Visit, own_system: System, unique: Callable[[str], str]) -> Page:
+def owner(visit: Visit, breakable: System, unique: Callable[[str], str]) -> Page:
     """A page of a member with one item."""
-    page = visit(base_url=own_system.url)
+    page = visit(base_url=breakable.url)
     page.member = sign_up(page, unique("owner"))
     add_items(page, "Mine")
     return page
@@ -121,7 +110,7 @@ def shared(system: System, name: str) -> list[str]:
 
 
 def test_a_new_item_waits_for_its_owner(
-    owner: Page, own_system: System, faults: Faults, key: Path, unique: Callable[[str], str]
+    owner: Page, breakable: System, faults: Faults, key: Path, unique: Callable[[str], str]
 ) -> None:
     # The page looks for notices meanwhile, also while the gateway restarts with another key.
     faults.expect(401, "ERR_CONNECTION", "ERR_EMPTY_RESPONSE", 503)
@@ -131,7 +120,7 @@ def test_a_new_item_waits_for_its_owner(
         private = unique("Private")
         expect(owner.locator("#list-note")).to_contain_text(OWN)
         type_in(owner, private)
-        end(owner, own_system, key)
+        end(owner, breakable, key)
         create(owner)
         alert = dialog(owner).get_by_role("alert")
         expect(alert).to_contain_text("your session has ended")
@@ -141,7 +130,7 @@ def test_a_new_item_waits_for_its_owner(
         expect(row(owner, "Mine")).to_have_count(0)
         create(owner)
         expect(alert).to_contain_text("your session has ended")
-        assert shared(own_system, private) == []
+        assert shared(breakable, private) == []
 
         alert.get_by_role("button", name="Log in").click()
         log_in(owner, owner.member)
@@ -152,10 +141,10 @@ def test_a_new_item_waits_for_its_owner(
         expect(names(owner)).to_have_text(expected)
         expect(owner.locator("#list-note")).to_contain_text(OWN)
         expect(notice(owner)).to_be_hidden()
-        assert shared(own_system, private) == []
+        assert shared(breakable, private) == []
 
 
-def test_changes_and_deletions_say_what_is_so(owner: Page, own_system: System, faults: Faults, key: Path) -> None:
+def test_changes_and_deletions_say_what_is_so(owner: Page, breakable: System, faults: Faults, key: Path) -> None:
     faults.expect(401)
     end = let_the_token_expire
     open_list(owner)
@@ -166,7 +155,7 @@ def test_changes_and_deletions_say_what_is_so(owner: Page, own_system: System, f
         open_list(owner)
         expect(names(owner)).to_have_text(["Mine"])
 
-    end(owner, own_system, key)
+    end(owner, breakable, key)
     action(owner, "Complete", "Mine").click()
     expect(owner.locator("#toast-alert")).to_contain_text("“Mine”: Nothing was changed: your session has ended.")
     expect(notice(owner)).to_contain_text("Your session has ended: you now see the shared list")
@@ -178,7 +167,7 @@ def test_changes_and_deletions_say_what_is_so(owner: Page, own_system: System, f
 
     begin_again()
     action(owner, "Delete", "Mine").click()
-    end(owner, own_system, key)
+    end(owner, breakable, key)
     dialog(owner).get_by_role("button", name="Delete").click()
     expect(dialog(owner).get_by_role("alert")).to_contain_text("your session has ended")
     expect(owner.locator("#toast-status")).not_to_contain_text("deleted")
@@ -186,7 +175,7 @@ def test_changes_and_deletions_say_what_is_so(owner: Page, own_system: System, f
     begin_again()
     action(owner, "Edit", "Mine").click()
     owner.get_by_label("Description").fill("a long private text")
-    end(owner, own_system, key)
+    end(owner, breakable, key)
     owner.get_by_role("button", name="Save").click()
     expect(dialog(owner).get_by_role("alert")).to_contain_text("your session has ended")
     expect_typed(owner, "Mine")
@@ -197,10 +186,10 @@ def test_changes_and_deletions_say_what_is_so(owner: Page, own_system: System, f
 
 
 def test_a_page_writes_into_no_list_but_its_own(
-    visit: Visit, own_system: System, faults: Faults, unique: Callable[[str], str]
+    visit: Visit, breakable: System, faults: Faults, unique: Callable[[str], str]
 ) -> None:
     faults.expect(409)
-    page, item = visit(base_url=own_system.url), unique("For all")
+    page, item = visit(base_url=breakable.url), unique("For all")
     alert = dialog(page).get_by_role("alert")
     open_list(page)
     expect_guest(page)
@@ -212,11 +201,11 @@ def test_a_page_writes_into_no_list_but_its_own(
     expect(page.get_by_test_id("profile-name")).to_have_text(name)
     expect(page.locator("#list-note")).to_contain_text(OWN)
     assert stored(page) == []
-    assert shared(own_system, item) == []
+    assert shared(breakable, item) == []
     # On purpose it may.
     alert.get_by_role("button", name="Create it in this list").click()
     expect(names(page)).to_have_text([item])
-    assert shared(own_system, item) == []
+    assert shared(breakable, item) == []
 
     # The same between two members.
     type_in(page, "Private")
@@ -232,7 +221,7 @@ def test_a_page_writes_into_no_list_but_its_own(
     expect(names(page)).to_have_text(["Private", item])
 
 
-def test_tabs_tell_each_other(owner: Page, own_system: System, unique: Callable[[str], str]) -> None:
+def test_tabs_tell_each_other(owner: Page, breakable: System, unique: Callable[[str], str]) -> None:
     other = owner.context.new_page()
     open_list(owner)
     open_list(other)
@@ -253,7 +242,7 @@ def test_tabs_tell_each_other(owner: Page, own_system: System, unique: Callable[
     expect(dialog(owner).get_by_role("alert")).to_be_hidden()
     create(owner)
     expect(names(owner)).to_have_text([private, "Mine"])
-    assert shared(own_system, private) == []
+    assert shared(breakable, private) == []
 
 
 def test_nothing_is_sent_before_it_is_known_for_whom(owner: Page) -> None:
@@ -277,8 +266,8 @@ def test_nothing_is_sent_before_it_is_known_for_whom(owner: Page) -> None:
     expect(names(owner)).to_have_text(["Early", "Mine"])
 
 
-def test_the_accounts_are_not_shown_after_the_administrator(visit: Visit, own_system: System) -> None:
-    page = visit(base_url=own_system.url)
+def test_the_accounts_are_not_shown_after_the_administrator(visit: Visit, breakable: System) -> None:
+    page = visit(base_url=breakable.url)
     page.request.post("/api/login/account", data={"userName": "admin", "password": "adminadmin"})
     other = page.context.new_page()
     open_list(page)
