@@ -14,7 +14,7 @@ MIXED = (
 )
 
 
-def asks_for(name: str):
+def searches_for(name: str):
     return lambda request: f"name={name}" in request.url
 
 
@@ -69,7 +69,7 @@ def test_enter_searches_at_once(member: Page) -> None:
 def test_a_stale_answer_never_wins(member: Page) -> None:
     add_items(member, *MIXED)
     open_list(member)
-    held = hold(member, asks_for("milk"))
+    held = hold(member, searches_for("milk"))
     search = member.get_by_test_id("search")
     with member.expect_request(lambda request: "name=milk" in request.url):
         search.fill("milk")

@@ -141,7 +141,7 @@ def test_complete_pause_resume_close_and_reopen(member: Page) -> None:
         assert [item["status"] for item in stored(member)] == [number]
 
 
-def test_deletion_of_one_of_several_and_of_all_asks_first(member: Page) -> None:
+def test_deletion_of_one_of_several_and_of_all_is_confirmed_first(member: Page) -> None:
     add_items(member, "Doomed", *(f"Item {number}" for number in range(9, 0, -1)))
     open_list(member)
     rest = [f"Item {number}" for number in range(1, 10)]

@@ -71,7 +71,7 @@ def test_escape_closes_a_dialog_and_does_not_drop_what_was_typed(member: Page) -
     member.keyboard.press("Escape")
     expect(dialog(member)).to_have_count(0)
     expect(edit).to_be_focused()
-    # Once something was typed, the page asks first.
+    # What was typed is not discarded without a question.
     for typed, opener in (("A long thought", member.get_by_test_id("new-item")), ("Somewhere else", edit)):
         opener.press("Enter")
         name.fill(typed)

@@ -423,7 +423,7 @@ def test_traffic_waits_after_a_429(guest: Page, faults: Faults) -> None:
     # A refusal is an answer, no failure.
     expect(refused.first).not_to_have_class("failed")
 
-    # The other path goes on, and nobody asks the first one again meanwhile.
+    # The other path goes on, and the first one is not requested again meanwhile.
     asked, read = len(profiles), len(lists)
     guest.clock.run_for(5_000)
     let_pass_until(guest, lambda: len(lists) > read, "the list is still read")

@@ -39,7 +39,7 @@ def page(visit: Visit) -> Iterator[Page]:
     assert not ran
 
 
-def test_in_what_people_write(page: Page, visit: Visit, unique: Callable[[str], str]) -> None:
+def test_in_what_users_enter(page: Page, visit: Visit, unique: Callable[[str], str]) -> None:
     name = f"{unique('')}{SHORT}"[:50]
     sign_up(page, name)
     add_items(page, {"name": SCRIPT, "desc": SCRIPT})
