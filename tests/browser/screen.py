@@ -21,7 +21,7 @@ def sign_up(page: Page, name: str) -> str:
 def register_elsewhere(page: Page, name: str) -> str:
     """Register an account without logging in here, and return its name."""
     account = {"userName": name, "password": PASSWORD}
-    httpx.post(f"{page.url}user/register", json=account, trust_env=False).raise_for_status()
+    httpx.post(f"{page.url}user/register", json=account, timeout=30, trust_env=False).raise_for_status()
     return name
 
 

@@ -198,7 +198,7 @@ def test_a_change_is_looked_up(member: Page, faults: Faults) -> None:
     action(member, "Complete", "Milk").click()
     expect(member.locator("#toast-status")).to_have_text("Done: “Milk”")
     # What is known now is no longer called unknown.
-    expect(note).to_be_empty(timeout=2_000)
+    expect(note).to_be_empty(timeout=5_000)
     expect(status_of(member, "Milk")).to_have_text("Done")
 
     action(member, "Edit", "Milk").click()
