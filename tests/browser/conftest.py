@@ -1,6 +1,7 @@
 """The whole system once per session, a real Chromium, and a check for all errors that a page reports."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, P
 from tests.browser import chromium
 from tests.browser.screen import sign_up
 from tests.forking import Forked
-from tests.support import Service, free_port, running, running_envoy
+from tests.support import Service, free_port, new_key, running, running_envoy
 
 # Two busy cores need more than the 5 s that expect() waits by itself.
 TIMEOUT_MS = 10_000
@@ -20,6 +21,13 @@ USUAL = {"locale": "en-US", "viewport": {"width": 1280, "height": 800}, "reduced
 WATCH_VIOLATIONS = """
 addEventListener('securitypolicyviolation', (event) => reportViolation(
   `${event.effectiveDirective} refused ${event.blockedURI} (${event.sourceFile}:${event.lineNumber})`), true);
+"""
+
+# Without a graphics card a blurred background costs more than all the rest: each frame, each blink of a cursor.
+PLAIN_BACKDROP = """
+const plain = new CSSStyleSheet();
+plain.replaceSync('dialog::backdrop { backdrop-filter: none !important; }');
+document.adoptedStyleSheets.push(plain);
 """
 
 Visit = Callable[..., Page]
@@ -91,19 +99,24 @@ def system(token_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             yield System(envoy.url, gateway, rule, users)
 
 
-@pytest.fixture(scope="module")
-def breakable_system(token_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A system of its own, whose services may be killed."""
-    directory = tmp_path_factory.mktemp("breakable")
-    rule, users = make_services(directory, token_key, ("v1",))
-    gateway = Forked("todolist", directory, USER_URL=users[0].url, RULE_URL=rule.url)
+@contextmanager
+def running_system(directory: Path, **settings: str) -> Iterator[System]:
+    """Start a system without Envoy, with one version of user and a key of its own. settings: those of the gateway."""
+    rule, users = make_services(directory, new_key(directory / "key.pem"), ("v1",))
+    gateway = Forked("todolist", directory, USER_URL=users[0].url, RULE_URL=rule.url, **settings)
     with running(rule, *users, gateway):
         yield System(gateway.url, gateway, rule, users)
 
 
+@pytest.fixture(scope="session")
+def breakable_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with running_system(tmp_path_factory.mktemp("breakable")) as system:
+        yield system
+
+
 @pytest.fixture
 def breakable(breakable_system: System) -> Iterator[System]:
-    """The same, whole again after each test."""
+    """A system whose services may be killed and whose key may change; whole again after each test."""
     yield breakable_system
     for service in (breakable_system.rule, *breakable_system.users):
         if service.process.poll() is not None:
@@ -137,6 +150,7 @@ def visit(browser: Browser, system: System, faults: Faults) -> Iterator[Visit]:
         context = browser.new_context(**{"base_url": system.url, **USUAL, **options})
         context.set_default_timeout(TIMEOUT_MS)
         faults.watch(context)
+        context.add_init_script(PLAIN_BACKDROP)
         contexts.append(context)
         return context.new_page()
 

@@ -5,23 +5,21 @@ from playwright.sync_api import expect
 
 from lessons.runner.check import PASSWORD
 from tests.browser.conftest import Faults, Visit
-from tests.browser.screen import dialog, open_list
+from tests.browser.screen import open_list, submit
 from tests.local_mesh import Mesh, make
 
 
 @pytest.mark.timeout(180)
 def test_a_user_follows_the_canary_lesson(mesh: Mesh, visit: Visit) -> None:
-    told = make(mesh.directory, "lesson", "N=canary")
-    assert told.returncode == 0, told.stdout + told.stderr
+    result = make(mesh.directory, "lesson", "N=canary")
+    assert result.returncode == 0, result.stdout + result.stderr
     page = open_list(visit(base_url=mesh.url))
     lesson, version = page.get_by_test_id("lesson"), page.get_by_test_id("profile-variant")
     expect(lesson).to_contain_text("Lesson 2: Canary by user")
     expect(version).to_have_text("v1")
 
     page.get_by_test_id("login").click()
-    dialog(page).get_by_label("User name").fill("lesson-alice")
-    dialog(page).get_by_label("Password", exact=True).fill(PASSWORD)
-    dialog(page).get_by_role("button", name="Log in").click()
+    submit(page, "Log in", "lesson-alice", PASSWORD)
     expect(page.get_by_test_id("profile-name")).to_have_text("lesson-alice")
     expect(version).to_have_text("v2")
 
@@ -36,9 +34,7 @@ def test_a_session_rejected_by_the_proxy_ends_and_does_not_lock_out(mesh: Mesh, 
     faults.expect(401)
     page = open_list(visit(base_url=mesh.url))
     page.get_by_test_id("register").click()
-    dialog(page).get_by_label("User name").fill("forgetful")
-    dialog(page).get_by_label("Password", exact=True).fill(PASSWORD)
-    dialog(page).get_by_role("button", name="Register").click()
+    submit(page, "Register", "forgetful")
     name, log_in, log_out = (page.get_by_test_id(one) for one in ("profile-name", "login", "logout"))
     expect(name).to_have_text("forgetful")
     assert make(mesh.directory, "lesson", "N=10").returncode == 0
@@ -57,9 +53,7 @@ def test_a_session_rejected_by_the_proxy_ends_and_does_not_lock_out(mesh: Mesh, 
 
     # The page itself is refused once, and never again.
     log_in.click()
-    dialog(page).get_by_label("User name").fill("forgetful")
-    dialog(page).get_by_label("Password", exact=True).fill(PASSWORD)
-    dialog(page).get_by_role("button", name="Log in").click()
+    submit(page, "Log in", "forgetful")
     expect(name).to_have_text("forgetful")
     forge()
     assert page.goto("/").status == 401
