@@ -23,13 +23,6 @@ addEventListener('securitypolicyviolation', (event) => reportViolation(
   `${event.effectiveDirective} refused ${event.blockedURI} (${event.sourceFile}:${event.lineNumber})`), true);
 """
 
-# Without a graphics card a blurred background costs more than all the rest: each frame, each blink of a cursor.
-PLAIN_BACKDROP = """
-const plain = new CSSStyleSheet();
-plain.replaceSync('dialog::backdrop { backdrop-filter: none !important; }');
-document.adoptedStyleSheets.push(plain);
-"""
-
 Visit = Callable[..., Page]
 
 expect.set_options(timeout=TIMEOUT_MS)
@@ -150,7 +143,6 @@ def visit(browser: Browser, system: System, faults: Faults) -> Iterator[Visit]:
         context = browser.new_context(**{"base_url": system.url, **USUAL, **options})
         context.set_default_timeout(TIMEOUT_MS)
         faults.watch(context)
-        context.add_init_script(PLAIN_BACKDROP)
         contexts.append(context)
         return context.new_page()
 

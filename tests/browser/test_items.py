@@ -214,6 +214,21 @@ def test_the_address_of_an_item_opens_it(member: Page, visit: Visit) -> None:
     expect(stranger.get_by_label("Description")).to_have_value("Three")
 
 
+def test_a_tab_that_becomes_visible_shows_what_another_one_changed(member: Page) -> None:
+    gone = add_items(member, "kept", "gone")[1]
+    open_list(member)
+    row(member, "kept").get_by_role("checkbox").check()
+    member.request.delete("/api/rule", data={"key": gone["key"]})
+    add_items(member, "new")
+    member.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(names(member)).to_have_text(["new", "kept"])
+    expect(row(member, "kept").get_by_role("checkbox")).to_be_checked()
+    # A window without any height has no place for a message.
+    action(member, "Complete", "new").click()
+    member.set_viewport_size({"width": 1280, "height": 1})
+    expect(member.get_by_test_id("toast")).to_have_count(1)
+
+
 def test_names_keep_their_direction_to_themselves(member: Page, unique: Callable[[str], str]) -> None:
     name = "\u202e" + "never ends"
     add_items(member, name, {"name": f"\u2067{name}", "status": 3})
