@@ -35,8 +35,7 @@ def run(name: str, directory: Path, **environment: str) -> subprocess.CompletedP
     ("name", "settings"),
     [
         ("rule", {"DATABASE_URL": "mysql://localhost/db", "LOG_LEVEL": "LOUD", "PORT": "80000"}),
-        ("rule", {"DATABASE_URL": "postgresql://localhost"}),
-        ("user", {"DATABASE_URL": "not an address", "VERSION": "v3", "TOKEN_LIFETIME": "-1"}),
+        ("user", {"DATABASE_URL": "postgresql://localhost", "VERSION": "v3", "TOKEN_LIFETIME": "-1"}),
         ("user", {"TOKEN_KEY_FILE": "/nowhere/key.pem"}),
         ("user", {"TOKEN_KEY_FILE": "/etc/hostname"}),
         ("todolist", {"USER_URL": "localhost", "TRUSTED_ORIGINS": "todo.example"}),
