@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import NewDatabase
 from tests.forking import Forked
-from tests.support import ROOT, Service, as_caller, free_port, running, wait_until
+from tests.support import ROOT, Service, answers, as_caller, free_port, running, wait_until
 
 SERVICES = ("todolist", "user", "rule")
 
@@ -125,9 +125,9 @@ def test_a_running_request_finishes_after_sigterm(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{upstream.getsockname()[1]}"
         gateway = Service("todolist", tmp_path, USER_URL=url)
         with running(gateway):
-            answers: list[httpx.Response] = []
+            received: list[httpx.Response] = []
             caller = threading.Thread(
-                target=lambda: answers.append(httpx.get(f"{gateway.url}/api/currentUser", timeout=20))
+                target=lambda: received.append(httpx.get(f"{gateway.url}/api/currentUser", timeout=20))
             )
             caller.start()
             connection, _ = upstream.accept()
@@ -140,7 +140,7 @@ def test_a_running_request_finishes_after_sigterm(tmp_path: Path) -> None:
                 b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
             )
             caller.join()
-            assert answers[0].json() == {"name": "late"}
+            assert received[0].json() == {"name": "late"}
             assert gateway.process.wait(10) == 0
 
 
@@ -213,12 +213,11 @@ def test_logs_are_json_with_the_trace_id(tmp_path: Path) -> None:
     assert datetime.fromisoformat(access["time"]).utcoffset() == timedelta(0)
 
 
-def test_a_service_without_database_is_not_ready_then_recovers(tmp_path: Path) -> None:
-    """Nothing listens at the address at first; then a server does."""
-    port = free_port()
-    service = Service("rule", tmp_path, DATABASE_URL=f"postgresql://x:y@127.0.0.1:{port}/rule", DATABASE_TIMEOUT="1")
+def test_a_service_without_its_database_lives_and_is_not_ready(tmp_path: Path) -> None:
+    address = f"postgresql://x:y@127.0.0.1:{free_port()}/rule"
+    service = Service("rule", tmp_path, DATABASE_URL=address, DATABASE_TIMEOUT="1")
     try:
-        wait_until(lambda: _status(service, "/healthz") == 200, "the process lives")
+        wait_until(lambda: answers(f"{service.url}/healthz"), "the process lives")
         assert service.client.get("/readyz").status_code == 503
         answer = service.client.get("/api/rule")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
@@ -229,10 +228,3 @@ def test_a_service_without_database_is_not_ready_then_recovers(tmp_path: Path) -
         assert service.stop() == 0
     finally:
         service.kill()
-
-
-def _status(service: Service, path: str) -> int:
-    try:
-        return service.client.get(path).status_code
-    except httpx.TransportError:
-        return 0
