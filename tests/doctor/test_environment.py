@@ -59,7 +59,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]
     """Returns the index's address, and the line that pins its package."""
     folder = tmp_path_factory.mktemp("index")
     publish(folder, "pip", "99", PIP)
-    # The other seeds before Python 3.12.
+    # Before Python 3.12 these, too.
     for seed in ("setuptools", "wheel"):
         publish(folder, seed, "99", {f"{seed}.py": ""})
     wheel = publish(folder, "tiny", "1", {"tiny.py": ""})
@@ -219,11 +219,11 @@ def test_ctrl_c_while_creating_the_environment_does_not_break_the_next_start(
     ended = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m deploy.environment && {sys.executable} -m deploy.environment traffic"],
         cwd=tmp_path,
-        env=clone.environment(PYTHONPATH=str(tmp_path), PIP_INDEX_URL=index[0]),
+        env=clone.environment(PYTHONPATH=str(tmp_path), UV_DEFAULT_INDEX=index[0]),
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (130, "\nStopped: the next start continues from here\n")
-    assert clone.with_uv().install(PIP_INDEX_URL=index[0]).returncode == 0
+    assert clone.with_uv().install(UV_DEFAULT_INDEX=index[0]).returncode == 0
     assert clone.has_it()
 
 
@@ -246,7 +246,7 @@ def test_a_broken_environment_is_created_again(
     for python in (clone.directory / ".venv/bin").glob("python*"):
         python.unlink()
         python.symlink_to("/nowhere/python3")
-    ended = clone.install(PIP_INDEX_URL=index[0])
+    ended = clone.install(UV_DEFAULT_INDEX=index[0])
     assert "has lost its Python: it is created again" in ended.stdout, ended.stderr
     assert clone.has_it()
     # Nor does one work that is half made.
@@ -258,7 +258,7 @@ def test_a_broken_environment_is_created_again(
     assert not environment.works()
     pip.write_text(kept)
     clone.directory = clone.directory.rename(tmp_path_factory.mktemp("other") / "somebody's 名字")
-    ended = clone.install(PIP_INDEX_URL=index[0])
+    ended = clone.install(UV_DEFAULT_INDEX=index[0])
     assert "belongs to another folder" in ended.stdout, ended.stderr
     assert clone.has_it()
     assert clone.install(PIP_INDEX_URL="http://127.0.0.1:9").stdout == ""
