@@ -11,7 +11,6 @@ import httpx
 import pytest
 import yaml
 
-from tests.local_mesh import Mesh
 from tests.support import ROOT, Service, running
 
 SERVICES = ("todolist", "user", "rule")
@@ -78,15 +77,3 @@ def test_the_dev_container_commands_exist_and_the_page_is_forwarded() -> None:
         words = command.split()
         done = subprocess.run([words[0], "--dry-run", *words[1:]], cwd=ROOT, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
-
-
-def test_the_printed_url_avoids_localhost_if_it_resolves_elsewhere(tmp_path: Path) -> None:
-    """As with a hosts file that knows ::1 alone."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import socket\nreal = socket.getaddrinfo\n"
-        "def look(host, *args, **kwargs): return real('::1' if host == 'localhost' else host, *args, **kwargs)\n"
-        "socket.getaddrinfo = look\n"
-    )
-    mesh = Mesh(tmp_path, PYTHONPATH=str(tmp_path)).wait_ready()
-    assert mesh.interrupt() == 0
-    assert f"Open http://127.0.0.1:{mesh.ports['PORT']} " in mesh.text()

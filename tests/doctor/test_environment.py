@@ -1,7 +1,6 @@
 """How `.venv` is created and filled, with pip and with uv, from an index of the test's own."""
 
 import base64
-import ensurepip
 import hashlib
 import http.server
 import os
@@ -22,36 +21,48 @@ import pytest
 from deploy import environment
 from tests.support import ROOT, free_port
 
-FILES = {"tiny.py": "", "tiny-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1\n",
-         "tiny-1.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}  # fmt: skip
+WHEEL = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+# What `uv venv --seed` puts into an environment: as much of pip as the tests need, as uv compiles all of it each time.
+PIP = {
+    **dict.fromkeys(("pip/__init__.py", "pip/_internal/__init__.py", "pip/_internal/cli/__init__.py"), ""),
+    "pip/__main__.py": "import pip._internal.cli.main\n",
+    "pip-99.dist-info/entry_points.txt": "[console_scripts]\npip = pip:main\n",
+}
 
 
 class Index(http.server.SimpleHTTPRequestHandler):
-    """A package index that has one package; it serves the index below /simple/ only."""
+    """A package index; it serves the index below /simple/ only."""
 
     def log_message(self, *_: object) -> None:
         """Keep quiet."""
+
+
+def publish(folder: Path, name: str, version: str, files: dict[str, str]) -> Path:
+    """Put a package into the index."""
+    wheel = folder / f"simple/{name}/{name}-{version}-py3-none-any.whl"
+    wheel.parent.mkdir(parents=True)
+    info = f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        record = ""
+        for path, text in {**files, f"{info}/METADATA": metadata, f"{info}/WHEEL": WHEEL}.items():
+            archive.writestr(path, text)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            record += f"{path},sha256={digest},{len(text)}\n"
+        archive.writestr(f"{info}/RECORD", f"{record}{info}/RECORD,,\n")
+    (wheel.parent / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
+    return wheel
 
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Returns the index's address, and the line that pins its package."""
     folder = tmp_path_factory.mktemp("index")
-    wheel = folder / "simple/tiny/tiny-1-py3-none-any.whl"
-    wheel.parent.mkdir(parents=True)
-    with zipfile.ZipFile(wheel, "w") as archive:
-        record = ""
-        for name, text in FILES.items():
-            archive.writestr(name, text)
-            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-            record += f"{name},sha256={digest},{len(text)}\n"
-        archive.writestr("tiny-1.dist-info/RECORD", f"{record}tiny-1.dist-info/RECORD,,\n")
-    (wheel.parent / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
-    # What `uv venv --seed` puts into an environment: the wheel that Python has of it.
-    bundled = next((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"))
-    (folder / "simple/pip").mkdir()
-    shutil.copy(bundled, folder / "simple/pip")
-    (folder / "simple/pip/index.html").write_text(f'<a href="{bundled.name}">{bundled.name}</a>')
+    publish(folder, "pip", "99", PIP)
+    # Before Python 3.12 these, too.
+    for seed in ("setuptools", "wheel"):
+        publish(folder, seed, "99", {f"{seed}.py": ""})
+    wheel = publish(folder, "tiny", "1", {"tiny.py": ""})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Index, directory=folder)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -70,9 +81,13 @@ class Clone:
         (directory / "requirements/traffic.txt").write_text(requirement)
         (directory / "bin").mkdir()
 
-    def with_uv(self) -> "Clone":
-        """Give it uv, which is also the quicker of the two."""
-        (self.directory / "bin/uv").symlink_to(Path(sys.executable).parent / "uv")
+    def with_uv(self, *, venv_only: bool = False) -> "Clone":
+        """Give it uv, which is also the quicker of the two. venv_only: it fails to install."""
+        uv = self.directory / "bin/uv"
+        uv.unlink(missing_ok=True)
+        check = '[ "$1" = venv ] || exit 2\n' if venv_only else ""
+        uv.write_text(f'#!/bin/sh\n{check}exec {Path(sys.executable).parent / "uv"} "$@"\n')
+        uv.chmod(0o755)
         return self
 
     def environment(self, **environment: str) -> dict[str, str]:
@@ -101,18 +116,16 @@ def clone(tmp_path: Path, index: tuple[str, str]) -> Clone:
     return Clone(tmp_path, index[1])
 
 
-@pytest.mark.parametrize("tool", ["pip", "uv"])
-def test_pips_configured_index_is_used_and_packages_go_into_venv(
-    tool: str, clone: Clone, index: tuple[str, str]
-) -> None:
-    if tool == "uv":
-        clone.with_uv()
+# Destinations for packages that a profile may set for other programs.
+ELSEWHERE = {"PIP_USER": "1", "PIP_PREFIX": "elsewhere", "PIP_DRY_RUN": "1", "PIP_PYTHON": "/nowhere",
+             "UV_SYSTEM_PYTHON": "1", "UV_PYTHON": "3.7", "VIRTUAL_ENV": "/nowhere"}  # fmt: skip
+
+
+def installed_from(clone: Clone, index: str, tool: str) -> None:
+    """Install from the index that pip's configuration names."""
     file = clone.directory / "pip.conf"
-    file.write_text(f"[global]\nindex-url = {index[0]}\nuser = true\n[install]\ntarget = elsewhere\n")
-    # Destinations for packages that a profile may set for other programs.
-    elsewhere = {"PIP_USER": "1", "PIP_PREFIX": "elsewhere", "PIP_DRY_RUN": "1", "PIP_PYTHON": "/nowhere",
-                 "UV_SYSTEM_PYTHON": "1", "UV_PYTHON": "3.7", "VIRTUAL_ENV": "/nowhere"}  # fmt: skip
-    ended = clone.install(PIP_CONFIG_FILE=str(file), **elsewhere)
+    file.write_text(f"[global]\nindex-url = {index}\nuser = true\n[install]\ntarget = elsewhere\n")
+    ended = clone.install(PIP_CONFIG_FILE=str(file), **ELSEWHERE)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert clone.has_it()
     assert ended.stdout == (
@@ -121,9 +134,20 @@ def test_pips_configured_index_is_used_and_packages_go_into_venv(
     )
 
 
-def test_pip_is_the_fallback_for_uv_and_shows_progress_on_a_terminal(clone: Clone, index: tuple[str, str]) -> None:
-    (clone.directory / "bin/uv").write_text("#!/bin/sh\nexit 2\n")
-    (clone.directory / "bin/uv").chmod(0o755)
+def test_pip_installs_from_its_configured_index_and_is_the_fallback_for_uv(
+    clone: Clone, index: tuple[str, str]
+) -> None:
+    ended = clone.install(PIP_INDEX_URL=f"http://127.0.0.1:{free_port()}/simple", TYPED="traffic")
+    assert ended.returncode != 0
+    # What was typed, though another make runs the one that installs.
+    assert "name a mirror: PIP_INDEX_URL=https://MIRROR/simple make traffic\n" in ended.stderr
+    done = clone.directory / ".venv/traffic.done"
+    assert not done.exists()
+    installed_from(clone, index[0], "pip")
+
+    # Where uv fails; on a terminal with progress.
+    done.unlink()
+    clone.with_uv(venv_only=True)
     master, slave = pty.openpty()
     process = subprocess.Popen(
         ["make", ".venv/traffic.done"], cwd=clone.directory, env=clone.environment(PIP_INDEX_URL=index[0]),
@@ -138,15 +162,6 @@ def test_pip_is_the_fallback_for_uv_and_shows_progress_on_a_terminal(clone: Clon
     assert process.wait(10) == 0, shown
     assert b"uv failed: trying pip" in shown
     assert b"1 of 1: tiny==1" in shown
-    assert clone.has_it()
-
-
-def test_an_unreachable_index_suggests_a_mirror(clone: Clone) -> None:
-    ended = clone.with_uv().install(PIP_INDEX_URL=f"http://127.0.0.1:{free_port()}/simple", TYPED="traffic")
-    assert ended.returncode != 0
-    # What was typed, though another make runs the one that installs.
-    assert "name a mirror: PIP_INDEX_URL=https://MIRROR/simple make traffic\n" in ended.stderr
-    assert not (clone.directory / ".venv/traffic.done").exists()
 
 
 def test_a_folder_that_is_no_environment_is_kept(clone: Clone, index: tuple[str, str]) -> None:
@@ -159,12 +174,12 @@ def test_a_folder_that_is_no_environment_is_kept(clone: Clone, index: tuple[str,
 
 
 def test_a_failure_of_venv_prints_its_output(tmp_path: Path, index: tuple[str, str]) -> None:
-    """As on a disk without room: what venv itself writes last fails."""
+    """As on a disk without room."""
     clone = Clone(tmp_path, index[1])
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nif 'venv' in sys.orig_argv[:3]:\n"
         "    import venv\n    def fail(*_): raise OSError(28, 'No space left on device')\n"
-        "    venv.EnvBuilder.setup_scripts = fail\n"
+        "    venv.EnvBuilder.setup_python = fail\n"
     )
     ended = subprocess.run(
         [sys.executable, "-m", "deploy.environment"], cwd=tmp_path,
@@ -191,6 +206,8 @@ def test_ctrl_c_while_creating_the_environment_does_not_break_the_next_start(
     tmp_path: Path, index: tuple[str, str], moment: str
 ) -> None:
     clone = Clone(tmp_path, index[1])
+    if moment == "pip":
+        clone.with_uv(venv_only=True)
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv/pyvenv.cfg").touch()
     (tmp_path / "sitecustomize.py").write_text(
@@ -202,11 +219,11 @@ def test_ctrl_c_while_creating_the_environment_does_not_break_the_next_start(
     ended = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m deploy.environment && {sys.executable} -m deploy.environment traffic"],
         cwd=tmp_path,
-        env=clone.environment(PYTHONPATH=str(tmp_path), PIP_INDEX_URL=index[0]),
+        env=clone.environment(PYTHONPATH=str(tmp_path), UV_DEFAULT_INDEX=index[0]),
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (130, "\nStopped: the next start continues from here\n")
-    assert clone.with_uv().install(PIP_INDEX_URL=index[0]).returncode == 0
+    assert clone.with_uv().install(UV_DEFAULT_INDEX=index[0]).returncode == 0
     assert clone.has_it()
 
 
@@ -223,13 +240,13 @@ def test_an_old_or_missing_python_is_one_line(tmp_path: Path, index: tuple[str, 
 def test_a_broken_environment_is_created_again(
     clone: Clone, index: tuple[str, str], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert clone.with_uv().install(PIP_INDEX_URL=index[0]).returncode == 0
+    installed_from(clone.with_uv(), index[0], "uv")
     again = clone.install(PIP_INDEX_URL="http://127.0.0.1:9")
     assert (again.returncode, "Installing" in again.stdout) == (0, False)
     for python in (clone.directory / ".venv/bin").glob("python*"):
         python.unlink()
         python.symlink_to("/nowhere/python3")
-    ended = clone.install(PIP_INDEX_URL=index[0])
+    ended = clone.install(UV_DEFAULT_INDEX=index[0])
     assert "has lost its Python: it is created again" in ended.stdout, ended.stderr
     assert clone.has_it()
     # Nor does one work that is half made.
@@ -241,7 +258,7 @@ def test_a_broken_environment_is_created_again(
     assert not environment.works()
     pip.write_text(kept)
     clone.directory = clone.directory.rename(tmp_path_factory.mktemp("other") / "somebody's 名字")
-    ended = clone.install(PIP_INDEX_URL=index[0])
+    ended = clone.install(UV_DEFAULT_INDEX=index[0])
     assert "belongs to another folder" in ended.stdout, ended.stderr
     assert clone.has_it()
     assert clone.install(PIP_INDEX_URL="http://127.0.0.1:9").stdout == ""

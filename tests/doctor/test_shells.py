@@ -26,16 +26,23 @@ def start(directory: Path, **environment: str) -> subprocess.CompletedProcess[st
     return subprocess.run(DIRECTLY, cwd=directory, env=env, capture_output=True, text=True, timeout=20, check=False)
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
+def test_an_invalid_port_is_one_line() -> None:
+    for settings, said in (
         ({"PORT": "70000"}, "PORT=70000 is no port: choose one from 1024 to 65535"),
         ({"PORT": "0"}, "PORT=0 is no port: choose one from 1024 to 65535"),
         ({"USER_PORT": "-1"}, "USER_PORT=-1 is no port: choose one from 1024 to 65535"),
-        ({"PORT": "http"}, "PORT=http is not a port number: choose one from 1024 to 65535"),
         ({"PORT_OFFSET": "x"}, "PORT_OFFSET=x is not a number such as 100"),
         ({"PORT": "", "PORT_OFFSET": "65000"}, "PORT_OFFSET=65000 makes PORT 68001, which is no port: "),
         ({"PORT": "4000", "RULE_PORT": "4000"}, "PORT and RULE_PORT are both 4000: choose another RULE_PORT"),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
+            ports.chosen(settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"PORT": "http"}, "PORT=http is not a port number: choose one from 1024 to 65535"),
         ({"SLEEP": "soon"}, "SLEEP=soon is not a number of seconds: choose one such as 30, or 0 for never"),
         ({"TLS": "yes"}, "TLS=yes is neither 1 nor 0: TLS=1 make run serves HTTPS"),
     ],
@@ -141,11 +148,18 @@ def test_it_runs_with_any_exported_variables_and_inherited_limits(tmp_path: Path
     assert not [process for process in processes if process.is_running()]
 
 
-def test_nohup_outlives_its_terminal(tmp_path: Path) -> None:
-    mesh = Mesh(tmp_path, "nohup", *DIRECTLY).wait_ready()
+def test_nohup_outlives_its_terminal_and_the_url_avoids_a_localhost_elsewhere(tmp_path: Path) -> None:
+    """With a hosts file that knows ::1 alone."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket\nreal = socket.getaddrinfo\n"
+        "def look(host, *args, **kwargs): return real('::1' if host == 'localhost' else host, *args, **kwargs)\n"
+        "socket.getaddrinfo = look\n"
+    )
+    mesh = Mesh(tmp_path, "nohup", *DIRECTLY, PYTHONPATH=str(tmp_path)).wait_ready()
     mesh.process.send_signal(signal.SIGHUP)
     assert httpx.get(f"{mesh.url}/healthz", trust_env=False).status_code == 200
     assert mesh.interrupt() == 0
+    assert f"Open http://127.0.0.1:{mesh.ports['PORT']} " in mesh.text()
 
 
 # A Docker that records its arguments; a build takes longer than a push, and fails on request.
@@ -157,7 +171,7 @@ esac
 """
 
 
-@pytest.mark.parametrize(("flags", "code"), [("-j4", "0"), ("-j4 -k", "1"), ("-k", "1"), ("", "0")])
+@pytest.mark.parametrize(("flags", "code"), [("-j4", "0"), ("-j4 -k", "1")])
 def test_targets_on_one_line_run_in_that_order(flags: str, code: str, tmp_path: Path) -> None:
     for part in ("Makefile", "deploy", "services"):
         (tmp_path / part).symlink_to(ROOT / part)

@@ -1,22 +1,27 @@
-"""`make doctor`: the table, on this machine and with clusters simulated by a stand-in for kubectl.
+"""`make doctor`: the table, on this machine and with clusters simulated by answers of kubectl.
 
-The stand-in prints what kubectl prints for such a cluster, as far as the checks read it.
+They are what it prints for such a cluster, as far as the checks read it.
 """
 
 import copy
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import yaml
 
-from deploy.doctor import access, cluster
+from deploy.doctor import access, cluster, machine
+from deploy.doctor.__main__ import main
+from deploy.doctor.checks import MACHINE
 from deploy.doctor.finding import AMBIENT, ISTIO, KNATIVE
 from tests.local_mesh import heed_sigint
 from tests.manifests.conftest import injector, istiod, load, render
@@ -27,32 +32,22 @@ from tests.support import ROOT, wait_until
 ISTIO_VERSION, OLDEST = VERSIONS["ISTIO_VERSION"], VERSIONS["KUBERNETES_OLDEST"]
 GATEWAY_API_VERSION = f"v{VERSIONS['GATEWAY_API_VERSION']}"
 
-# Answers from a file: of `get KIND`, by kind; of everything else, by all its arguments.
-KUBECTL = f"""#!{sys.executable}
-import json, os, sys
-words = [word for word in sys.argv[1:] if not word.startswith(("--output", "--ignore", "--show", "--request"))]
-state = json.load(open(os.environ["STATE"]))
-if words[0] == "get" and words[1] != "--raw" and " ".join(words) not in state["said"]:
-    selector = next((word.partition("=")[2] for word in words if word.startswith("--selector=")), "")
+
+def kubectl(state: dict[str, Any], arguments: list[str]) -> str:
+    """Return what kubectl prints: to `get KIND` by kind; to everything else by all its arguments."""
+    words = [word for word in arguments if not word.startswith(("--output", "--ignore", "--show", "--request"))]
+    if words[0] != "get" or words[1] == "--raw" or " ".join(words) in state["said"]:
+        return str(state["said"].get(" ".join(words), "error: the server could not find the requested resource"))
     kind, _, name = words[1].partition("/")
     found = state["objects"].get(kind, [])
-    if selector:
+    for selector in (word.partition("=")[2] for word in words if word.startswith("--selector=")):
         key, _, value = selector.partition("=")
-        found = [each for each in found if each["metadata"].get("labels", {{}}).get(key) == value]
+        found = [each for each in found if each["metadata"].get("labels", {}).get(key) == value]
     names = [word for word in words[2:] if not word.startswith("-")] or [name] * bool(name)
-    if names:
-        found = [each for each in found if each["metadata"]["name"] in names]
-        print(json.dumps(found[0]) if len(found) == 1 else json.dumps({{"items": found}}) if found else "")
-    else:
-        print(json.dumps({{"items": found}}))
-    sys.exit()
-answer = state["said"].get(" ".join(words))
-if answer is None:
-    sys.exit("Error from server (NotFound): the server could not find the requested resource")
-if answer.startswith("error: "):
-    sys.exit(answer)
-print(answer)
-"""
+    if not names:
+        return json.dumps({"items": found})
+    found = [each for each in found if each["metadata"]["name"] in names]
+    return json.dumps(found[0] if len(found) == 1 else {"items": found}) if found else ""
 
 
 def thing(name: str, namespace: str = "", **more: Any) -> dict[str, Any]:
@@ -108,30 +103,51 @@ def kind() -> dict[str, Any]:
 
 
 class Doctor:
-    """Runs `make doctor`, or a check of it, with a cluster described by a file."""
+    """Runs `make doctor`, or a check of it, in this process, with a cluster described by a dictionary."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        bin_ = directory / "bin"
-        bin_.mkdir()
-        (bin_ / "kubectl").write_text(KUBECTL)
-        (bin_ / "kubectl").chmod(0o755)
+        (directory / "bin").mkdir()
+        # That it is there: its answers are below.
+        self.install("kubectl", "exit 1")
+
+    def install(self, name: str, script: str) -> None:
+        """Put a program into the path."""
+        program = self.directory / "bin" / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
 
     def run(self, state: dict[str, Any], *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        file = self.directory / "state.json"
-        file.write_text(json.dumps(state))
-        env = {**os.environ, "COLUMNS": "400", "STATE": str(file), **VERSIONS, **environment}
+        env = {"COLUMNS": "400", **VERSIONS, **environment}
         # That a browser starts is not looked at here: it takes seconds.
         env |= {"GATEWAY_API_VERSION": GATEWAY_API_VERSION, "CHROMIUM": sys.executable}
-        env["PATH"] = f"{self.directory}/bin{os.pathsep}{env['PATH']}"
-        return subprocess.run(
-            [sys.executable, "-m", "deploy.doctor", *command], cwd=ROOT, env=env, capture_output=True, text=True,
-            timeout=100, check=False,
-        )  # fmt: skip
+        env["PATH"] = f"{self.directory}/bin{os.pathsep}{os.environ['PATH']}"
+        real = subprocess.run
 
-    def table(self, state: dict[str, Any]) -> str:
-        """Return the whole table, in one line."""
-        return " ".join(self.run(state).stdout.split())
+        def run(words: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+            if words[0] != "kubectl":
+                done: subprocess.CompletedProcess[str] = real(words, **options)
+                return done
+            answer = kubectl(state, words[1:])
+            if answer.startswith("error: "):
+                return subprocess.CompletedProcess(words, 1, "", answer)
+            return subprocess.CompletedProcess(words, 0, answer, "")
+
+        for found in [*vars(cluster).values(), *vars(machine).values()]:
+            getattr(found, "cache_clear", str)()
+        with (
+            patch.dict(os.environ, env),
+            patch.object(subprocess, "run", run),
+            redirect_stdout(io.StringIO()) as out,
+            redirect_stderr(io.StringIO()) as errors,
+        ):
+            code = main(*command)
+        return subprocess.CompletedProcess(command, code, out.getvalue(), errors.getvalue())
+
+    def table(self, state: dict[str, Any], *of_machine: str) -> str:
+        """Return the table of the cluster, and of these checks of the machine, in one line."""
+        with patch.dict(MACHINE, {name: MACHINE[name] for name in of_machine}, clear=True):
+            return " ".join(self.run(state).stdout.split())
 
     def rows(self, state: dict[str, Any], *checks: str, **environment: str) -> str:
         """Return what is missing of these checks."""
@@ -342,57 +358,41 @@ def test_a_knative_without_eventing_is_said(doctor: Doctor) -> None:
     assert "with net-istio and Eventing" in " ".join(doctor.table(state).split())
 
 
-@pytest.mark.parametrize(
-    ("script", "said"),
-    [
+def test_problems_with_images_are_reported(doctor: Doctor) -> None:
+    cannot = "echo 'Cannot connect to the Docker daemon"
+    for script, said in (
         ("echo 'permission denied while trying to connect to the Docker API' >&2; exit 1", "usermod -aG docker"),
         (
             "echo 'ERROR: permission denied at unix:///var/run/docker.sock\nerrors pretty printing info' >&2; exit 1",
             "this user may not use Docker (ERROR: permission denied at unix:///var/run/docker.sock): sudo usermod -aG",
         ),
-        ("echo 'Cannot connect to the Docker daemon' >&2; exit 1", "Docker does not answer (Cannot connect"),
         ("printf 'Client:\\nServer:\\n Server Version: 28.2.2\\n'", "Docker's buildx is missing"),
-        (
-            "echo 'Cannot connect to the Docker daemon at unix:///run/user/1000/docker.sock. x' >&2; exit 1",
-            "systemctl --user start docker",
-        ),
-        ("echo 'Cannot connect to the Docker daemon at tcp://10.0.0.9:2375. Is it?' >&2; exit 1", "unset DOCKER_HOST"),
-        (
-            "echo 'Cannot connect to the Docker daemon at unix:///home/a/.docker/desktop/docker.sock. x' >&2; exit 1",
-            "start Docker Desktop",
-        ),
-    ],
-)
-def test_problems_with_images_are_reported(script: str, said: str, doctor: Doctor) -> None:
-    docker = doctor.directory / "bin/docker"
-    docker.write_text(f"#!/bin/sh\n{script}\n")
-    docker.chmod(0o755)
-    assert said in doctor.rows({}, "docker", "buildx")
+        (f"{cannot} at unix:///run/user/1000/docker.sock. x' >&2; exit 1", "systemctl --user start docker"),
+        (f"{cannot} at tcp://10.0.0.9:2375. Is it?' >&2; exit 1", "unset DOCKER_HOST"),
+        (f"{cannot} at unix:///home/a/.docker/desktop/docker.sock. x' >&2; exit 1", "start Docker Desktop"),
+        (f"{cannot}' >&2; exit 1", "Docker does not answer (Cannot connect"),
+    ):
+        doctor.install("docker", script)
+        assert said in doctor.rows({}, "docker", "buildx")
     # `make build` and `make cluster` say the same.
-    env = {**os.environ, "PATH": f"{docker.parent}:{os.environ['PATH']}", "REGISTRY": "dev.local", "TAG": "x"}
+    env = {**os.environ, "PATH": f"{doctor.directory}/bin:{os.environ['PATH']}", "REGISTRY": "dev.local", "TAG": "x"}
     ended = subprocess.run(
         ["deploy/scripts/images.sh", "build"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stderr) == (1, doctor.rows({}, "docker", "buildx"))
 
 
-@pytest.mark.parametrize(
-    ("script", "said"), [("echo 2.38.2", "ok compose 2.38.2"), ("exit 1", "Compose v2 is missing")]
-)
-def test_compose_has_a_row(script: str, said: str, doctor: Doctor) -> None:
-    docker = doctor.directory / "bin/docker"
-    docker.write_text(f"#!/bin/sh\n[ $1 != compose ] || {{ {script}; }}\n")
-    docker.chmod(0o755)
-    assert said in doctor.table({"said": {}, "objects": {}})
+def test_compose_has_a_row(doctor: Doctor) -> None:
+    for script, said in (("echo 2.38.2", "ok compose 2.38.2"), ("exit 1", "Compose v2 is missing")):
+        doctor.install("docker", f"[ $1 != compose ] || {{ {script}; }}")
+        assert said in doctor.table({"said": {}, "objects": {}}, "compose")
 
 
 def test_a_kubectl_that_hangs_is_one_line_and_can_be_interrupted(
     doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As with a credential plugin that waits for a login in a browser."""
-    (doctor.directory / "bin/kubectl").write_text(
-        f"#!/bin/sh\n[ $1 = get ] || {{ echo sso; exit; }}\ntouch {doctor.directory}/asked\nexec sleep 30\n"
-    )
+    doctor.install("kubectl", f"[ $1 = get ] || {{ echo sso; exit; }}\ntouch {doctor.directory}/asked\nexec sleep 30")
     monkeypatch.setenv("PATH", f"{doctor.directory}/bin{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(access, "PATIENCE", 1)
     said = str(access.answer())
@@ -410,33 +410,22 @@ def test_a_kubectl_that_hangs_is_one_line_and_can_be_interrupted(
     assert "Traceback" not in checking.communicate(timeout=20)[1]
 
 
-def test_the_buildx_of_an_old_docker_is_found(doctor: Doctor) -> None:
-    docker = doctor.directory / "bin/docker"
-    docker.write_text("#!/bin/sh\nprintf 'Client:\\n  buildx: Docker Buildx (Docker Inc., v0.10.4)\\nServer:\\n'\n")
-    docker.chmod(0o755)
+def test_the_builder_of_an_old_docker_is_found(doctor: Doctor) -> None:
+    doctor.install("docker", "printf 'Client:\\n  buildx: Docker Buildx (Docker Inc., v0.10.4)\\nServer:\\n'")
     assert doctor.rows({}, "buildx") == ""
-
-
-def test_a_docker_that_has_its_builder_in_it_builds_for_one_platform(doctor: Doctor) -> None:
-    docker = doctor.directory / "bin/docker"
-    docker.write_text("#!/bin/sh\n[ $1 = version ] && echo 20.10.24+dfsg1 || printf 'Client:\\nServer:\\n'\n")
-    docker.chmod(0o755)
+    # One that has its builder in it builds for one platform.
+    doctor.install("docker", "[ $1 = version ] && echo 20.10.24+dfsg1 || printf 'Client:\\nServer:\\n'")
     assert doctor.rows({}, "buildx") == ""
     assert "Docker's buildx is missing" in doctor.rows({}, "buildx", PLATFORMS="linux/amd64,linux/arm64")
 
 
 def test_the_image_store_of_containerd_is_noted(doctor: Doctor) -> None:
-    docker = doctor.directory / "bin/docker"
-    docker.write_text("""#!/bin/sh
-echo 'Client:
-  buildx: Docker Buildx (Docker Inc.)
-    Version:  v0.24.0
-Server:
- Storage Driver: overlayfs
-  driver-type: io.containerd.snapshotter.v1'
-""")
-    docker.chmod(0o755)
-    table = doctor.table({"said": {}, "objects": {}})
+    doctor.install(
+        "docker",
+        "echo 'Client:\n  buildx: Docker Buildx (Docker Inc.)\n    Version:  v0.24.0\nServer:\n"
+        " Storage Driver: overlayfs\n  driver-type: io.containerd.snapshotter.v1'",
+    )
+    table = doctor.table({"said": {}, "objects": {}}, "docker", "buildx", "image-store")
     assert "containerd's image store" in table
     assert "v0.24.0" in table
 

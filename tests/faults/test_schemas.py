@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ON_POSTGRESQL
-from tests.faults.conftest import Figure
+from tests.faults.conftest import Figure, is_named
 from tests.support import Service
 
 # What no schema can tell of: a page beyond the window; of a parameter that is given several times the last one counts,
@@ -48,16 +48,18 @@ pytestmark = pytest.mark.quick
 @ON_POSTGRESQL
 @pytest.mark.parametrize("name", ["todolist", "user", "rule"])
 def test_every_answer_is_documented(
-    gateway: Service, users: dict[str, Service], rule: Service, name: str, tmp_path: Path, figure: Figure
-) -> None:
+    gateway: Service, users: dict[str, Service], rule: Service, name: str, tmp_path: Path, figure: Figure,
+    pytestconfig: pytest.Config,
+) -> None:  # fmt: skip
     service = {"todolist": gateway, "user": users["v1"], "rule": rule}[name]
     admin = gateway.client.post("/api/login/account", json={"userName": "admin", "password": "adminadmin"})
     admin_id = gateway.client.get("/api/currentUser").json()["userid"]
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
+    examples = 20 if is_named(pytestconfig) else 5
     ended = subprocess.run(
         [
             Path(sys.executable).parent / "schemathesis", "run", f"{service.url}/openapi.json", "--checks=all",
-            "--phases=examples,coverage,fuzzing", "--max-examples=20", "--no-color",
+            "--phases=examples,coverage,fuzzing", f"--max-examples={examples}", "--no-color",
             # The first is for the gateway, the second for the services that it tells who calls.
             f"--header=cookie: jwtToken={admin.cookies['jwtToken']}", f"--header=x-user-id: {admin_id}",
         ],

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import yaml
 from tests.support import ROOT
 
 DEPLOY = ROOT / "deploy"
+# PyYAML's parser in C is ten times as fast.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Document = dict[str, Any]
 
@@ -30,12 +34,12 @@ def render(folder: Path) -> list[Document]:
     """Return the documents of a kustomization."""
     done = subprocess.run([kubectl(), "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return [document for document in yaml.load_all(done.stdout, LOADER) if document]
 
 
 def load(file: Path) -> list[Document]:
     """Return the documents of a file."""
-    return list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+    return list(yaml.load_all(file.read_text(encoding="utf-8"), LOADER))
 
 
 @pytest.fixture(scope="session")
@@ -94,11 +98,26 @@ def manifests(request: pytest.FixtureRequest) -> list[Document]:
     return documents
 
 
-@pytest.fixture
-def deploy_sh(tmp_path: Path) -> Iterator[Any]:
-    """Run a function of deploy/scripts/render.sh and return what the kustomization that it wrote renders."""
+# Everything of deploy/scripts/render.sh that changes many objects, at once.
+CUSTOMIZED = {
+    "NAMESPACE": "other", "REGISTRY": "registry.example:5000/x", "TAG": "v9", "MIRROR": "mirror.example:5000/hub",
+    "IMAGE_PULL_SECRET": "mine", "INGRESS_SERVICE": "ClusterIP", "NETWORK_POLICIES": "1",
+}  # fmt: skip
+
+
+@pytest.fixture(params=["istio", "ambient", "knative"])
+def customized(request: pytest.FixtureRequest, deploy_sh: Any) -> list[Document]:
+    """Each set in turn, with all settings of CUSTOMIZED."""
+    documents: list[Document] = deploy_sh("render", request.param, **CUSTOMIZED)
+    return documents
+
+
+@pytest.fixture(scope="session")
+def deploy_sh() -> Iterator[Any]:
+    """Run a function of deploy/scripts/render.sh, and return what the kustomization that it wrote renders."""
     made: list[Path] = []
 
+    @cache
     def run(function: str, *parts: str, **environment: str) -> list[Document]:
         name = f"test-{os.getpid()}-{len(made)}"
         done = subprocess.run(
@@ -113,7 +132,8 @@ def deploy_sh(tmp_path: Path) -> Iterator[Any]:
         made.append(Path(done.stdout.strip()) / name)
         return render(made[-1])
 
-    yield run
+    # A copy: tests change what they get.
+    yield lambda *parts, **environment: deepcopy(run(*parts, **environment))
     for folder in made:
         shutil.rmtree(folder)
 

@@ -1,12 +1,17 @@
 """A stand-in for a cluster: programs that answer the scripts' queries, and record all changes."""
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from tests.manifests.conftest import injector, istiod
 from tests.manifests.test_versions import VERSIONS
@@ -79,7 +84,8 @@ class Cluster:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        shutil.copytree(ROOT / "deploy", directory / "deploy", ignore=shutil.ignore_patterns("__pycache__"))
+        # Not a copy, whose Python files each script would compile again.
+        (directory / "deploy").symlink_to(ROOT / "deploy")
         addons = directory / f".build/istio-{ISTIO}/samples/addons"
         addons.mkdir(parents=True)
         values = addons.parents[1] / "manifests/charts/istio-control/istio-discovery/values.yaml"
@@ -104,9 +110,24 @@ class Cluster:
             program.chmod(0o755)
 
     def ask(self, module: str, *question: str, **cluster: str) -> tuple[str, str]:
-        """Return what a check of deploy/doctor/ answers a script, and its error, or ""."""
-        done = self._started([sys.executable, "-m", f"deploy.doctor.{module}", *question], cluster)
-        return done.stdout.strip(), done.stderr if done.returncode else ""
+        """Return what a check of deploy/doctor/ answers a script, and its error, or ""; in this process."""
+        with self.current(**cluster), redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as error:
+            failed = import_module(f"deploy.doctor.{module}").main(*question)
+        return out.getvalue().strip(), error.getvalue() if failed else ""
+
+    @contextmanager
+    def current(self, **cluster: str) -> Iterator[Callable[[], list[str]]]:
+        """Make it the cluster of this process's kubectl; gives a function that returns the changes made."""
+        calls = self.directory / "calls"
+        calls.write_text("")
+        with patch.dict(os.environ, self._environment(cluster)):
+            yield lambda: calls.read_text().splitlines()
+
+    def refusal(self, script: str, action: str = "", **cluster: str) -> str:
+        """Return the one line with which a script refuses to begin."""
+        said, did = self.run(script, action, **cluster)
+        assert (len(said.splitlines()), did) == (1, []), said
+        return said
 
     def run(self, script: str, action: str, **cluster: str) -> tuple[str, list[str]]:
         """Return the error of the script, or "", and the changes it made. Its output is in `self.output`."""
@@ -114,11 +135,14 @@ class Cluster:
         calls.write_text("")
         applied = self.directory / "calls.input"
         applied.write_text("")
-        done = self._started([f"deploy/scripts/{script}.sh", action], cluster)
+        done = subprocess.run(
+            [f"deploy/scripts/{script}.sh", action], cwd=self.directory, env=self._environment(cluster),
+            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=60,
+        )  # fmt: skip
         self.output, self.applied = done.stdout, applied.read_text()
         return done.stderr if done.returncode else "", calls.read_text().splitlines()
 
-    def _started(self, command: list[str], cluster: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    def _environment(self, cluster: dict[str, str]) -> dict[str, str]:
         state = {
             "PYTHON": sys.executable,
             "TARGET": "istio",
@@ -162,12 +186,8 @@ class Cluster:
             "ISTIO_GATEWAYS": "",
             **cluster,
         }
-        env = {**os.environ, **VERSIONS, **state, "CALLS": str(self.directory / "calls")}
-        env["PATH"] = f"{self.directory}/bin{os.pathsep}{os.environ['PATH']}"
-        return subprocess.run(
-            command, cwd=self.directory, env=env, capture_output=True, text=True, check=False,
-            stdin=subprocess.DEVNULL, timeout=60,
-        )  # fmt: skip
+        path = f"{self.directory}/bin{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, **VERSIONS, **state, "CALLS": str(self.directory / "calls"), "PATH": path}
 
 
 def definition(kind: str, *path: str, version: str = VERSIONS["GATEWAY_API_VERSION"], **more: Any) -> Any:

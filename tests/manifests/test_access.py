@@ -43,24 +43,16 @@ def test_errors_of_kubectl_are_printed(words: str, its_own: str, denied: bool, s
     assert did == []
 
 
-@pytest.mark.parametrize(
-    ("words", "its_own"),
-    [("", "may not list the nodes of here"), (UNAUTHORIZED, "may not talk")],
-    ids=["forbidden", "denied"],
-)
-def test_nothing_is_said_of_the_nodes_of_a_cluster_that_does_not_answer(
-    words: str, its_own: str, cluster: Cluster
-) -> None:
-    said, did = cluster.run("images", "push", DENIED=words)
-    assert its_own in said
-    assert did == []
+def test_nothing_is_said_of_the_nodes_of_a_cluster_that_does_not_answer(cluster: Cluster) -> None:
+    assert "may not list the nodes of here" in cluster.refusal("images", "push")
+    said, did = cluster.run("images", "push", DENIED=UNAUTHORIZED)
+    assert ("may not talk" in said, did) == (True, [])
 
 
 def test_an_old_kubectl_is_one_line(cluster: Cluster) -> None:
     oldest = VERSIONS["KUBECTL_OLDEST"]
-    said, did = cluster.run("deploy", "", CLIENT=minor(oldest, -1))
+    said = cluster.refusal("deploy", CLIENT=minor(oldest, -1))
     assert said.startswith(f"kubectl is v{minor(oldest, -1)}, and {oldest} is the oldest that works")
-    assert (len(said.splitlines()), did) == (1, [])
 
 
 def test_a_context_switch_meanwhile_has_no_effect(tmp_path: Path) -> None:
@@ -89,9 +81,8 @@ def test_a_context_switch_meanwhile_has_no_effect(tmp_path: Path) -> None:
 
 def test_an_old_kind_is_rejected_before_it_creates_a_cluster(cluster: Cluster) -> None:
     oldest = VERSIONS["KIND_OLDEST"]
-    said, did = cluster.run("cluster", "create", KIND=f"kind v{minor(oldest, -3)} go1.22 linux/amd64")
+    said = cluster.refusal("cluster", "create", KIND=f"kind v{minor(oldest, -3)} go1.22 linux/amd64")
     assert f"kind is {minor(oldest, -3)}" in said
-    assert (len(said.splitlines()), did) == (1, [])
     # The cluster is there, from earlier.
     old = {"KUBERNETES": minor(OLDEST, -1), "CONTEXT_NAME": "kind-todolist"}
     for script, action in (("cluster", "create"), ("deploy", "")):
@@ -99,19 +90,14 @@ def test_an_old_kind_is_rejected_before_it_creates_a_cluster(cluster: Cluster) -
         assert said.strip().endswith("`make cluster-delete cluster` makes a newer one")
 
 
-@pytest.mark.parametrize(
-    ("script", "action", "setting", "bad"),
-    [
+def test_an_invalid_setting_is_one_line_before_any_change(cluster: Cluster) -> None:
+    for script, action, setting, bad in (
         ("deploy", "", "TIMEOUT", "5m"),
         ("url", "", "PORT", "http"),
         ("undeploy", "", "VOLUMES", "yes"),
         ("traffic", "start", "RATE", "2/s"),
         ("install", "istio", "MODE", "sidecar"),
-    ],
-)
-def test_an_invalid_setting_is_one_line_before_any_change(
-    script: str, action: str, setting: str, bad: str, cluster: Cluster
-) -> None:
-    said, did = cluster.run(script, action, DEPLOYED="istio", **{setting: bad})
-    assert said.startswith(f"{setting} is {bad}: it ")
-    assert (len(said.splitlines()), did) == (1, [])
+        ("install", "knative", "EVENTING", "yes"),
+    ):
+        said = cluster.refusal(script, action, DEPLOYED="istio", **{setting: bad})
+        assert said.startswith(f"{setting} is {bad}: it ")

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from tests.manifests.conftest import (
+    CUSTOMIZED,
     DEPLOY,
     Document,
     container,
@@ -97,11 +98,11 @@ def test_the_sink_of_rule_accepts_its_events(
     assert sink(knative) == f"{ingress}/{broker['namespace']}/{broker['name']}"
 
     # In another namespace, and on Knative without its Eventing.
-    direct = direct.replace("todolist", "shop")
+    direct = direct.replace("todolist", "other")
     for target in ("istio", "ambient"):
-        assert sink(deploy_sh("render", target, NAMESPACE="shop"), "Deployment") == direct
-    assert sink(deploy_sh("render", "knative", NAMESPACE="shop")) == f"{ingress}/shop/events"
-    documents = deploy_sh("render", "knative", NAMESPACE="shop", EVENTING="no")
+        assert sink(deploy_sh("render", target, **CUSTOMIZED), "Deployment") == direct
+    assert sink(deploy_sh("render", "knative", **CUSTOMIZED)) == f"{ingress}/other/events"
+    documents = deploy_sh("render", "knative", NAMESPACE="other", EVENTING="no")
     assert sink(documents) == direct
     assert not of_kind(documents, "Broker", "Trigger")
 
@@ -187,10 +188,8 @@ def test_traces_have_a_provider_that_the_mesh_knows(app: list[Document]) -> None
         assert tracing["randomSamplingPercentage"] > 0
 
 
-@pytest.mark.parametrize("target", ["istio", "ambient", "knative"])
-def test_network_policies_allow_what_the_authorization_policies_allow(target: str, deploy_sh: Any) -> None:
-    documents = deploy_sh("render", target, NETWORK_POLICIES="1")
-    policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(documents, "NetworkPolicy")}
+def test_network_policies_allow_what_the_authorization_policies_allow(customized: list[Document]) -> None:
+    policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(customized, "NetworkPolicy")}
     assert policies["deny-by-default"]["podSelector"] == {}
     assert "ingress" not in policies["deny-by-default"]
     for called, names in ALLOWED.items():

@@ -131,37 +131,38 @@ BEHAVIOURS: dict[str, tuple[Callable[[socket.socket, bytes], None], int]] = {
 
 
 @ON_SQLITE
-@pytest.mark.parametrize("name", BEHAVIOURS)
-def test_a_broken_upstream_is_a_timely_problem_for_its_calls_only(name: str, tmp_path: Path, rule: Service) -> None:
-    behave, status = BEHAVIOURS[name]
-    with upstream(behave) as url, gateway(tmp_path, url, rule.url, UPSTREAM_TIMEOUT="1") as service:
-        started = time.monotonic()
-        answer = service.client.get("/api/currentUser")
-        assert time.monotonic() - started < 3
-        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
-        assert answer.headers["server-timing"].startswith("user;dur=")
-        assert service.client.get("/api/rule").status_code == 200
-        assert service.client.get("/").status_code == 200
+def test_a_broken_upstream_is_a_timely_problem_for_its_calls_only(tmp_path: Path, rule: Service) -> None:
+    for name, (behave, status) in BEHAVIOURS.items():
+        with upstream(behave) as url, gateway(tmp_path, url, rule.url, UPSTREAM_TIMEOUT="1") as service:
+            started = time.monotonic()
+            answer = service.client.get("/api/currentUser")
+            assert time.monotonic() - started < 5, name
+            assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), name
+            assert answer.headers["server-timing"].startswith("user;dur=")
+            assert service.client.get("/api/rule").status_code == 200
+            assert service.client.get("/").status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("reason", "status"),
-    [
-        (b"no healthy upstream", 503),
-        (b"upstream connect error or disconnect/reset before headers. reset reason: remote connection failure", 503),
-        (b"upstream connect error or disconnect/reset before headers. reset reason: overflow", 503),
-        (b"upstream connect error or disconnect/reset before headers. reset reason: connection termination", 502),
-        (b"out of order", 502),
-    ],
-)
-def test_a_503_means_that_a_write_was_not_applied(tmp_path: Path, reason: bytes, status: int) -> None:
+RESET = b"upstream connect error or disconnect/reset before headers. reset reason: "
+REASONS = {
+    b"no healthy upstream": 503,
+    RESET + b"remote connection failure": 503,
+    RESET + b"overflow": 503,
+    RESET + b"connection termination": 502,
+    b"out of order": 502,
+}
+
+
+def test_a_503_means_that_a_write_was_not_applied(tmp_path: Path) -> None:
     """A proxy also returns 503 when the service died after it had received the request."""
+    reason = b""
     with (
         upstream(lambda connection, _: connection.sendall(answer(reason, b"503 X", b"text/plain"))) as url,
         gateway(tmp_path, url, url) as service,
     ):
-        assert service.client.post("/api/rule", json={"name": "x"}).status_code == status
-        assert service.client.get("/api/rule").status_code == 503
+        for reason, status in REASONS.items():
+            assert service.client.post("/api/rule", json={"name": "x"}).status_code == status, reason
+            assert service.client.get("/api/rule").status_code == 503
 
 
 def test_local_replies_of_envoy_show_whether_a_write_may_have_been_applied(tmp_path: Path) -> None:
@@ -257,7 +258,7 @@ KEY_SETS: dict[str, tuple[bytes, int]] = {
 
 @pytest.mark.parametrize("kind", KEY_SETS)
 def test_forged_tokens_do_not_overload_user(kind: str, tmp_path: Path) -> None:
-    """A thousand tokens, each with another key id, while the keys are fetched, and when that has failed."""
+    """300 tokens, each with another key id, while the keys are fetched, and when that has failed."""
     keys, status = KEY_SETS[kind]
     fetched = 0
 
@@ -283,7 +284,7 @@ def test_forged_tokens_do_not_overload_user(kind: str, tmp_path: Path) -> None:
             return service.client.get("/api/currentUser", headers={"cookie": f"jwtToken={forged(number)}"}).status_code
 
         with ThreadPoolExecutor(32) as threads:
-            statuses = set(threads.map(ask, range(1000)))
+            statuses = set(threads.map(ask, range(300)))
     assert statuses <= {200, status}
     assert status in statuses
     assert fetched <= 1 + (time.monotonic() - started) // 10

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import NewDatabase
+from tests.conftest import ON_SQLITE, NewDatabase
 from tests.forking import Forked
 from tests.support import Service, as_caller, running, wait_until
 
@@ -89,22 +89,21 @@ def test_the_newest_twenty_are_listed_and_all_are_counted(users: dict[str, Servi
     wait_until(lambda: counts(users["v2"], owner) == (25, 25), "both variants count", 2)
 
 
-@pytest.mark.parametrize("mode", ["binary", "structured"])
-def test_each_event_counts_once(users: dict[str, Service], owner: str, mode: str) -> None:
-    """Sent forty times to both variants, with many others, at the same time and later."""
+def test_each_event_counts_once(users: dict[str, Service], owner: str) -> None:
+    """Sent twenty times to both variants, in both modes, with others, at the same time and later."""
 
     def send(number: int) -> None:
-        sent = event(f"{owner}-{number // 40}", owner)
+        sent = event(f"{owner}-{number // 20}", owner)
         user = users[f"v{number % 2 + 1}"]
-        if mode == "binary":
+        if number // 2 % 2:
             answer = post(user, sent)
         else:
             headers = {"content-type": "application/cloudevents+json; charset=utf-8"}
             answer = user.client.post("/events", content=json.dumps(sent), headers=headers)
         assert answer.status_code == 204, answer.text
 
-    with ThreadPoolExecutor(32) as pool:
-        list(pool.map(send, [number * 7 % 200 for number in range(200)]))
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(send, [number * 7 % 100 for number in range(100)]))
     assert len(notices(users["v1"], owner)) == 5
     # Another source may use the same ids.
     assert post(users["v1"], event(f"{owner}-0", owner, source="/other")).is_success
@@ -125,9 +124,10 @@ def test_notices_are_read(users: dict[str, Service], owner: str) -> None:
     wait_until(lambda: counts(users["v1"], owner) == (4, 1), "the new one is not read", 2)
 
 
-@pytest.mark.parametrize("body", [{"read": False}, {"read": "true"}, {}, []])
-def test_they_cannot_become_unread(users: dict[str, Service], owner: str, body: Any) -> None:
-    assert users["v1"].client.put("/api/notices", json=body, headers=as_caller(owner)).status_code == 422
+@ON_SQLITE
+def test_they_cannot_become_unread(users: dict[str, Service], owner: str) -> None:
+    for body in ({"read": False}, {"read": "true"}, {}, []):
+        assert users["v1"].client.put("/api/notices", json=body, headers=as_caller(owner)).status_code == 422
 
 
 def test_the_guests_list_has_notices_too(users: dict[str, Service], unique: Callable[[str], str]) -> None:
@@ -137,41 +137,42 @@ def test_the_guests_list_has_notices_too(users: dict[str, Service], unique: Call
     assert users["v1"].client.get("/api/notices").json()[0]["title"] == "牛奶"
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"id": None},
-        {"source": None},
-        {"type": None},
-        {"specversion": None},
-        {"specversion": "0.3"},
-        {"specversion": "2.0"},
-        {"id": ""},
-        {"time": "yesterday"},
-        {"time": "2026-11-28T00:00:00"},
-        {"time": "0001-01-01T00:00:00+14:00"},
-        {"subject": None},
-        {"subject": "x" * 65},
-        {"id": "a%00b"},
-        {"data": None},
-        {"data": {"key": "7"}},
-        {"data": {"key": "7", "name": "nul \0"}},
-        {"data": {"key": "7", "name": "half \ud800"}},
-        {"data": ["7"]},
-        {"datacontenttype": "text/plain", "data": "milk"},
-    ],
-)
-def test_an_invalid_event_is_a_problem(users: dict[str, Service], owner: str, changes: dict[str, Any]) -> None:
-    answer = post(users["v1"], event(f"{owner}-1", owner) | changes)
-    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json"), answer.text
+INVALID: list[dict[str, Any]] = [
+    {"id": None},
+    {"source": None},
+    {"type": None},
+    {"specversion": None},
+    {"specversion": "0.3"},
+    {"specversion": "2.0"},
+    {"id": ""},
+    {"time": "yesterday"},
+    {"time": "2026-11-28T00:00:00"},
+    {"time": "0001-01-01T00:00:00+14:00"},
+    {"subject": None},
+    {"subject": "x" * 65},
+    {"id": "a%00b"},
+    {"data": None},
+    {"data": {"key": "7"}},
+    {"data": {"key": "7", "name": "nul \0"}},
+    {"data": {"key": "7", "name": "half \ud800"}},
+    {"data": ["7"]},
+    {"datacontenttype": "text/plain", "data": "milk"},
+]
+
+
+def test_an_invalid_event_is_a_problem(users: dict[str, Service], owner: str) -> None:
+    for changes in INVALID:
+        answer = post(users["v1"], event(f"{owner}-1", owner) | changes)
+        assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json"), changes
     assert notices(users["v1"], owner) == []
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b"{}", b"\xff", b'{"specversion": "1.0"}', b'{"time": 7}'])
-@pytest.mark.parametrize("media_type", ["application/cloudevents+json", "application/json", "text/plain"])
-def test_any_other_body_is_a_problem(users: dict[str, Service], body: bytes, media_type: str) -> None:
-    answer = users["v1"].client.post("/events", content=body, headers={"content-type": media_type})
-    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json"), answer.text
+@ON_SQLITE
+def test_any_other_body_is_a_problem(users: dict[str, Service]) -> None:
+    for media_type in ("application/cloudevents+json", "application/json", "text/plain"):
+        for body in (b"", b"{", b"[]", b"7", b"{}", b"\xff", b'{"specversion": "1.0"}', b'{"time": 7}'):
+            answer = users["v1"].client.post("/events", content=body, headers={"content-type": media_type})
+            assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json"), body
 
 
 def test_other_types_are_accepted_and_ignored(users: dict[str, Service], owner: str) -> None:
