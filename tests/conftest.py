@@ -31,7 +31,7 @@ ON_SQLITE, ON_POSTGRESQL = (
 # Set for the processes that pytest starts, where there is no browser.
 WITHOUT_BROWSER = "TESTS_WITHOUT_BROWSER"
 left_out = pytest.StashKey[int]()
-SLOWEST = ("test_lessons.py", "test_local_mesh.py", "test_sleep.py")
+SLOWEST = ("test_lessons.py", "test_riddles.py", "test_local_mesh.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
