@@ -28,7 +28,8 @@ FIRST = 3
 COMMAND = ("/bin/sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", sys.executable, "-m")
 STOP = {signal.SIGTERM, signal.SIGINT}
 SLEEP = signal.SIGUSR1
-# Seconds before a process that has crashed is restarted: doubled each time, up to the longest.
+# Seconds after which a process that has crashed is started again, at the next connection: doubled each time, up to the
+# longest.
 FIRST_PAUSE, LONGEST_PAUSE = 1, 30
 
 
@@ -49,7 +50,7 @@ class Activator:
 
     def run(self) -> int:
         """Start and stop the service as needed until SIGTERM. Returns the exit code."""
-        # As a revision of Knative, it starts with one process.
+        # Like a revision of Knative, it starts with one process.
         self._start()
         is_woken, pause, not_before = False, FIRST_PAUSE, 0.0
         while True:
@@ -65,7 +66,7 @@ class Activator:
                 self._write_state()
                 print(
                     f"{time.strftime('%H:%M:%S')} WARNING activator: {self._name} ended with exit code {code}. "
-                    f"Its callers wait, and it is started again in {pause} s; `VERBOSE=1 make run` shows why it ends.",
+                    f"Its callers wait, and it starts again after {pause} s; `VERBOSE=1 make run` shows why it ends.",
                     flush=True,
                 )
                 not_before, pause = time.monotonic() + pause, min(2 * pause, LONGEST_PAUSE)

@@ -1,7 +1,7 @@
-"""Scales services of `make run` to zero: after a while without requests, by Envoy's counters.
+"""Scales services of `make run` to zero: after a while without requests, by Envoy's statistics.
 
 The same on Knative, and the differences:
-- Here the *autoscaler* reads two counters of Envoy for each service, once a second: requests sent to it, and open
+- Here the *autoscaler* reads two of Envoy's statistics of each service, once a second: requests sent to it, and open
   connections. Knative's autoscaler reads the number of concurrent requests, averaged over the last minute, from a proxy
   in each pod, `queue-proxy`, and from the activator.
 - Here a service has no process or one. There pods are also added when each has more requests than its target.
@@ -21,7 +21,7 @@ import httpx
 
 from deploy.local import sleepers
 
-COUNTERS = re.compile(r"^cluster\.(\S+)\.upstream_(rq_total|cx_active): (\d+)$", re.MULTILINE)
+STATISTICS = re.compile(r"^cluster\.(\S+)\.upstream_(rq_total|cx_active): (\d+)$", re.MULTILINE)
 FILTER = rf"^cluster\.({'|'.join(sleepers.NAMES)})\.upstream_(rq_total|cx_active)$"
 
 
@@ -33,7 +33,7 @@ def scale(admin: str, is_over: Callable[[], bool]) -> None:
         while not is_over():
             time.sleep(1)
             now, after = time.monotonic(), sleepers.after()
-            counted = counters(client) if after else {}
+            counted = statistics(client) if after else {}
             for name, sleeper in sleepers.read().items():
                 total, connections = counted.get((name, "rq_total")), counted.get((name, "cx_active"))
                 # An open connection may carry a request at any moment; Envoy closes idle ones after 2 s.
@@ -46,10 +46,10 @@ def scale(admin: str, is_over: Callable[[], bool]) -> None:
                 totals[name] = total or 0
 
 
-def counters(client: httpx.Client) -> dict[tuple[str, str], int]:
-    """Return Envoy's counters by cluster and name; empty if it does not answer."""
+def statistics(client: httpx.Client) -> dict[tuple[str, str], int]:
+    """Return Envoy's statistics by cluster and name; empty if it does not answer."""
     try:
         text = client.get("/stats", params={"filter": FILTER}).text
     except httpx.TransportError:
         return {}
-    return {(cluster, name): int(value) for cluster, name, value in COUNTERS.findall(text)}
+    return {(cluster, name): int(value) for cluster, name, value in STATISTICS.findall(text)}

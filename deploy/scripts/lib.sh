@@ -116,7 +116,7 @@ need_application() {
     die "the application is not in namespace $namespace: \`make deploy\` deploys it"
 }
 
-# The set in the namespace: istio, ambient, knative, or nothing. While lesson 21 moves it, it is what it was.
+# The set in the namespace: istio, ambient, knative, or nothing. While lesson 21 migrates the namespace, the former one.
 deployed_target() {
   if has_kind services.serving.knative.dev && exists services.serving.knative.dev/todolist; then
     echo knative

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Changes the split of user: split.sh V1 V2, in percent, of `make run` if it is running here, else in the cluster. A
-# restart of `make run`, and `make deploy`, reset it.
+# restart of `make run`, `make deploy` and `make lesson-reset` reset it.
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 

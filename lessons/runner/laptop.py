@@ -1,7 +1,8 @@
 """The laptop: `make run`, whose Envoy watches the files in data/envoy/.
 
 A lesson's envoy.yaml is a list of Envoy's resources. Each takes the place of the one with its kind and name: a route
-configuration or a filter is a file of its own, clusters and listeners share one. So a diff shows what a lesson changes.
+configuration or a filter is a file of its own; clusters are in clusters.yaml, listeners in listeners.yaml. So a diff
+shows what a lesson changes.
 """
 
 import difflib
@@ -27,7 +28,7 @@ ENDING = 15
 ORDER = ("clusters.yaml", "-secret.yaml", "listeners.yaml", "-filter.yaml", "-routes.yaml", "lesson-filter.yaml")
 
 LESSON = """\
-# Each answer of the ingress names the lesson that is on. `make lesson-reset` puts the former file back.
+# Each answer of the ingress names the lesson that is on. `make lesson-reset` renders the file again.
 resources:
   - "@type": type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig
     name: lesson
@@ -151,7 +152,7 @@ class Laptop:
         return [sleeper.activator for sleeper in sleepers.read().values()]
 
     def start_of(self, service: str, version: str) -> dict[str, float]:
-        """Return when the process of a service that may sleep came how far, in seconds since 1970."""
+        """Return when a process that may sleep reached each point of its start, in seconds since 1970."""
         name = service if service == "rule" else f"{service}-{version}"
         metrics = self._get(f"{self._url(service, version)}/metrics")
         points = re.findall(r'^start_reached_timestamp_seconds{point="(\w+)"} (\S+)$', metrics, re.MULTILINE)

@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 GUEST = "guest"
 # The name is percent-encoded (RFC 3986) as UTF-8.
 USER_ID, USER_NAME = "x-user-id", "x-user-name"
-# A response header of the gateway, also of its errors: the id of the caller that the response is for.
+# A response header of the gateway, also of errors once the caller is known: the id of the caller.
 CALLER = "x-caller"
 
 

@@ -19,7 +19,7 @@ from services.rule.models import outbox
 FIRST_BACKOFF, LONGEST_BACKOFF = 1, 60
 
 
-class Happened(StrEnum):
+class EventType(StrEnum):
     """The types of the events: what happened to an item."""
 
     CREATED = "todolist.item.created"
@@ -41,7 +41,7 @@ class Waiting(NamedTuple):
     since: datetime | None
 
 
-def add(connection: Connection, events: Sequence[tuple[Happened, Row, Cause]]) -> None:
+def add(connection: Connection, events: Sequence[tuple[EventType, Row, Cause]]) -> None:
     """Add events, each with the row of its item, in the transaction of the change."""
     now = datetime.now(UTC)
     rows = [

@@ -55,7 +55,7 @@ class Relay:
     def __init__(self, url: str | None, database: Database) -> None:
         """url: K_SINK, or None."""
         self._url, self._database = url, database
-        self._sink: Any = None
+        self._sender: Any = None
         # Set by a change, at the end of each attempt, and on shutdown.
         self._wake_up = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -81,7 +81,7 @@ class Relay:
         if not self._url:
             yield
             return
-        tasks = [asyncio.create_task(self._keep_alive(function)) for function in (self._relay, self._measure)]
+        tasks = [asyncio.create_task(self._supervise(function)) for function in (self._relay, self._measure)]
         try:
             yield
         finally:
@@ -92,10 +92,10 @@ class Relay:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if self._sink:
-                await self._sink.close()
+            if self._sender:
+                await self._sender.close()
 
-    async def _keep_alive(self, function: Callable[[], Awaitable[None]]) -> None:
+    async def _supervise(self, function: Callable[[], Awaitable[None]]) -> None:
         """Run a function as soon as the database is available; restart it on failure, which nothing else would."""
         while not self._stopping.is_set():
             try:
@@ -127,9 +127,9 @@ class Relay:
                 room = 0
             claimed = await self._database.write(outbox.settle_and_claim, delivered, failed, room, LEASE)
             del self._delivered[: len(delivered)], self._failed[: len(failed)]
-            if claimed and not self._sink:
+            if claimed and not self._sender:
                 # In a thread: the import takes a tenth of a second, and would block requests.
-                self._sink = await asyncio.to_thread(_open_sink, self._url)
+                self._sender = await asyncio.to_thread(_new_sender, self._url)
             for event in claimed:
                 task = asyncio.create_task(self._send(event))
                 self._sending.add(task)
@@ -142,7 +142,7 @@ class Relay:
 
     async def _send(self, event: Row) -> None:
         try:
-            await self._sink.send(event)
+            await self._sender.send(event)
             self._delivered.append(event)
         except Exception as error:
             # An invalid event must not block the others.
@@ -160,8 +160,8 @@ class Relay:
             await _wait(self._stopping, POLL)
 
 
-def _open_sink(url: str | None) -> Any:
-    return import_module("services.rule.sink").Sink(url, SEND_TIMEOUT)
+def _new_sender(url: str | None) -> Any:
+    return import_module("services.rule.sender").Sender(url, SEND_TIMEOUT)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""All SQL of the rule service."""
+"""The SQL of the items; outbox.py has that of the events."""
 
 import re
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from sqlalchemy.exc import IntegrityError
 from services.chassis.database import Row, rows_of
 from services.rule import outbox
 from services.rule.models import items
-from services.rule.outbox import Cause, Happened
+from services.rule.outbox import Cause, EventType
 from services.rule.schemas import WINDOW, ItemCreate, ItemUpdate, PageQuery, Status
 
 # The rows are returned in the order of the values.
@@ -94,7 +94,7 @@ def create(
     added = connection.execute(INSERT, [{"owner": owner, **item.model_dump(), **values} for owner, item, _ in new])
     rows = rows_of(added)
     causes = [cause for _, _, cause in new]
-    outbox.add(connection, [(Happened.CREATED, row, why) for row, why in zip(rows, causes, strict=True) if why])
+    outbox.add(connection, [(EventType.CREATED, row, why) for row, why in zip(rows, causes, strict=True) if why])
     return rows
 
 
@@ -119,8 +119,8 @@ def change(connection: Connection, owner: str, item: ItemUpdate, cause: Cause | 
     values = {**fields, "changes": items.c.changes + 1, "updated_at": datetime.now(UTC)}
     changed = connection.execute(update(items).where(*mine, differs).values(values).returning(*items.c))
     rows = rows_of(changed) or rows_of(connection.execute(select(items).where(*mine)))
-    if cause and (happened := _happened(before, fields.get("status"))):
-        outbox.add(connection, [(happened, row, cause) for row in rows])
+    if cause and (event_type := _event_type(before, fields.get("status"))):
+        outbox.add(connection, [(event_type, row, cause) for row in rows])
     _forget_long_list(owner)
     return rows[0] if rows else None
 
@@ -132,19 +132,19 @@ def remove(connection: Connection, owner: str, keys: Sequence[str], cause: Cause
     deleted = delete(items).where(items.c.id.in_(mine.with_for_update()))
     rows = rows_of(connection.execute(deleted.returning(items.c.id, items.c.owner, items.c.name)))
     if cause:
-        outbox.add(connection, [(Happened.DELETED, row, cause) for row in rows])
+        outbox.add(connection, [(EventType.DELETED, row, cause) for row in rows])
     _forget_long_list(owner)
     return [str(row["id"]) for row in rows], read_page(connection, owner, PageQuery())
 
 
-def _happened(before: int | None, after: int | None) -> Happened | None:
+def _event_type(before: int | None, after: int | None) -> EventType | None:
     """Return the event type of a status change, or None: most changes have no event."""
     if before is None or after is None or before == after:
         return None
     if after == Status.DONE:
-        return Happened.DONE
+        return EventType.DONE
     is_over, was_over = after == Status.CLOSED, before in (Status.CLOSED, Status.DONE)
-    return Happened.REOPENED if was_over and not is_over else None
+    return EventType.REOPENED if was_over and not is_over else None
 
 
 def _forget_long_list(owner: str) -> None:

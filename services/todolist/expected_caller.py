@@ -1,4 +1,4 @@
-"""The expected caller: a request may name the account it is meant for, and each response names its caller.
+"""The expected caller: a request may name the account it is meant for, and responses name the caller.
 
 A page may show the list of one account while the cookie already belongs to another: the session has expired, or another
 tab has logged in. Otherwise an item for a private list could go to the list that all guests share.
@@ -43,4 +43,4 @@ def _check(expected: bytes | None, caller: Caller) -> None:
         return
     if caller.id == GUEST:
         raise Problem(401, "The session has ended, and this is not meant for the guest.")
-    raise Problem(409, "Another account is logged in than this is meant for.")
+    raise Problem(409, "This is meant for another account than the one that is logged in.")

@@ -29,7 +29,7 @@ def parse_origin(text: str) -> Origin | None:
 
 
 class Guard:
-    """Rejects cross-origin writes (CSRF), and bodies that are not JSON, compressed or too large."""
+    """Rejects cross-origin writes (CSRF), and bodies that are too large, compressed, or not JSON."""
 
     def __init__(self, app: ASGIApp, trusted_origins: Iterable[Origin] = ()) -> None:
         """trusted_origins: other origins whose pages may send writes."""
@@ -58,7 +58,7 @@ class Guard:
     def _cross_origin(self, headers: dict[bytes, str]) -> Problem | None:
         """Return the problem of a cross-origin request (CSRF), or None.
 
-        As Go's http.CrossOriginProtection, but with default ports: by Sec-Fetch-Site, which pages cannot set and
+        Like Go's http.CrossOriginProtection, but with default ports: by Sec-Fetch-Site, which pages cannot set and
         proxies do not rewrite; if a browser does not send it, as on http, by Origin and Host. Other clients send
         neither.
         """
@@ -80,7 +80,7 @@ def _wrong_body(headers: dict[bytes, str]) -> Problem | None:
     media_type = headers.get(b"content-type", "").split(";")[0].strip().lower()
     has_body = length != "0" or b"transfer-encoding" in headers
     if has_body and b"upgrade" in headers:
-        # The server does not read the body of such a request. Envoy forwards none.
+        # The server does not read the body of such a request. Envoy forwards no such request.
         return Problem(
             400, "A change cannot ask for another protocol: send it without the header Upgrade.", headers=CLOSE
         )

@@ -26,7 +26,8 @@ JSON_TYPES = ("application/json", MEDIA_TYPE)
 METHODS = frozenset(HTTPMethod)
 # The details of a problem, by its status.
 FAILURES = {502: "returned no usable response", 503: "cannot be reached", 504: "did not answer in time"}
-# Envoy's local replies to requests that it did not send upstream: connection failure, circuit breaker, no healthy host.
+# Envoy's local replies to requests that no upstream has processed: connection failure, circuit breaker, no healthy
+# host, an injected fault.
 # Any other 503 of a proxy may also mean that the connection broke after the upstream had received the request.
 NOT_SENT = re.compile(
     rb"connection failure|connection timeout|refused stream|overflow|no healthy upstream|fault filter abort"
@@ -81,8 +82,8 @@ class Upstream:
 
         target: path and query, percent-encoded; caller, device (a token): sent in headers; body: JSON.
         Raises a Problem: 503 when the service cannot be reached, 504 when it is too slow, 502 when there is no
-        usable response; 400 for a header that is not UTF-8, 405 for an unknown method. No retries here, except on a
-        closed idle connection (SEND_ONCE): the proxy retries reads (deploy/local/envoy, deploy/istio).
+        usable response; 400 for a header that is not UTF-8, 405 for an unknown method. No retries here, but of a
+        GET on a closed idle connection (SEND_ONCE): the proxy retries reads (deploy/local/envoy, deploy/istio).
         """
         if method not in METHODS:
             # Proxies reject unknown methods without an Allow header: the service provides it.
@@ -172,7 +173,7 @@ def client(timeout: float) -> aiohttp.ClientSession:
         # The proxy limits connections. We close an idle one before the server does (75 s).
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
         cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=("User-Agent", "Accept-Encoding"),
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
         timeout=aiohttp.ClientTimeout(total=timeout),
         auto_decompress=False,
     )

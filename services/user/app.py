@@ -81,7 +81,7 @@ async def mark_notices_read(_: NoticesRead, caller: CallerDep, notices: NoticesD
     status_code=204,
     openapi_extra={"requestBody": {"required": True, "content": {"application/cloudevents+json": {"schema": EVENT}}}},
 )
-async def take_event(request: Request, notices: NoticesDep) -> None:
+async def receive_event(request: Request, notices: NoticesDep) -> None:
     """Take a CloudEvent, in binary or in structured mode: an item was created, done, reopened or deleted.
 
     Idempotent: a repeated event has no effect, and neither has one of another type.

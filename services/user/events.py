@@ -9,7 +9,7 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import REQUIRED_ATTRIBUTES, CloudEvent
 
 from services.chassis.problems import Problem
-from services.user.schemas import Happened, ItemEvent
+from services.user.schemas import EventType, ItemEvent
 
 
 def parse(headers: Mapping[str, str], body: bytes) -> ItemEvent | None:
@@ -19,7 +19,7 @@ def parse(headers: Mapping[str, str], body: bytes) -> ItemEvent | None:
     """
     try:
         event = from_http(HTTPMessage(dict(headers), body), JSONFormat(), _complete)
-        if event.get_type() not in get_args(Happened):
+        if event.get_type() not in get_args(EventType):
             return None
         return ItemEvent.model_validate({**event.get_attributes(), "data": event.get_data()})
     # The SDK raises various exceptions for invalid input, such as a body that is not a JSON object.

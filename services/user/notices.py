@@ -57,7 +57,7 @@ class Notices:
         return task.result() if task.done() else await asyncio.shield(task)
 
     async def mark_read(self, owner: str) -> None:
-        """Mark all notices of an owner as read."""
+        """Mark all notices of an owner as read, up to the number that is counted."""
         await self._database.write(store.mark_notices_read, owner)
         self._counts.pop(owner, None)
 

@@ -10,7 +10,7 @@ from services.chassis.database import Database, Row
 from services.chassis.problems import Problem
 from services.user import store
 from services.user.notices import Notices
-from services.user.schemas import Geographic, Happened, Label, Notice, NoticeEvent, Profile
+from services.user.schemas import EventType, Geographic, Label, Notice, NoticeEvent, Profile
 from services.user.store import Counts
 
 Variant = Literal["v1", "v2"]
@@ -19,7 +19,7 @@ Variant = Literal["v1", "v2"]
 GUEST_NAMES: dict[Variant, str] = {"v1": "秦粤", "v2": "粤秦D"}
 SIGNATURES: dict[Variant, str] = {"v1": "海纳百川，有容乃大", "v2": "有容乃大，海纳百川"}
 TITLES = {"guest": "访客", "user": "用户", "admin": "管理员"}
-DESCRIPTIONS: dict[Happened, str] = {
+DESCRIPTIONS: dict[EventType, str] = {
     "todolist.item.created": "新建待办事项",
     "todolist.item.done": "完成待办事项",
     "todolist.item.reopened": "重新打开待办事项",

@@ -13,7 +13,7 @@ from services.user.names import allowed
 Authority = Literal["admin", "user"]
 # Notices are counted up to here.
 MOST_COUNTED = 10_000
-Happened = Literal["todolist.item.created", "todolist.item.done", "todolist.item.reopened", "todolist.item.deleted"]
+EventType = Literal["todolist.item.created", "todolist.item.done", "todolist.item.reopened", "todolist.item.deleted"]
 EXAMPLE: JsonDict = {"userName": "alice", "password": "correct horse battery"}
 
 
@@ -137,7 +137,7 @@ class ItemData(BaseModel):
 class ItemEvent(BaseModel):
     """A CloudEvent about an item."""
 
-    type: Happened
+    type: EventType
     source: Annotated[str, Field(max_length=200), PlainText]
     id: Annotated[str, Field(max_length=200), PlainText]
     subject: Annotated[str, Field(max_length=64, description="The owner's id"), PlainText]
@@ -170,7 +170,7 @@ EVENT: JsonDict = {
 class NoticeEvent(CamelModel):
     """The event that a notice was created from."""
 
-    type: Happened
+    type: EventType
     source: str = Field(description="The service that sent it", examples=["/rule"])
     taken_by: str = Field(description="The process that took it", examples=["user/v1@user-v1-0"])
     seconds: float = Field(description="From the change until then")

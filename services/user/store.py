@@ -118,7 +118,7 @@ def count_notices(connection: Connection, owner: str) -> Counts:
 
 
 def mark_notices_read(connection: Connection, owner: str) -> None:
-    """Mark the notices that are counted as read."""
+    """Mark as read the notices that are counted."""
     # Locked in a fixed order: two concurrent requests would otherwise deadlock.
     newest = _newest(owner).with_for_update().subquery()
     unread = select(newest.c.id).where(newest.c.is_read == false())

@@ -79,6 +79,19 @@ def test_istio_and_knative_run_the_same_container(
             assert pods[0].get(field) == pods[1].get(field), (name, field)
 
 
+@pytest.mark.parametrize("platform", ["istio", "knative"])
+def test_the_bad_release_of_lesson_15_has_one_mistake(platform: str) -> None:
+    (right,), (wrong,) = (
+        [container(workload) for workload in workloads(load(file))]
+        for file in (DEPLOY / platform / "user-v2.yaml", ROOT / "lessons/15-roll-back" / f"{platform}.yaml")
+    )
+    different = [[one, two] for one, two in zip(right["env"], wrong["env"], strict=True) if one != two]
+    assert [entry["name"] for pair in different for entry in pair] == ["DATABASE_URL", "DATABASE_URL"]
+    assert different[0][1]["value"].replace("databaze", "database") == different[0][0]["value"]
+    # Without the key it could not start at all.
+    assert wrong["volumeMounts"] == right["volumeMounts"]
+
+
 def test_istio_and_ambient_differ_only_in_the_mesh(istio: list[Document], ambient: list[Document]) -> None:
     def parts(documents: list[Document]) -> dict[str, Document]:
         of_the_mesh = ("istio.io", "gateway.networking.k8s.io")

@@ -5,7 +5,7 @@ from typing import get_args
 
 import yaml
 
-from services.rule.outbox import Happened
+from services.rule.outbox import EventType
 from services.user import schemas
 from tests.manifests.conftest import DEPLOY, Document, container, named, of_kind
 
@@ -74,8 +74,8 @@ def test_the_trigger_matches_the_types_of_user_and_of_the_laptop(knative: list[D
     named(knative, "KService", subscriber["ref"]["name"])
     (filters,) = trigger["spec"]["filters"]
     types = [each["exact"]["type"] for each in filters["any"]]
-    assert types == list(Happened)
-    assert sorted(types) == sorted(get_args(schemas.Happened))
+    assert types == list(EventType)
+    assert sorted(types) == sorted(get_args(schemas.EventType))
     (file,) = yaml.safe_load((DEPLOY / "local/envoy/events-routes.yaml").read_text())["resources"]
     match = file["virtual_hosts"][0]["routes"][0]["match"]["headers"][0]
     assert match["name"] == "ce-type"

@@ -116,7 +116,7 @@ def test_scaling_to_zero_under_load_loses_no_request(mesh: Mesh, client: httpx.C
     assert total(client, "under load") == seen[201]
 
 
-def test_a_lesson_keeps_all_services_awake(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lesson_without_sleep_keeps_all_services_awake(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     scale_to_zero(mesh)
     monkeypatch.chdir(mesh.directory)
     place = find_place()
@@ -153,7 +153,7 @@ def test_a_failing_cold_start_is_one_line_and_recovers(mesh: Mesh) -> None:
     # A call waits as long as Envoy lets it: until the service is well, or it gets a 504.
     assert statuses <= {200, 504}
     lines = [line for line in mesh.text().splitlines() if "WARNING activator" in line]
-    assert "rule ended with exit code 1. Its callers wait, and it is started again in 1 s" in lines[0]
+    assert "rule ended with exit code 1. Its callers wait, and it starts again after 1 s" in lines[0]
     # Exponential backoff: each pause is twice as long as the one before.
     assert len(lines) <= 5, lines
 

@@ -2,9 +2,9 @@ const REMEMBERED = 60;
 const COLD_MS = 250;
 /**
  * In the name of each pod on Knative, and of each process that a call woke up on the laptop (deploy/local/activator.py).
- * Other instances cannot be scaled to zero: a slow first call to them is no cold start.
+ * Other instances were not started by a request: a slow first call to them is no cold start.
  */
-const MAY_HAVE_SLEPT = /-(deployment|woken)-/;
+const STARTED_ON_DEMAND = /-(deployment|woken)-/;
 const CALLS_KEPT = 20;
 const INSTANCES_KEPT = 100;
 
@@ -15,7 +15,7 @@ const INSTANCES_KEPT = 100;
  * @property {string | null} version null until the first answer, for a service without known versions
  * @property {string} id such as "user-v1", or "rule" for the first version of a service
  * @property {number} count calls it answered
- * @property {number} failed calls that got a server error or no answer
+ * @property {number} failed calls that got a server error or no answer; of the gateway only those without an answer
  * @property {boolean} failing whether the newest call failed
  * @property {number[]} durations the newest ones, in ms
  * @property {Set<string>} instances
@@ -112,7 +112,7 @@ export class MeshStats {
       this.lost.set(service, (this.lost.get(service) ?? 0) + 1);
       return { leaf: null, service, failed: true, cold: false };
     }
-    const cold = MAY_HAVE_SLEPT.test(instance ?? '') && ms >= COLD_MS && !this.#seen.has(`${service}@${instance}`);
+    const cold = STARTED_ON_DEMAND.test(instance ?? '') && ms >= COLD_MS && !this.#seen.has(`${service}@${instance}`);
     if (instance) this.#seen.add(`${service}@${instance}`);
     if (cold) leaf.cold = { count: leaf.cold.count + 1, ms };
     this.#count(leaf, ms, instance, failed);

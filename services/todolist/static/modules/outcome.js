@@ -14,7 +14,8 @@ const LOOKS = 3;
  * @param {() => Promise<T | undefined>} options.find what `send` would have returned, if the write was done
  * @param {(error: ApiError) => void} options.onUnknown called when the looking up begins
  * @returns {Promise<T>}
- * @throws {ApiError} of the kind `absent` when it was looked up and is not done, `unknown` when that cannot be looked up
+ * @throws {ApiError} that of the write when it changed nothing, or of a 404; of the kind `absent` when it was looked up and is not done,
+ *   `unknown` when that cannot be looked up
  */
 export async function carryOut({ send, find, onUnknown }) {
   try {

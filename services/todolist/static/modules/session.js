@@ -20,7 +20,7 @@ let ownerChanged = () => {};
 
 /**
  * Sets up the session corner and loads the profile.
- * @param {{onOwnerChange: () => void}} options called when another user logged in or out
+ * @param {{onOwnerChange: () => void}} options called when the list's owner has changed
  */
 export function setUpSession({ onOwnerChange }) {
   ownerChanged = onOwnerChange;
@@ -65,8 +65,8 @@ function setNotice(key) {
   drawNotice();
 }
 
-// A proxy that rejects the session removes its cookie, so the next profile is the guest's. Only once: if that is
-// rejected, too, the cookie is still there.
+// A proxy that rejects the session removes its cookie, so the next profile is the guest's. Only once: a second
+// rejection means that the cookie is still there.
 let refused = false;
 function lookAgainWhenRefused({ status, path }) {
   if (status !== 401) refused = false;

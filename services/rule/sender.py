@@ -1,4 +1,4 @@
-"""The sink: sends events as CloudEvents over HTTP.
+"""The sender: posts events as CloudEvents over HTTP.
 
 Imported with the first event, as it would delay a cold start.
 """
@@ -14,7 +14,7 @@ from services.chassis.database import Row
 SOURCE = "/rule"
 
 
-class Sink:
+class Sender:
     """Posts events to one URL."""
 
     def __init__(self, url: str, timeout: float) -> None:
