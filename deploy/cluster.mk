@@ -1,4 +1,4 @@
-# The targets that need Docker or a cluster; included by the Makefile.
+# The targets for Docker and a cluster; included by the Makefile. split, status and traffic serve `make run`, too.
 
 # The registry that images are pushed to and pulled from, such as ghcr.io/you. Images of dev.local/ are never pulled:
 # they are loaded into the cluster's nodes.

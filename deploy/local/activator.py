@@ -10,6 +10,8 @@ The same on Knative, and the differences:
 - Here this program starts and stops the process. There Kubernetes does, as a container with a sidecar and probes.
 - Here a service is ready when it accepts connections. There its readiness probe decides.
 - autoscaler.py decides when to scale to zero, and sends SIGUSR1 to this program.
+
+Envoy does not know that a service sleeps: its connection waits. proxy.py makes its timeouts longer for that.
 """
 
 import os

@@ -160,7 +160,7 @@ class PatientManager(Manager):
     def __init__(self, printer: QuietPrinter) -> None:
         super().__init__(printer)
         printer.on_start = self._add
-        self._waits_for = printer
+        self._printer = printer
         self._watchdog: subprocess.Popen[str] | None = None
 
     def _add(self, pid: int) -> None:
@@ -169,7 +169,7 @@ class PatientManager(Manager):
             self._watchdog = subprocess.Popen(WATCHDOG, stdin=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603
         if pipe := self._watchdog.stdin:
             print(pid, file=pipe, flush=True)
-        if self._waits_for.stopping:
+        if self._printer.stopping:
             self.terminate()
 
     def loop(self) -> None:
@@ -181,14 +181,14 @@ class PatientManager(Manager):
 
     def terminate(self) -> None:
         """Stop all processes."""
-        if self._waits_for.started == PROCESSES:
+        if self._printer.started == PROCESSES:
             super().terminate()
 
 
 def main() -> int:
     """Run until Ctrl-C (0), or until a process exits or fails to start (1)."""
     inherited.reset()
-    # No locks: the check of the file system says so.
+    # A file system without locks is reported by the check file-system below.
     with suppress(OSError):
         here.await_killed()
     if found := missing(("limits", "system", "file-system", "ports", "inotify"), RUN):
@@ -244,7 +244,7 @@ def _run(run: here.Run) -> int:
     urls = {}
     # Not what a shell may have under these names, such as VERSION of /etc/os-release.
     common = {**os.environ, "LOG_FORMAT": "text", "HOST": "127.0.0.1", "VERSION": "v1"}
-    # Of K_SINK only the empty one counts: it disables events.
+    # Only an empty K_SINK has an effect: it disables events.
     sink = "" if os.environ.get("K_SINK") == "" else at["EVENTS_PORT"]
     rule = {"DATABASE_URL": os.environ.get("RULE_DATABASE_URL", ""), "K_SINK": sink}
     user = {"ADMIN_PASSWORD": admin_password or "", "DATABASE_URL": os.environ.get("USER_DATABASE_URL", "")}

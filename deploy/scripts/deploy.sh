@@ -35,7 +35,7 @@ deploy_ambient() {
 }
 
 # A Knative Service has one pod template at a time, so its two revisions take two steps. The first is skipped if user-v1
-# exists with the right image.
+# is ready and has the right image.
 deploy_knative() {
   has_kind brokers.eventing.knative.dev || EVENTING=no
   render_activator activator

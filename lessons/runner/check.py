@@ -25,7 +25,7 @@ from lessons.runner.waiting import wait_until
 PROFILE, LIST = "/api/currentUser", "/api/rule"
 # The password of the people in the lessons; each reader may log in as one of them.
 PASSWORD = "learn-the-mesh"  # noqa: S105
-# How sure a check of chance is: a right system passes 999 times of 1,000.
+# Confidence level of checks of random shares: a correct system passes 999 times of 1,000.
 CONFIDENCE = 0.999
 
 
@@ -202,7 +202,7 @@ class Check:
             show(f"         expected: {expected}")
 
     def share(self, seen: int, of: int, share: float, what: str) -> None:
-        """Check that a number is within chance. share: the expected part, 0 to 1; what: said of those counted."""
+        """Check that a number is within the binomial bounds. share: the expected part, 0 to 1; what: said of those counted."""
         low, high = bounds(of, share)
         expected = f"{low} to {high}" if low < high else str(low)
         self.that(low <= seen <= high, f"{seen} of {of} {what} (expected: {expected})", f"{expected} of {of}")
@@ -218,12 +218,12 @@ class Check:
         return True
 
     def all_read(self, person: Person) -> None:
-        """Mark all notices of a person as read, and wait until each process of user knows it."""
+        """Mark all notices of a person as read, and wait until each process of user returns 0."""
         person.send("PUT", "/api/notices", json={"read": True})
         self.eventually(lambda: not any(person.unread() for _ in range(6)))
 
     def unread_in_the_end(self, person: Person, expected: int) -> int:
-        """Return what the bell says when no more comes: each process of user may say what was true a second ago."""
+        """Return the unread count once it is stable: each process of user caches it for a second."""
         self.eventually(lambda: person.unread() > expected, 2)
         return person.unread()
 
@@ -236,7 +236,7 @@ class Check:
         guest, answers, ended = self.guest(), Answers(), threading.Event()
 
         def ask() -> None:
-            # Those who look at the answers meet the same end.
+            # The check itself gets the same error.
             with suppress(UnsuitableError):
                 while not ended.wait(pause):
                     answers.all.extend(guest.get(path, at_once, at_once=at_once).all)
@@ -257,9 +257,9 @@ def show(line: str) -> None:
 
 
 def bounds(count: int, share: float, confidence: float = CONFIDENCE) -> tuple[int, int]:
-    """Return the least and the greatest number of hits that chance gives, of so many tries with this share.
+    """Return the two-sided binomial interval of the number of hits in so many tries with this share.
 
-    They are those of a binomial distribution: at most half of the rest of the confidence lies beyond each.
+    At most (1 - confidence) / 2 of the probability lies outside each bound.
     """
     chances = [math.comb(count, hits) * share**hits * (1 - share) ** (count - hits) for hits in range(count + 1)]
     tail = (1 - confidence) / 2

@@ -245,7 +245,7 @@ class Laptop:
             return self._http.get(url, params=parameters).text
         except httpx.TransportError:
             self.must_be_on()
-            # It was a moment's trouble, or the run ends just now.
+            # A transient error, or the run is ending.
             try:
                 return self._http.get(url, params=parameters).text
             except httpx.TransportError:
@@ -270,7 +270,7 @@ def order(name: str) -> int:
 
 
 def counter_of(name: str) -> str:
-    """Return a pattern for how the names of Envoy's counters of the reading of a file begin."""
+    """Return a pattern for the prefix of Envoy's `update_*` counters of a file."""
     stem, _, kind = name.removesuffix(".yaml").rpartition("-")
     counted = {
         "clusters": "cds",

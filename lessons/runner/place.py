@@ -13,7 +13,7 @@ from lessons.runner.lesson import Lesson, PlaceName
 # Paths of probes, of Prometheus, and of the keys that verify tokens.
 INTERNAL_PATHS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json")
 
-# A call that takes longer, in milliseconds, is slow. Envoy and Istio count in classes, and this is one of the borders.
+# A call that takes longer, in milliseconds, is slow. Envoy and Istio have histograms, and this is a bucket boundary.
 SLOW = 500
 
 

@@ -26,7 +26,7 @@ from riddles.runner.riddle import Riddle, Text
 from riddles.runner.state import Played
 from riddles.runner.words import Verdict, judge
 
-# Some complaints come from people with names. They are there in every riddle, so their accounts say nothing.
+# Some complaints come from people with names. They exist in every riddle, so that their accounts are no hint.
 PEOPLE = ("lesson-alice", "lesson-bob")
 RESET = "make riddle-reset"
 TOOLS = {
@@ -35,7 +35,7 @@ TOOLS = {
     "cluster": "the page (`make url`), `make status`, `make traffic`, `make kiali`, `make logs`, traces, and istioctl",
 }
 VERDICTS = {
-    Verdict.PARTLY: "Half of it is right, and there is more: an answer names all that is wrong.",
+    Verdict.PARTLY: "A part of it is right, and there is more: an answer names all that is wrong.",
     Verdict.SYMPTOM: "Not yet: that is what happens. An answer names what makes it so: which setting of which part.",
     Verdict.UNCLEAR: 'Not yet: say where and what, in words such as slow: ANSWER="todolist is slow for guests".',
     Verdict.WRONG: "Wrong.",
@@ -151,7 +151,7 @@ def start_beside(riddle: Riddle) -> None:
         raise UnsuitableError("This riddle needs the SQLite files in data/, and this run has another database")
     command = (sys.executable, "-m", "riddles.runner.beside", riddle.name)
     nothing = subprocess.DEVNULL
-    # Whoever reads what `make riddle` prints does not wait for its end.
+    # It inherits no pipe: `make riddle | tee` would wait until it ends.
     subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)  # noqa: S603
     wait_until(lambda: not beside.has_ended(), "the riddle is on")
 

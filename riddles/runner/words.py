@@ -9,7 +9,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from enum import Enum
 
-# Of each notion the words: in English by their forms, where `*` is any ending and `_` a space, a hyphen or nothing; and
+# The words of each notion: in English by their forms, where `*` is any ending and `_` a space, a hyphen or nothing; and
 # in Chinese. Parts of the system, and of its people:
 PLACES = {
     "user": ("user profile profiles", "用户服务 个人资料"),
@@ -100,7 +100,7 @@ SYMPTOMS = {
     "proxy": ("proxy proxies envoy sidecar sidecars mesh", "代理 网格"),
     "person": ("person persons somebody someone end_user account individual", "个人 某人 某个 特定 账号 个别 单个"),
 }
-# Of these, what says where.
+# Symptoms that also count as places.
 AS_PLACES = {"person", "proxy"}
 
 
@@ -147,7 +147,7 @@ SAME = (
     (r"\b(out of|into|from|in) the pool\b", " "),
     (r"\btoken bucket\b", " rate limit "),
     (r"\bfor the user\b(?! service| v[12])", " person "),
-    # What is no denial, but a failure.
+    # Looks like a denial, but describes a failure.
     (
         r"\b(does|do|did|is|are|can|could|will)(n't| ?not) (answer|respond|work|reach|arrive|come|get through)\w*"
         r"|不响应|无响应|没响应|没反应|不工作",
@@ -167,7 +167,7 @@ DENIED = re.compile(r"^\s*(it('s| is) )?(not|no|isn't)\b|^\s*(并?不是|并非|
 class Finding:
     """One thing that is wrong.
 
-    needs: notions, of each list one; fits: what may be named beside them; never: what may not, if no cause is named.
+    needs: one notion of each list; fits: others that are allowed; never: not allowed unless a cause is named.
     """
 
     needs: list[list[str]]
@@ -176,7 +176,7 @@ class Finding:
 
 
 class Verdict(Enum):
-    """What becomes of an answer."""
+    """The verdict on an answer."""
 
     RIGHT = "right"
     PARTLY = "one of several is right"
@@ -224,7 +224,7 @@ def judge(answer: str, findings: list[Finding]) -> Verdict:
 
 
 def grouped(said: list[str]) -> list[set[str]]:
-    """Return what belongs together where several things are wrong: each place begins anew, once it is said what."""
+    """Return one group for each thing that is wrong: a place begins a new one if the last has a place and says what."""
     groups: list[set[str]] = [set()]
     for part in (notions(part) for clause in said for part in PARTS.split(clause)):
         if part & {*PLACES} and groups[-1] & {*PLACES} and groups[-1] & ({*CAUSES, *SYMPTOMS} - AS_PLACES):

@@ -1,4 +1,4 @@
-"""The user service: accounts, profiles and session tokens, in the variants v1 and v2."""
+"""The user service: accounts, profiles and session tokens, in the versions v1 and v2."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,7 +60,7 @@ async def register(
 
 @router.get("/user/{id}")
 async def read_profile(id: str, profiles: ProfilesDep) -> Profile:
-    """Return the profile of an account, or of the guest, as the variant of this process shows it."""
+    """Return the profile of an account, or of the guest, as the version of this process shows it."""
     return await profiles.read(id)
 
 

@@ -17,7 +17,7 @@ accounts = Table(
     Index("accounts_by_canonical_name", "canonical_name", unique=True),
 )
 
-# In the database, so that all variants and replicas share the counts.
+# In the database, so that all versions and replicas share the counts.
 login_attempts = Table(
     "login_attempts",
     metadata,

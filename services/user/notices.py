@@ -1,7 +1,8 @@
 """Notices: records one for each event, counts them, and deletes expired ones.
 
 The sender redelivers an event until it is acknowledged, so this is an *idempotent consumer*: the source and id of each
-event are stored with its notice. Events older than a notice's lifetime are ignored: their notice may have expired.
+event are stored with its notice, and a unique index (models.py) makes `store.add_notices` skip a repeated one. Events
+older than a notice's lifetime are ignored: their notice may have expired.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Profiles and notices, as the variants v1 and v2 show them."""
+"""Profiles and notices, as the versions v1 and v2 show them."""
 
 from datetime import UTC
 from functools import lru_cache
@@ -13,11 +13,11 @@ from services.user.notices import Notices
 from services.user.schemas import EventType, Geographic, Label, Notice, NoticeEvent, Profile
 from services.user.store import Counts
 
-Variant = Literal["v1", "v2"]
+Version = Literal["v1", "v2"]
 
-# The guest's name shows which variant answered: the point of the demonstration.
-GUEST_NAMES: dict[Variant, str] = {"v1": "秦粤", "v2": "粤秦D"}
-SIGNATURES: dict[Variant, str] = {"v1": "海纳百川，有容乃大", "v2": "有容乃大，海纳百川"}
+# The guest's name shows which version answered: the point of the demonstration.
+GUEST_NAMES: dict[Version, str] = {"v1": "秦粤", "v2": "粤秦D"}
+SIGNATURES: dict[Version, str] = {"v1": "海纳百川，有容乃大", "v2": "有容乃大，海纳百川"}
 TITLES = {"guest": "访客", "user": "用户", "admin": "管理员"}
 DESCRIPTIONS: dict[EventType, str] = {
     "todolist.item.created": "新建待办事项",
@@ -31,18 +31,18 @@ HANGZHOU = Geographic(province=Label(key="330000", label="浙江省"), city=Labe
 class Profiles:
     """Reads the profiles of all accounts, and the guest's."""
 
-    def __init__(self, variant: Variant, database: Database, notices: Notices) -> None:
-        self._variant, self._database, self._notices = variant, database, notices
+    def __init__(self, version: Version, database: Database, notices: Notices) -> None:
+        self._version, self._database, self._notices = version, database, notices
 
     async def read(self, id: str) -> Profile:
         """Return the profile of an account, or of the guest. Raises a Problem if there is no such account."""
         if id == GUEST:
-            return _profile(self._variant, await self._notices.counts(id))
+            return _profile(self._version, await self._notices.counts(id))
         account = await self._database.read(store.find_by_id, id)
         if account is None:
             raise Problem(404, "There is no such account.")
         counts = await self._notices.counts(id)
-        return _profile(self._variant, counts, account["id"], account["name"], account["authority"])
+        return _profile(self._version, counts, account["id"], account["name"], account["authority"])
 
 
 # The dependency of a route on the profiles.
@@ -51,7 +51,7 @@ ProfilesDep = Annotated[Profiles, from_state("profiles")]
 
 @lru_cache
 def _profile(
-    variant: Variant,
+    version: Version,
     counts: Counts,
     user_id: str = GUEST,
     name: str = "",
@@ -60,16 +60,16 @@ def _profile(
     is_guest = access == GUEST
     return Profile(
         userid=user_id,
-        name=GUEST_NAMES[variant] if is_guest else name,
-        avatar=f"/avatars/{'guest' if is_guest else 'user'}-{variant}.svg",
-        signature=SIGNATURES[variant],
+        name=GUEST_NAMES[version] if is_guest else name,
+        avatar=f"/avatars/{'guest' if is_guest else 'user'}-{version}.svg",
+        signature=SIGNATURES[version],
         title=TITLES[access],
-        tags=[Label(key=variant, label=f"user {variant}")],
+        tags=[Label(key=version, label=f"user {version}")],
         notify_count=counts.notify_count,
         unread_count=counts.unread_count,
         geographic=HANGZHOU,
         access=access,
-        version=variant,
+        version=version,
     )
 
 

@@ -116,7 +116,7 @@ class Profile(CamelModel):
     address: str = ""
     phone: str = ""
     access: Literal["guest", "user", "admin"]
-    version: Literal["v1", "v2"] = Field(description="The variant that answered")
+    version: Literal["v1", "v2"] = Field(description="The version that answered")
 
 
 class Account(CamelModel):

@@ -11,7 +11,7 @@ import psycopg
 from tests.support import Service, as_caller
 
 OWNER = "guest"
-REPEATS = 25
+REPEATS = 100
 NUMBERS = "WITH RECURSIVE n(i) AS (SELECT CAST(1 AS bigint) UNION ALL SELECT i + 1 FROM n WHERE i < {count})"
 TIMES = {
     "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 1700000000 + {seconds}, 'unixepoch') || '000'",
@@ -54,15 +54,14 @@ def fill(url: str, count: int) -> None:
 
 
 def compare(short: Service, long: Service) -> dict[str, float]:
-    """Return how long each kind of page takes at one rule service in multiples of another, asked in turn, medians."""
+    """Return how long each kind of page takes at one rule service in multiples of another: medians of REPEATS rounds."""
     connections = [http.client.HTTPConnection("127.0.0.1", service.port) for service in (short, long)]
-    result = {}
-    for name, query in QUERIES.items():
-        path = f"/api/rule?{urlencode(query)}"
-        times = [[milliseconds(connection, path) for connection in connections] for _ in range(REPEATS)]
-        few, many = map(median, zip(*times, strict=True))
-        result[name] = many / few
-    return result
+    ratios: dict[str, list[float]] = {name: [] for name in QUERIES}
+    for _ in range(REPEATS):
+        for name, query in QUERIES.items():
+            few, many = (milliseconds(connection, f"/api/rule?{urlencode(query)}") for connection in connections)
+            ratios[name].append(many / few)
+    return {name: median(found) for name, found in ratios.items()}
 
 
 def milliseconds(connection: http.client.HTTPConnection, path: str) -> float:

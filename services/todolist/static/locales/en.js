@@ -25,7 +25,7 @@ export default {
   'session.register': 'Register',
   'session.logout': 'Log out',
   'session.welcome': 'Welcome, {name}',
-  'session.noCookie': 'The login was right, but this browser kept no cookie of it: you are still a guest.',
+  'session.noCookie': 'The login was right, but the browser did not store the cookie: you are still a guest.',
   'session.bye': 'You are logged out',
   'session.expired': 'Your session has ended: you now see the shared list',
   'session.another': 'An account was logged in elsewhere in this browser: you now see its list',

@@ -31,8 +31,8 @@ const TIMEOUT_MS = 65_000;
  */
 
 /**
- * A failed request: an error response, an invalid one, or none at all. `caller` is a write meant for another account's
- * list; `absent` and `unknown` are writes of unknown outcome, see outcome.js.
+ * A failed request: an error response, an invalid one, or none at all. `caller`: a request that is meant for another
+ * account; `absent` and `unknown` are writes of unknown outcome, see outcome.js.
  */
 export class ApiError extends Error {
   /**
@@ -74,7 +74,7 @@ export async function listItems(query, signal) {
   const params = new URLSearchParams({ current: query.page, pageSize: query.size, sorter: query.sorter });
   if (query.statuses.length) params.set('status', query.statuses.join(','));
   if (query.name) params.set('name', query.name);
-  return see((await send('GET', `/api/rule?${params}`, { signal })).body);
+  return remember((await send('GET', `/api/rule?${params}`, { signal })).body);
 }
 
 /**
@@ -85,7 +85,7 @@ export async function listItems(query, signal) {
  */
 export async function readItems(keys, owner) {
   const params = new URLSearchParams({ key: keys.join(',') });
-  return see((await send('GET', `/api/rule?${params}`, { expected: owner })).body).data;
+  return remember((await send('GET', `/api/rule?${params}`, { expected: owner })).body).data;
 }
 
 /**
@@ -99,11 +99,11 @@ export function newItemFinder({ name, desc }, owner) {
   // The Date header has whole seconds, and the clocks of two services differ a little.
   const since = Date.now() + aheadMs - 5000;
   const params = new URLSearchParams({ name, sorter: 'createdAt_descend', pageSize: 100 });
-  return async () => see((await send('GET', `/api/rule?${params}`, { expected: owner })).body).data.find((item) =>
+  return async () => remember((await send('GET', `/api/rule?${params}`, { expected: owner })).body).data.find((item) =>
     item.name.trim() === name && item.desc === desc && !before.has(item.key) && Date.parse(item.createdAt) >= since);
 }
 
-function see(page) {
+function remember(page) {
   for (const { key } of page.data ?? []) seen.add(key);
   return page;
 }
@@ -228,7 +228,7 @@ async function send(method, path, { json, signal, expected, headers } = {}) {
   return { body, call };
 }
 
-/** The gateway's own 503 means that it did not reach the service; a proxy's may mean that it got no response. */
+/** The gateway's own 503 means that it did not reach the service; a proxy's may mean that the proxy got no response. */
 const wasNotSent = (response, call) => response.headers.has('x-envoy-overloaded') || Boolean(call.servedBy && !call.upstreams.at(-1)?.version);
 
 async function readBody(response, signal) {

@@ -66,7 +66,7 @@ export function setUpItemDialogs({ created, changed, deleted, failed }) {
         finders.push(find);
         onUnknown(error);
       } });
-      // What an earlier try has created after all becomes what is in the form now.
+      // If an earlier try did create the item, it gets the form's values.
       await change(item, wanted, owner, onUnknown, created);
     },
   });

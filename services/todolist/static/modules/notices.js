@@ -56,7 +56,7 @@ function lookSoon() {
     const before = shown.size;
     await load();
     const more = shown.size > before;
-    // Without events between the services, there are none.
+    // With events disabled no notice ever comes, so the number of looks is limited.
     if (looks.length && (more || !found)) timer = setTimeout(look, looks.shift());
     found ||= more;
   };

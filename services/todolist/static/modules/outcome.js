@@ -14,8 +14,8 @@ const LOOKS = 3;
  * @param {() => Promise<T | undefined>} options.find what `send` would have returned, if the write was done
  * @param {(error: ApiError) => void} options.onUnknown called when the looking up begins
  * @returns {Promise<T>}
- * @throws {ApiError} that of the write when it changed nothing, or of a 404; of the kind `absent` when it was looked up and is not done,
- *   `unknown` when that cannot be looked up
+ * @throws {ApiError} that of the write, if it changed nothing, or for a 404; `absent`: looked up, and not done; `unknown`: it cannot be
+ *   looked up
  */
 export async function carryOut({ send, find, onUnknown }) {
   try {
@@ -57,7 +57,7 @@ async function lookUp(find) {
   }
 }
 
-/** Waits, but no longer than the network is down. */
+/** Waits `ms`, or until the browser is online again, if that is sooner. */
 const pause = (ms) => new Promise((resolve) => {
   const timer = setTimeout(done, ms);
   addEventListener('online', done);
