@@ -194,10 +194,12 @@ render_namespace() {
   local out=$build/deploy/$1
   rm -rf "$out"
   mkdir -p "$out"
-  sed "s/^  name: todolist$/  name: $namespace/" "$root/deploy/$TARGET/namespace.yaml" >"$out/namespace.yaml"
+  cp "$root/deploy/$TARGET/namespace.yaml" "$out"
   cat >"$out/kustomization.yaml" <<EOF
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
+# Renames the object, too.
+namespace: $namespace
 resources:
   - namespace.yaml
 patches:
@@ -233,12 +235,25 @@ render_eventing() {
   local out=$build/deploy/$1
   rm -rf "$out"
   mkdir -p "$out"
-  # Everywhere except in the label part-of.
-  sed "/part-of:/!s/todolist/$namespace/" "$root/deploy/knative/eventing.yaml" >"$out/eventing.yaml"
+  cp "$root/deploy/knative/eventing.yaml" "$out"
   cat >"$out/kustomization.yaml" <<EOF
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources:
   - eventing.yaml
+patches:
+  - target: {name: todolist-broker}
+    patch: |-
+      - {op: replace, path: /metadata/name, value: $namespace-broker}
+      - {op: replace, path: "/spec/rules/0/from/0/source/notServiceAccounts/0", value: $namespace/rule}
+      - {op: replace, path: "/spec/rules/0/to/0/operation/paths/0", value: "/$namespace/*"}
+  - target: {name: todolist-channel}
+    patch: |-
+      - {op: replace, path: /metadata/name, value: $namespace-channel}
+      - {op: replace, path: "/spec/rules/0/to/0/operation/hosts/0", value: "*.$namespace.svc.cluster.local"}
+  - target: {name: todolist-trigger}
+    patch: |-
+      - {op: replace, path: /metadata/name, value: $namespace-trigger}
+      - {op: replace, path: "/spec/rules/0/to/0/operation/paths/0", value: "/triggers/$namespace/*"}
 EOF
 }
