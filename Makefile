@@ -78,11 +78,11 @@ test: .venv/dev.done .venv/local.done .venv/traffic.done ## Run all tests that n
 	@$(VENV)/pytest $(TESTS)
 
 .PHONY: test-faults
-test-faults: .venv/dev.done ## Break, overload and attack the system for 8 minutes, and write docs/reliability.md
+test-faults: .venv/dev.done ## Break, overload and attack the system for 15 minutes, and write docs/reliability.md
 	@$(VENV)/pytest --dist load --maxschedchunk 1 --timeout 600 $(or $(TESTS),tests/faults)
 
 .PHONY: bench
-bench: .venv/dev.done ## Measure the services beside a bare uvicorn for 8 minutes, and write docs/performance.md
+bench: .venv/dev.done ## Measure the services beside a bare uvicorn for 10 minutes, and write docs/performance.md
 	@$(VENV)/python -m tests.bench
 
 .PHONY: lint

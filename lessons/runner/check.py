@@ -202,7 +202,7 @@ class Check:
             show(f"         expected: {expected}")
 
     def share(self, seen: int, of: int, share: float, what: str) -> None:
-        """Check that a number is within the binomial bounds. share: the expected part, 0 to 1; what: said of those counted."""
+        """Check that a number is within binomial bounds. share: expected, 0 to 1; what: said of those counted."""
         low, high = bounds(of, share)
         expected = f"{low} to {high}" if low < high else str(low)
         self.that(low <= seen <= high, f"{seen} of {of} {what} (expected: {expected})", f"{expected} of {of}")

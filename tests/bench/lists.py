@@ -54,7 +54,7 @@ def fill(url: str, count: int) -> None:
 
 
 def compare(short: Service, long: Service) -> dict[str, float]:
-    """Return how long each kind of page takes at one rule service in multiples of another: medians of REPEATS rounds."""
+    """Return how long each kind of page takes at one rule service in multiples of another, medians of the rounds."""
     connections = [http.client.HTTPConnection("127.0.0.1", service.port) for service in (short, long)]
     ratios: dict[str, list[float]] = {name: [] for name in QUERIES}
     for _ in range(REPEATS):
