@@ -144,7 +144,7 @@ def test_a_failing_cold_start_is_one_line_and_recovers(mesh: Mesh) -> None:
     with ThreadPoolExecutor() as pool:
         asking = pool.submit(ask)
         try:
-            wait_until(lambda: "started again in 2 s" in mesh.text(), "it has failed twice")
+            wait_until(lambda: "starts again after 2 s" in mesh.text(), "it has failed twice")
         finally:
             database.unlink()
             for path, content in kept.items():
