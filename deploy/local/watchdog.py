@@ -13,6 +13,8 @@ from contextlib import suppress
 KILL_WAIT = 5
 
 if __name__ == "__main__":
+    # `pkill -INT -f deploy.local` is meant for the manager.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     groups = [int(line) for line in sys.stdin]
     for number in (signal.SIGTERM, signal.SIGKILL):
         for group in groups:
