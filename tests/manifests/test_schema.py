@@ -6,7 +6,6 @@ them, and kubectl asks it to refuse unknown fields.
 
 from collections.abc import Iterator
 from copy import deepcopy
-from functools import cache
 from string import Template
 from typing import Any
 
@@ -20,8 +19,6 @@ from tests.manifests.conftest import DEPLOY, Document, container, kind, load, na
 from tests.manifests.test_versions import VERSIONS
 from tests.support import ROOT
 
-# It would read all definitions again for each document.
-kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
 CUSTOM = {
     "eventing.knative.dev/v1",
     "gateway.networking.k8s.io/v1",
