@@ -30,7 +30,7 @@ LOG_IN = (
     "`gcloud container clusters get-credentials`), or choose another context: CONTEXT=NAME"
 )
 # Seconds in which kubectl has to answer: its credential plugin may wait for a login in a browser.
-PATIENCE = 20
+KUBECTL_TIMEOUT = 20
 # A line of kubectl's log, such as E1127 10:00:00.000000 4711 memcache.go:265] "..."
 LOG = re.compile(r"[IWEF]\d{4} ")
 
@@ -39,7 +39,7 @@ def get(*what: str) -> Any:
     """Return the result of `kubectl get`, parsed; None if it is forbidden or the kind is unknown."""
     command = ["kubectl", "get", *what, "--output=json", "--ignore-not-found"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3 * PATIENCE)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3 * KUBECTL_TIMEOUT)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return None
     return json.loads(done.stdout.strip() or "{}") if done.returncode == 0 else None
@@ -68,10 +68,10 @@ def answer() -> Finding:
     try:
         done = subprocess.run(
             ["kubectl", "get", "--raw", "/version", "--request-timeout=10s"],  # noqa: S607
-            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=PATIENCE,
+            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=KUBECTL_TIMEOUT,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        what = f"kubectl does not answer in context {context()} within {PATIENCE} s"
+        what = f"kubectl does not answer in context {context()} within {KUBECTL_TIMEOUT} s"
         fix = "`kubectl version` shows what it waits for, often a login; then again, or choose another CONTEXT=NAME"
         return Finding("cluster", MISSING, what, IN_CLUSTER, fix)
     if done.returncode == 0:

@@ -11,7 +11,7 @@ from deploy import interrupts
 
 
 class Output(io.TextIOWrapper):
-    """Standard output; once whoever reads it has ended, such as `head`, everything stops, as with Ctrl-C."""
+    """Standard output; if its reader ends, such as `head`, everything stops, as with Ctrl-C."""
 
     def write(self, text: str) -> int:
         with self._stopping():

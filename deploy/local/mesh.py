@@ -151,7 +151,7 @@ class QuietPrinter(Printer):
         self._count(message, same)
 
 
-class PatientManager(Manager):
+class WatchedManager(Manager):
     """A manager whose processes end with it.
 
     On Ctrl-C during the start, stops them once the last one has been started; a watchdog ends them if it is killed.
@@ -240,7 +240,7 @@ def _run(run: here.Run) -> int:
         None if (DATA / "user.db").exists() or "USER_DATABASE_URL" in os.environ else secrets.token_urlsafe(12)
     )
     printer = QuietPrinter(verbose=os.environ.get("VERBOSE", "") not in ("", "0"))
-    manager = PatientManager(printer)
+    manager = WatchedManager(printer)
     urls = {}
     # Not what a shell may have under these names, such as VERSION of /etc/os-release.
     common = {**os.environ, "LOG_FORMAT": "text", "HOST": "127.0.0.1", "VERSION": "v1"}

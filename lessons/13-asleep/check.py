@@ -60,7 +60,7 @@ def on_the_laptop(check: Check) -> None:
     def ask(path: str) -> tuple[Answer, float]:
         return guest.get(path).all[0], time.time()
 
-    guest, asked = check.guest(), time.time()
+    guest, sent_at = check.guest(), time.time()
     with ThreadPoolExecutor() as pool:
         # As the page does: both at the same time.
         (profile, profile_at), (items, items_at) = pool.map(ask, (PROFILE, LIST))
@@ -68,11 +68,11 @@ def on_the_laptop(check: Check) -> None:
         all(
             answer.status == 200 and "-woken-" in answer.headers.get("server-timing", "") for answer in (profile, items)
         ),
-        f"The first page took {max(profile_at, items_at) - asked:.2f} s: cold starts of user and rule",
+        f"The first page took {max(profile_at, items_at) - sent_at:.2f} s: cold starts of user and rule",
         "two responses, from processes after a cold start",
     )
-    show_parts(check, "user", profile, asked, profile_at)
-    show_parts(check, "rule", items, asked, items_at)
+    show_parts(check, "user", profile, sent_at, profile_at)
+    show_parts(check, "rule", items, sent_at, items_at)
     print(f"  then   no request for {ABOUT.sleep} seconds")
     fell_asleep(check)
 
@@ -87,13 +87,13 @@ def fell_asleep(check: Check) -> None:
     )
 
 
-def show_parts(check: Check, service: str, answer: Answer, asked: float, answered: float) -> None:
-    """Print the phases of a cold start. asked, answered: in seconds since 1970."""
+def show_parts(check: Check, service: str, answer: Answer, sent_at: float, answered_at: float) -> None:
+    """Print the phases of a cold start. sent_at, answered_at: in seconds since 1970."""
     if not (version := answer.version(service)):
         return
     print(f"         {service} {version}:")
-    reached = {**check.laptop.start_of(service, version), "answer": answered}
-    before = asked
+    reached = {**check.laptop.start_of(service, version), "answer": answered_at}
+    before = sent_at
     for point, what in PARTS.items():
         show(f"         {reached[point] - before:5.2f} s  {what}")
         before = reached[point]

@@ -31,7 +31,7 @@ IN_HAND = 8
 # Seconds in which half of the changes are answered. In a cluster each comes through `kubectl port-forward`.
 QUICK = {"laptop": 0.2, "istio": 1, "ambient": 1, "knative": 1}
 # Seconds until pods are there, or gone: on Knative they go a little over two minutes after the last request.
-PATIENCE = 400
+TIMEOUT = 400
 # Seconds in which the first events arrive, if any do.
 ARRIVAL = 120
 # Statuses of an item.
@@ -66,7 +66,7 @@ def fell_asleep(check: Check) -> bool:
         check.cluster.kubectl(*SCALE, "--replicas=0")
     else:
         print("  then   no request to user for some time")
-    asleep = check.eventually(lambda: not consumers(check, leaving=True), PATIENCE)
+    asleep = check.eventually(lambda: not consumers(check, leaving=True), TIMEOUT)
     check.that(asleep, "user has no process", "no process of user's (`make traffic` and Gentle traffic keep it awake)")
     return asleep
 
@@ -93,9 +93,9 @@ def done_while_asleep(check: Check, alice: Person, keys: list[str]) -> None:
         print("  then   kubectl scale: user gets its pods back")
         started = perf_counter()
         wake(check)
-    check.eventually(lambda: consumers(check), PATIENCE)
+    check.eventually(lambda: consumers(check), TIMEOUT)
     # Only now is the bell read: that is a call to user, too.
-    check.eventually(lambda: alice.unread() >= ITEMS, PATIENCE)
+    check.eventually(lambda: alice.unread() >= ITEMS, TIMEOUT)
     seconds = perf_counter() - started
     count = check.unread_in_the_end(alice, ITEMS)
     who = "user is back" if by_hand(check) else "The events woke user up"
@@ -112,7 +112,7 @@ def changed_while_killed(check: Check, alice: Person, keys: list[str]) -> None:
             for _ in range(KILLS):
                 # Some events have arrived since the last kill.
                 seen = deliveries.count()
-                check.eventually(lambda seen=seen: deliveries.count() > seen + ITEMS and consumers(check), PATIENCE)
+                check.eventually(lambda seen=seen: deliveries.count() > seen + ITEMS and consumers(check), TIMEOUT)
                 deliveries.keep()
                 killed += kill_in_the_middle(check)
         finally:
@@ -122,8 +122,8 @@ def changed_while_killed(check: Check, alice: Person, keys: list[str]) -> None:
     what = "processes" if check.place.name == "laptop" else "pods"
     check.that(good == wanted, f"{killed} {what} of user were killed, and {good} of {wanted} changes succeeded", "all")
     # What user took and could not acknowledge comes once more: until the outbox is empty, and nothing is under way.
-    check.eventually(lambda: alice.unread() >= good, PATIENCE)
-    check.eventually(lambda: check.place.outbox() == 0 and not under_way(check), PATIENCE)
+    check.eventually(lambda: alice.unread() >= good, TIMEOUT)
+    check.eventually(lambda: check.place.outbox() == 0 and not under_way(check), TIMEOUT)
     if check.place.name == "knative" and not check.cluster.has_broker():
         print("  skipped: without Knative Eventing there is no Trigger that could send each event twice")
     else:

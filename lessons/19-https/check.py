@@ -39,7 +39,7 @@ def run(check: Check) -> None:
 
 @contextmanager
 def doors(check: Check) -> Iterator[tuple[str, str]]:
-    """Give host and port for HTTPS and for plain HTTP: on the laptop one port tells them apart."""
+    """Give host and port for HTTPS and for plain HTTP: on the laptop one port serves both."""
     if check.place.name == "laptop":
         yield check.laptop.address(), check.laptop.address()
         return

@@ -25,7 +25,7 @@ ABOUT = About(
 PARTNER, STRANGER = "partner.example", "stranger.example"
 PORT = 8080
 SOCKET = Path("data/envoy/egress.sock")
-# In ambient-entry.yaml and istio-entry.yaml: the address that the check replaces, and the one that ztunnel knows.
+# In ambient-entry.yaml and istio-entry.yaml: the address that the check replaces, and the one that ztunnel has.
 PLACEHOLDER, KNOWN = "192.0.2.10", "240.240.20.20"
 # Requests of the application, which go on.
 REQUESTS = 20

@@ -11,7 +11,7 @@ class Ambient(Cluster):
 
     name: PlaceName = "ambient"
     # An open connection to the waypoint serves one more request by the former routes, and is then closed: so user and
-    # rule are asked, too.
+    # rule are called, too.
     watched = ("/healthz", "/api/currentUser", "/api/rule")
 
     def mesh_labels(self, *, in_mesh: bool) -> dict[str, str]:

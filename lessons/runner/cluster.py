@@ -54,7 +54,7 @@ OPTIONS = {
         r"{.metadata.annotations.networking\.istio\.io/service-type}",
     ),
 }
-# So many answers in a row that name the lesson show that each pod of todolist, and so the mesh, knows it.
+# So many consecutive answers that name the lesson show that each pod of todolist, and so the mesh, has it.
 IN_A_ROW = 20
 
 
@@ -77,7 +77,7 @@ class Cluster:
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
-        # What stands in a lesson's files for what only its check knows, such as the address of a pod.
+        # Placeholders in a lesson's files, and their values at run time, such as the address of a pod.
         self.replaced: dict[str, str] = {}
         context = self.kubectl("config", "current-context").strip()
         self.description = f"TARGET={self.name} in namespace {namespace} of {context}"

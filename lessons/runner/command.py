@@ -47,7 +47,7 @@ def carry_out(doing: str, action: Callable[[], int], resetting: str) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Whoever reads it, such as `head`, has enough. Nor may what is left fail when Python ends.
+        # The reader, such as `head`, has ended. The rest goes to /dev/null, or Python would fail at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except UnsuitableError as error:

@@ -23,7 +23,7 @@ def fails(check: Check, version: str, status: int, share: float, requests: int) 
     """A share of the calls that arrive at one version of user fails, and no call to the other."""
     other = next(one for one in VERSIONS if one != version)
     guest = check.guest()
-    # In a cluster, an open connection knows nothing of the fault until a proxy closes it.
+    # In a cluster, an open connection does not get the fault: a proxy closes it first.
     warm_up(check, lambda: guest.get(PROFILE, 40, at_once=4).failed())
     before = {one: calls(check, one, f"upstream_rq_{status}") for one in VERSIONS}
     answers = guest.get(PROFILE, requests, at_once=4)
@@ -130,7 +130,7 @@ def is_copied(check: Check, service: str, version: str, requests: int) -> None:
     seen = served() - before
     check.that(
         seen >= 2 * requests and len(answers.with_status(200)) == requests,
-        f"{requests} lists were asked for and came, and {service} itself counts {seen} requests",
+        f"{requests} lists were requested and returned, and {service} itself counts {seen} requests",
         f"at least {2 * requests}",
     )
     if has_counters(check):
@@ -218,7 +218,7 @@ def limits_all(check: Check, requests: int) -> None:
     refused = sum(len(other.get(PROFILE, 3).with_status(429)) for other in others)
     check.that(
         refused >= 3,
-        f"one person asks a lot; of two others, who ask three times each, {refused} of 6 requests are a 429",
+        f"one person sends many requests; of two others, with three requests each, {refused} of 6 are a 429",
         "half of them, or more",
     )
     well = check.guest().get("/healthz", 5).with_status(200)

@@ -1,7 +1,7 @@
 """What an answer says, in whatever words: English or Chinese, in any order and form.
 
-An answer is read as a set of *notions*, such as `user`, `v2` and `fails`. A riddle says which it needs. Whoever names a
-part of the system or a cause that has nothing to do with it is wrong, so a list of all words is wrong, too.
+An answer is read as a set of *concepts*, such as `user`, `v2` and `fails`. A riddle says which it needs. An answer
+with a part of the system or a cause that has nothing to do with it is wrong, so a list of all words is wrong, too.
 """
 
 import re
@@ -9,8 +9,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from enum import Enum
 
-# The words of each notion: in English by their forms, where `*` is any ending and `_` a space, a hyphen or nothing; and
-# in Chinese. Parts of the system, and of its people:
+# The words of each concept: in English by their forms, where `*` is any ending and `_` a space, a hyphen or nothing;
+# and in Chinese. Parts of the system, and of its people:
 PLACES = {
     "user": ("user profile profiles", "用户服务 个人资料"),
     "v1": ("v1", ""),
@@ -105,15 +105,15 @@ AS_PLACES = {"person", "proxy"}
 
 
 def pattern_of(english: str, chinese: str) -> re.Pattern[str]:
-    """Return a pattern for the words of a notion."""
+    """Return a pattern for the words of a concept."""
     forms = "|".join(re.escape(form).replace(r"\*", r"\w*").replace("_", "[ _-]?") for form in english.split())
     return re.compile("|".join((rf"\b(?:{forms})\b", *chinese.split())))
 
 
-NOTIONS_IN_WORDS = {**PLACES, **CAUSES, **SYMPTOMS}
-NOTIONS = {name: pattern_of(*words) for name, words in NOTIONS_IN_WORDS.items()}
+CONCEPTS_IN_WORDS = {**PLACES, **CAUSES, **SYMPTOMS}
+CONCEPTS = {name: pattern_of(*words) for name, words in CONCEPTS_IN_WORDS.items()}
 
-# Written in one way before notions are looked for.
+# Written in one way before concepts are looked for.
 SAME = (
     (r"[’`]", "'"),
     (r"_", " "),
@@ -167,7 +167,7 @@ DENIED = re.compile(r"^\s*(it('s| is) )?(not|no|isn't)\b|^\s*(并?不是|并非|
 class Finding:
     """One thing that is wrong.
 
-    needs: one notion of each list; fits: others that are allowed; never: not allowed unless a cause is named.
+    needs: one concept of each list; fits: others that are allowed; never: not allowed unless a cause is named.
     """
 
     needs: list[list[str]]
@@ -185,9 +185,9 @@ class Verdict(Enum):
     WRONG = "wrong"
 
 
-def notions(text: str) -> set[str]:
-    """Return the notions in a text."""
-    return {name for name, pattern in NOTIONS.items() if pattern.search(text)}
+def concepts(text: str) -> set[str]:
+    """Return the concepts in a text."""
+    return {name for name, pattern in CONCEPTS.items() if pattern.search(text)}
 
 
 def clauses(answer: str) -> list[str]:
@@ -200,15 +200,15 @@ def clauses(answer: str) -> list[str]:
 
 def is_acquittal(clause: str) -> bool:
     """Say whether a clause says what is not wrong."""
-    accuses = notions(clause) & {*CAUSES, "fails", "slow"}
+    accuses = concepts(clause) & {*CAUSES, "fails", "slow"}
     return bool(DENIED.search(clause) or (CLEARED.search(clause) and not accuses))
 
 
 def judge(answer: str, findings: list[Finding]) -> Verdict:
     """Say what becomes of an answer."""
     said = clauses(answer)
-    named = set().union(*map(notions, said))
-    wanted = {notion for finding in findings for notions_ in (*finding.needs, finding.fits) for notion in notions_}
+    named = set().union(*map(concepts, said))
+    wanted = {concept for finding in findings for named_ in (*finding.needs, finding.fits) for concept in named_}
     if named & {*PLACES, *CAUSES} - wanted:
         return Verdict.WRONG
     groups = [named] if len(findings) == 1 else grouped(said)
@@ -226,7 +226,7 @@ def judge(answer: str, findings: list[Finding]) -> Verdict:
 def grouped(said: list[str]) -> list[set[str]]:
     """Return one group for each thing that is wrong: a place begins a new one if the last has a place and says what."""
     groups: list[set[str]] = [set()]
-    for part in (notions(part) for clause in said for part in PARTS.split(clause)):
+    for part in (concepts(part) for clause in said for part in PARTS.split(clause)):
         if part & {*PLACES} and groups[-1] & {*PLACES} and groups[-1] & ({*CAUSES, *SYMPTOMS} - AS_PLACES):
             groups.append(set())
         groups[-1] |= part

@@ -106,9 +106,9 @@ def test_the_first_requests_wait_for_the_schema(tmp_path: Path) -> None:
 def test_an_invalid_value_is_one_line(environment: dict[str, str], said: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as other:
         ended = start(other, "rule", tmp_path, {"PYTHONPATH": str(ROOT), **environment}, stderr=subprocess.PIPE)
-        told = ended.communicate(timeout=20)[1].decode()
+        logged = ended.communicate(timeout=20)[1].decode()
     assert ended.returncode == 1
-    assert re.fullmatch(said, told)
+    assert re.fullmatch(said, logged)
 
 
 def test_variables_of_another_process_are_ignored(tmp_path: Path) -> None:

@@ -124,8 +124,8 @@ def test_it_runs_with_any_exported_variables_and_inherited_limits(tmp_path: Path
     # As in a terminal, where make is not run by make.
     env = {**{name: value for name, value in os.environ.items() if name != "MAKELEVEL"}, **hostile}
     mesh = Mesh(directory, "make", "run", prepare=inherit, **hostile).wait_ready()
-    told = make(directory, "split", "V1=100", "V2=0", env=env)
-    assert told.stdout == f"==> user of `make run` at {mesh.url}: v1 100 %, v2 0 %\n", told.stderr
+    result = make(directory, "split", "V1=100", "V2=0", env=env)
+    assert result.stdout == f"==> user of `make run` at {mesh.url}: v1 100 %, v2 0 %\n", result.stderr
     assert set(mesh.versions(10)) == {"v1"}
     status = make(directory, "status", env=env)
     assert "v1 100 %" in status.stdout, status.stderr

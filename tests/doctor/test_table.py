@@ -394,7 +394,7 @@ def test_a_kubectl_that_hangs_is_one_line_and_can_be_interrupted(
     """As with a credential plugin that waits for a login in a browser."""
     doctor.install("kubectl", f"[ $1 = get ] || {{ echo sso; exit; }}\ntouch {doctor.directory}/asked\nexec sleep 30")
     monkeypatch.setenv("PATH", f"{doctor.directory}/bin{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(access, "PATIENCE", 1)
+    monkeypatch.setattr(access, "KUBECTL_TIMEOUT", 1)
     said = str(access.answer())
     assert said.startswith("kubectl does not answer in context sso within 1 s: `kubectl version` shows what it waits")
     assert "\n" not in said

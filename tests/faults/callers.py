@@ -55,7 +55,7 @@ class Callers:
         for call in calls:
             call.result()
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """Return a summary of the responses."""
         return ", ".join(
             f"{count} × {status} for {method}" for (method, status), count in sorted(self.statuses.items())

@@ -144,7 +144,7 @@ def test_an_unavailable_database_is_a_timely_problem_then_recovers(
     figure(
         f"PostgreSQL {name}: a read is a 503 or 504 and a write a 503, within {IN_TIME} s; recovery by itself; no "
         "connection and no file is left open",
-        f"{meanwhile.told()}; ready {back:.2f} s after the end, with {CONNECTIONS[-1]} connections at most",
+        f"{meanwhile.summary()}; ready {back:.2f} s after the end, with {CONNECTIONS[-1]} connections at most",
     )
 
 

@@ -173,5 +173,5 @@ def test_a_backlog_is_delivered_soon_and_requests_are_served(
     kind = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[request.node.callspec.params["new_database"]]
     figure(
         f"10,000 events that waited for `user` arrive within two minutes, and requests are served meanwhile, on {kind}",
-        f"{seconds:.0f} s; rule: {people[0].told()}; user: {people[1].told()}",
+        f"{seconds:.0f} s; rule: {people[0].summary()}; user: {people[1].summary()}",
     )

@@ -103,7 +103,7 @@ def test_a_broken_upstream_is_a_timely_problem_for_its_calls_only(name: str, sys
         assert usual.errors == meanwhile.errors == 0
         assert back < 1
         figures.append(
-            f"{broken}: {callers.told()}; {whole} meanwhile at {meanwhile.rate / usual.rate:.0%} of its rate; "
+            f"{broken}: {callers.summary()}; {whole} meanwhile at {meanwhile.rate / usual.rate:.0%} of its rate; "
             f"whole again after {back:.2f} s"
         )
     figure(

@@ -39,7 +39,7 @@ class Gateway(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answering)
         self.seen: list[tuple[str, str]] = []
         self.headers = Message()
-        self.told = threading.Event()
+        self.released = threading.Event()
         self.keeps_alive = True
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -60,7 +60,7 @@ class Answering(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if self.path == "/api/rule":
-            self.server.told.wait(30)
+            self.server.released.wait(30)
         self.send_response(503 if self.path in ("/busy", "/gone") else 200)
         if self.path == "/busy":
             self.send_header("retry-after", "7")
@@ -81,7 +81,7 @@ def serving() -> Iterator[Gateway]:
     with Gateway() as gateway:
         threading.Thread(target=gateway.serve_forever, args=(0.01,), daemon=True).start()
         yield gateway
-        gateway.told.set()
+        gateway.released.set()
         gateway.shutdown()
 
 
@@ -200,10 +200,10 @@ def test_too_many_requests_are_503_at_once(client: httpx.Client, envoy: Envoy, g
         # Requests without a list are not affected.
         assert client.get("/").status_code == 200
         assert time.monotonic() - started < 2
-        gateway.told.set()
+        gateway.released.set()
         # All waiting requests are served.
         assert Counter(connection.recv(12) for connection in held) == {b"HTTP/1.1 200": len(held)}
-    gateway.told.clear()
+    gateway.released.clear()
 
 
 def test_incomplete_requests_are_408_and_idle_connections_are_closed(gateway: Gateway, tmp_path: Path) -> None:

@@ -103,18 +103,18 @@ FULL = "The output cannot be written: No space left on device\n"
 def test_the_commands_of_a_lesson(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> None:
     lesson = ON_THE_LAPTOP[0]
     assert_fails_without_its_change(lesson, capsys)
-    told = make(mesh.directory, "lesson", f"N={lesson.number}").stdout
-    if "FAILED" in told:
+    output = make(mesh.directory, "lesson", f"N={lesson.number}").stdout
+    if "FAILED" in output:
         # By chance: see above.
-        told = make(mesh.directory, "lesson", f"N={lesson.number}").stdout
-    assert f"Lesson 1, Split, on `make run` at {mesh.url}\n" in told
-    assert "    -   - { name: user-v1, weight: 50 }" in told
-    assert "    +   - { name: user-v1, weight: 90 }" in told
+        output = make(mesh.directory, "lesson", f"N={lesson.number}").stdout
+    assert f"Lesson 1, Split, on `make run` at {mesh.url}\n" in output
+    assert "    -   - { name: user-v1, weight: 50 }" in output
+    assert "    +   - { name: user-v1, weight: 90 }" in output
     # It fits into a narrow terminal.
-    assert max(map(len, told.splitlines())) <= 80
-    assert "lesson N=1 DIFF=all` shows all of it" in told
-    assert re.search(r"ok +\d+ of 300 requests were answered by v1 \(expected: \d+ to \d+\)", told)
-    assert "FAILED" not in told
+    assert max(map(len, output.splitlines())) <= 80
+    assert "lesson N=1 DIFF=all` shows all of it" in output
+    assert re.search(r"ok +\d+ of 300 requests were answered by v1 \(expected: \d+ to \d+\)", output)
+    assert "FAILED" not in output
     status = make(mesh.directory, "status").stdout
     assert f"the lesson that is on: {lesson.name}" in status
     assert "the split of user:\n  v1 0 %\n  v2 100 %\n" in status

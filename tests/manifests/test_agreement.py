@@ -184,12 +184,12 @@ def headers_set(rule: Any) -> dict[str, str]:
 
 def retry_headers(retries: Any) -> dict[str, str]:
     """Return the headers that are equivalent to `retries` of a VirtualService."""
-    told = {"x-envoy-max-retries": str(retries["attempts"])}
+    headers = {"x-envoy-max-retries": str(retries["attempts"])}
     if "retryOn" in retries:
         policy = conditions(retries["retryOn"])
-        told["x-envoy-retry-on"] = policy["retry_on"]
-        told["x-envoy-retriable-status-codes"] = ",".join(map(str, policy["retriable_status_codes"]))
-    return told
+        headers["x-envoy-retry-on"] = policy["retry_on"]
+        headers["x-envoy-retriable-status-codes"] = ",".join(map(str, policy["retriable_status_codes"]))
+    return headers
 
 
 def seconds(text: str) -> float:

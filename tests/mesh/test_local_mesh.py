@@ -76,8 +76,8 @@ def test_the_split_changes_while_it_runs_and_no_request_fails(mesh: Mesh) -> Non
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     for v1, v2 in ((100, 0), (50, 50)):
-        told = make(mesh.directory, "split", f"V1={v1}", f"V2={v2}")
-        assert told.stdout == f"==> user of `make run` at {mesh.url}: v1 {v1} %, v2 {v2} %\n", told.stderr
+        result = make(mesh.directory, "split", f"V1={v1}", f"V2={v2}")
+        assert result.stdout == f"==> user of `make run` at {mesh.url}: v1 {v1} %, v2 {v2} %\n", result.stderr
         wanted = {version for version, share in (("v1", v1), ("v2", v2)) if share}
         wait_until(lambda wanted=wanted: set(mesh.versions(20)) == wanted, "the split is applied")
     ended.set()
@@ -179,24 +179,24 @@ def test_a_wrong_setting_is_one_line_and_is_not_executed(mesh: Mesh) -> None:
         ("split", "V1=90", "V2=20"),
     )
     for target, *setting in settings:
-        told = make(mesh.directory, target, *setting)
-        line, of_make = told.stderr.splitlines()
+        result = make(mesh.directory, target, *setting)
+        line, of_make = result.stderr.splitlines()
         assert re.match(r"make(\[\d+\])?: \*\*\*", of_make)
         expected = {"traffic": f"{setting[0].replace('=', ' is ', 1)}: it is a", "split": "V1 and V2 are percentages"}
         assert line.startswith(expected.get(target, "There is no lesson"))
-        assert told.stdout == ""
+        assert result.stdout == ""
     assert not (mesh.directory / "executed").exists()
 
 
 def test_traffic_says_what_failed_and_that_the_rate_was_not_reached(mesh: Mesh) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    told = make(mesh.directory, "traffic-local", f"TRAFFIC_URL={url}", "RATE=9000", "DURATION=1s")
-    assert told.returncode == 0, told.stderr
-    lines = told.stdout.splitlines()
+    result = make(mesh.directory, "traffic-local", f"TRAFFIC_URL={url}", "RATE=9000", "DURATION=1s")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
     assert max(map(len, lines)) < 80
-    text = " ".join(told.stdout.split())
+    text = " ".join(result.stdout.split())
     # The cause is at the end of what Python says.
-    assert re.search(r"\d+ failed: GET /api/rule: .*Connection refused", text), told.stdout
+    assert re.search(r"\d+ failed: GET /api/rule: .*Connection refused", text), result.stdout
     assert re.search(r"Only [\d.]+ of 9000 requests a second were reached: each of 4 users waits", text)
 
 
@@ -304,9 +304,9 @@ def test_without_a_run_or_cluster_both_are_explained(tmp_path: Path) -> None:
         if kubectl != "kubectl is missing":
             (tmp_path / "programs/kubectl").write_text("#!/bin/sh\nexit 1\n")
             (tmp_path / "programs/kubectl").chmod(0o755)
-        told = make(tmp_path, *target, env=env)
-        assert told.returncode != 0
-        first, second, *_ = told.stderr.splitlines()
+        result = make(tmp_path, *target, env=env)
+        assert result.returncode != 0
+        first, second, *_ = result.stderr.splitlines()
         assert first.startswith("`make run` is not on in this folder: start it in another terminal.")
         assert kubectl in second
 
@@ -314,10 +314,10 @@ def test_without_a_run_or_cluster_both_are_explained(tmp_path: Path) -> None:
 def test_commands_for_a_cluster_do_not_work_with_make_run(mesh: Mesh, tmp_path: Path) -> None:
     env = without_kubectl(tmp_path)
     for target in ("url", "kiali", "traffic-stop", "logs"):
-        told = make(mesh.directory, target, env=env)
-        assert told.stderr.startswith(
+        result = make(mesh.directory, target, env=env)
+        assert result.stderr.startswith(
             f"This works in a cluster only, and not with `make run`, which is on at {mesh.url}.\n"
-        ), (target, told.stderr)
+        ), (target, result.stderr)
 
 
 def test_clean_keeps_the_data_unless_confirmed(tmp_path: Path) -> None:
@@ -325,17 +325,17 @@ def test_clean_keeps_the_data_unless_confirmed(tmp_path: Path) -> None:
     for folder in ("data", ".build", ".mypy_cache"):
         (tmp_path / folder).mkdir()
     (tmp_path / "data/user.db").touch()
-    told = make(tmp_path, "clean")
-    assert told.returncode == 0, told.stderr
+    result = make(tmp_path, "clean")
+    assert result.returncode == 0, result.stderr
     assert {path.name for path in tmp_path.iterdir()} & {".venv", "data", ".build", ".mypy_cache"} == {"data"}
-    assert "data/ stays, with all accounts and todo items; `make clean VOLUMES=delete` removes it" in told.stdout
+    assert "data/ stays, with all accounts and todo items; `make clean VOLUMES=delete` removes it" in result.stdout
     assert make(tmp_path, "clean", "VOLUMES=delete").returncode == 0
     assert not (tmp_path / "data").exists()
 
 
 def test_clean_removes_nothing_while_it_runs(mesh: Mesh) -> None:
-    told = make(mesh.directory, "clean", "VOLUMES=delete")
-    assert told.stderr.startswith(f"`make run` is on at {mesh.url}, and needs what this removes: stop it first")
+    result = make(mesh.directory, "clean", "VOLUMES=delete")
+    assert result.stderr.startswith(f"`make run` is on at {mesh.url}, and needs what this removes: stop it first")
     assert (mesh.directory / "data/user.db").exists()
 
 

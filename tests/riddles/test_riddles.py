@@ -154,13 +154,13 @@ def test_one_that_was_not_solved_comes_next(mesh: Mesh, capsys: pytest.CaptureFi
     assert f"Riddle {SECOND.number}, on" in capsys.readouterr().out
     # Who gives up has not solved it.
     play("REVEAL=1")
-    told = capsys.readouterr().out
-    assert "FAILED" not in told
-    assert re.search(rf"{SECOND.name} \(laptop\): revealed after \d minutes?, 0 hints\n", told)
+    output = capsys.readouterr().out
+    assert "FAILED" not in output
+    assert re.search(rf"{SECOND.name} \(laptop\): revealed after \d minutes?, 0 hints\n", output)
     play()
-    told = capsys.readouterr().out
-    assert f"Riddle {SECOND.number} is over, and everything is put back first." in told
-    assert f"Riddle {SECOND.number}, on" in told
+    output = capsys.readouterr().out
+    assert f"Riddle {SECOND.number} is over, and everything is put back first." in output
+    assert f"Riddle {SECOND.number}, on" in output
     command.reset()
     state.write(state.Memory(solved=here))
     assert play() == 1
@@ -222,7 +222,7 @@ def test_an_answer_is_judged_by_what_it_says(one: Riddle) -> None:
     # Whoever names everything names nothing.
     every_word = [
         form.replace("_", " ").replace("*", "")
-        for both in words.NOTIONS_IN_WORDS.values()
+        for both in words.CONCEPTS_IN_WORDS.values()
         for form in " ".join(both).split()
     ]
     for listed in (every_word, every_word[::-1]):
