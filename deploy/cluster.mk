@@ -120,7 +120,7 @@ kiali: ## Open Kiali's graph of it
 	@deploy/scripts/kiali.sh
 
 traffic: ## Send requests: to `make run` (RATE=5, DURATION=30s), else from inside the cluster until `make traffic-stop` (RATE=2)
-	@deploy/scripts/traffic.sh look_at_settings && if url=$$($(HOLD_INTERRUPT) $(or $(PYTHON),false) -m deploy.local.here); then $(MAKE) traffic-local TRAFFIC_URL=$$url; else deploy/scripts/traffic.sh start; fi
+	@deploy/scripts/traffic.sh check_settings && if url=$$($(HOLD_INTERRUPT) $(or $(PYTHON),false) -m deploy.local.here); then $(MAKE) traffic-local TRAFFIC_URL=$$url; else deploy/scripts/traffic.sh start; fi
 
 traffic-stop: ## Stop the requests in the cluster
 	@deploy/scripts/traffic.sh stop

@@ -116,7 +116,7 @@ def kubernetes() -> Finding:
     if version and minor(newest) < minor(version):
         what = f"this cluster runs Kubernetes {version}; the newest that was tried is {newest}"
         return Finding("Kubernetes", NOTE, what, IN_CLUSTER)
-    return Finding("Kubernetes", OK, version or "it does not say which", IN_CLUSTER)
+    return Finding("Kubernetes", OK, version or "of unknown version", IN_CLUSTER)
 
 
 def nodes() -> list[Finding]:
@@ -152,7 +152,7 @@ def nodes() -> list[Finding]:
     addresses = ranges or [a["address"] for node in found for a in node["status"]["addresses"] if "IP" in a["type"]]
     families = {"IPv6" if ":" in each else "IPv4" for each in addresses}
     if families == {"IPv6"}:
-        what = "IPv6 alone: images older than this release listen on IPv4 and cannot be reached"
+        what = "IPv6 alone: images older than 1.0.0 listen on IPv4 and cannot be reached"
         rows.append(Finding("addresses", NOTE, what, SETS, "make build push deploy"))
     elif families:
         rows.append(Finding("addresses", OK, listed(sorted(families)), SETS))

@@ -1,7 +1,7 @@
 """The finding of a check: its state, the purposes that need it, and a fix.
 
-These modules run before `.venv` exists, on any Python 3 of the machine: only the standard library, and no syntax newer
-than Python 3.8.
+These modules run before `.venv` exists, on any Python from 3.9: only the standard library, and nothing newer
+than Python 3.9.
 """
 
 from __future__ import annotations

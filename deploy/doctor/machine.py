@@ -515,4 +515,4 @@ def kind_version(environment: Mapping[str, str] = os.environ) -> list[Finding]:
     if version and oldest and minor(version) < minor(oldest):
         what = f"kind is {version}, and makes clusters older than Kubernetes {environment.get('KUBERNETES_OLDEST', '')}"
         return [Finding("kind", MISSING, what, MAKE_CLUSTER, f"update it to {oldest} or newer ({KIND_PAGE})")]
-    return [Finding("kind", OK, version or "it does not say its version", MAKE_CLUSTER)]
+    return [Finding("kind", OK, version or "of unknown version", MAKE_CLUSTER)]

@@ -11,7 +11,7 @@ The same on Knative, and the differences:
 - Here a service is ready when it accepts connections. There its readiness probe decides.
 - autoscaler.py decides when to scale to zero, and sends SIGUSR1 to this program.
 
-Envoy does not know that a service sleeps: its connection waits. proxy.py makes its timeouts longer for that.
+To Envoy a sleeping service is a slow one: its connection waits. proxy.py raises the per-try timeout for that.
 """
 
 import os

@@ -134,7 +134,7 @@ def unwritable(error: OSError) -> str:
         errno.EACCES: "{}: {}".format(*not_writable(file)),
         errno.EROFS: "the file system is read-only. Copy this folder to another one",
         errno.ENOSPC: "the disk is full. Free some space, and start again",
-        errno.EDQUOT: "your share of the disk is full. Free some space, and start again",
+        errno.EDQUOT: "your disk quota is exceeded. Free some space, and start again",
         errno.EEXIST: f"there is a file named {folder} where a folder should be. Move it away",
         errno.ENOTDIR: f"there is a file named {folder} where a folder should be. Move it away",
     }

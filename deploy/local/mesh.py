@@ -12,6 +12,7 @@ TODOLIST_V1_PORT 3011, USER_V1_PORT 3012, USER_V2_PORT 3022, RULE_V1_PORT 3010: 
 RULE_DATABASE_URL, USER_DATABASE_URL: another database than the SQLite files under `data/`.
 TLS 0: 1 serves HTTPS, with a certificate of a local CA.
 SLEEP 0: seconds without a request after which user and rule are scaled to zero; 0: never.
+K_SINK: set but empty, it disables events.
 VERBOSE=1: show all logs.
 
 user and rule are started by activator.py, which holds their sockets; autoscaler.py scales them to zero.

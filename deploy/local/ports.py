@@ -15,14 +15,15 @@ HIGHEST = 65535
 
 def chosen(environment: Mapping[str, str] = os.environ) -> dict[str, int]:
     """Return the ports by their settings. Raises ValueError if one is invalid or two are the same."""
-    offset = _number("PORT_OFFSET", environment.get("PORT_OFFSET") or "0", "a number such as 100")
+    offset = _number("PORT_OFFSET", environment.get("PORT_OFFSET") or "0", "a number: choose one such as 100")
     found: dict[str, int] = {}
     for name, default in DEFAULTS.items():
         named = environment.get(name)
-        port = _number(name, named, "a port number") if named else default + offset
+        port = _number(name, named, f"a port number: choose one from 1024 to {HIGHEST}") if named else default + offset
         if not 0 < port <= HIGHEST:
-            value = f"{name}={named}" if named else f"PORT_OFFSET={offset} makes {name} {port}, which"
-            raise ValueError(f"{value} is no port: choose one from 1024 to {HIGHEST}")
+            if named:
+                raise ValueError(f"{name}={named} is no port: choose one from 1024 to {HIGHEST}")
+            raise ValueError(f"PORT_OFFSET={offset} makes {name} {port}, which is no port: choose another PORT_OFFSET")
         other = next((other for other, number in found.items() if number == port), None)
         if other:
             raise ValueError(f"{other} and {name} are both {port}: choose another {name}")
@@ -39,4 +40,4 @@ def _number(name: str, value: str, what: str) -> int:
     try:
         return int(value)
     except ValueError:
-        raise ValueError(f"{name}={value} is not {what}: choose one from 1024 to {HIGHEST}") from None
+        raise ValueError(f"{name}={value} is not {what}") from None

@@ -82,7 +82,7 @@ def replace(path: Path, text: str) -> None:
 
 
 def serves_https(folder: Path) -> bool:
-    """Say whether the ingress is a TLS server."""
+    """Return whether the ingress is a TLS server."""
     path = folder / "listeners.yaml"
     return path.exists() and "transport_protocol: tls" in path.read_text(encoding="utf-8")
 
@@ -100,7 +100,7 @@ def lesson(folder: Path) -> str | None:
 
 
 def is_riddle(name: str | None) -> bool:
-    """Say whether what is on is a riddle, and no lesson."""
+    """Return whether what is on is a riddle, and no lesson."""
     return bool(name and name.startswith("riddle-"))
 
 

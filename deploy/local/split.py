@@ -49,7 +49,7 @@ def main(*shares: str) -> None:
     elif found:
         proxy.replace(ROUTES, with_weights(routes, *shares))
     else:
-        sys.exit(f"{ROUTES} has no weights: what is on has other routes. `make lesson-reset` ends it.")
+        sys.exit(f"{ROUTES} has no weights: a lesson or riddle has routes of its own. `make lesson-reset` ends it.")
 
 
 if __name__ == "__main__":

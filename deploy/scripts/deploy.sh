@@ -6,7 +6,7 @@
 . "$(dirname "$0")/render.sh"
 
 main() {
-  look_around
+  check_preconditions
   say "deploying $REGISTRY/{todolist,user,rule}:$TAG to namespace $namespace, TARGET=$TARGET"
   make_namespace
   make_secrets
@@ -69,7 +69,7 @@ deploy_knative() {
   fi
 }
 
-look_around() {
+check_preconditions() {
   [[ ${TIMEOUT:-} =~ ^[0-9]*$ ]] || die "TIMEOUT is $TIMEOUT: it is a number of seconds, such as 300"
   need_cluster
   need_kubernetes

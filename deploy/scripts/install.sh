@@ -107,7 +107,7 @@ eventing() {
   kubectl apply --filename="$root/deploy/install/eventing.yaml"
   local part
   for part in eventing-core in-memory-channel mt-channel-broker; do
-    # Its components request 100m each, and use less than a fifth of it.
+    # Its components request 100m or 125m each, and use less than a fifth of it.
     fetch_yaml "$eventing/$part.yaml" | sed -E 's/^( *cpu: )"?1(00|25)m"?$/\120m/' | kubectl apply --filename=-
   done
   # todolist uses neither of the two. The autoscalers are deleted, too: they would compare the usage with these small

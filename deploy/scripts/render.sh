@@ -87,7 +87,7 @@ EOF
   fi
   if [ -n "${TLS:-}" ]; then
     # A listener for HTTPS beside that for HTTP; the route to todolist is for HTTPS only, with HSTS; and the port is open.
-    # On reads, the route of the ambient set has no other filter. deploy/options/tls has what is new.
+    # In the ambient set the rule for reads has no filters yet, so its patch adds the list. deploy/options/tls has the new objects.
     cat <<'EOF'
   - target: {kind: Gateway, name: ingress}
     patch: |-

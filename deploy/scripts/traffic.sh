@@ -60,7 +60,7 @@ stop() {
 }
 
 # Also called before requests are sent to `make run`.
-look_at_settings() {
+check_settings() {
   [[ ${RATE:-2} =~ ^[0-9]+([.][0-9]+)?$ && ${RATE:-2} == *[1-9]* ]] ||
     die "RATE is $RATE: it is a number of requests a second above 0, such as 2 or 0.5"
   [[ ${DURATION:-1s} =~ ^([0-9]+|([0-9]+h)?([0-9]+m)?([0-9]+s)?)$ && ${DURATION:-1s} == *[1-9]* ]] ||
@@ -68,12 +68,12 @@ look_at_settings() {
 }
 
 case $1 in
-  look_at_settings)
-    look_at_settings
+  check_settings)
+    check_settings
     exit
     ;;
   start)
-    look_at_settings
+    check_settings
     here_or_cluster
     ;;
   stop) only_a_cluster ;;

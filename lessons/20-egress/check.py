@@ -15,7 +15,7 @@ ABOUT = About(
     learn="let pods call one host outside and no other, and see who calls it",
     look="Search the counters of the proxy for partner.example: on the laptop `curl -s localhost:15000/stats | grep "
     "partner`. What was refused has no counter of a host.",
-    think="A pod is not to call stranger.example. Does REGISTRY_ONLY keep it from doing so, if it wants to?",
+    think="A pod must not call stranger.example. Does REGISTRY_ONLY prevent that, if an attacker controls the pod?",
     places=("laptop", "istio", "ambient"),
     elsewhere={
         "knative": "Its pods have the same sidecars as those of the Istio set, and the same two objects are for them.",

@@ -93,7 +93,7 @@ class Person:
         return self._client.cookies[name]
 
     def cookie_is_secure(self, name: str) -> bool:
-        """Say whether a cookie that this person got goes only over HTTPS."""
+        """Return whether a cookie that this person got goes only over HTTPS."""
         return any(cookie.secure for cookie in self._client.cookies.jar if cookie.name == name)
 
     def get(self, path: str, times: int = 1, *, at_once: int = 1, headers: dict[str, str] | None = None) -> Answers:
@@ -208,7 +208,7 @@ class Check:
         self.that(low <= seen <= high, f"{seen} of {of} {what} (expected: {expected})", f"{expected} of {of}")
 
     def eventually(self, condition: Callable[[], object], seconds: float = 30) -> bool:
-        """Wait for something that takes a while, and say whether it came."""
+        """Wait for something that takes a while, and return whether it came."""
         if not self._with_change:
             return bool(condition())
         try:
@@ -223,7 +223,7 @@ class Check:
         self.eventually(lambda: not any(person.unread() for _ in range(6)))
 
     def unread_in_the_end(self, person: Person, expected: int) -> int:
-        """Return the unread count once it is stable: each process of user caches it for a second."""
+        """Return the unread count after 2 s, or once it exceeds this: each process of user caches it for a second."""
         self.eventually(lambda: person.unread() > expected, 2)
         return person.unread()
 

@@ -1,6 +1,6 @@
 """A cluster: the one that kubectl points at, and the set of manifests in it.
 
-This is the set for Istio with sidecars (deploy/istio). ambient.py and knative.py say what differs in the others.
+This is the set for Istio with sidecars (deploy/istio). ambient.py and knative.py have what differs in the others.
 """
 
 import base64
@@ -72,7 +72,7 @@ class Cluster:
     """The application in a namespace of a cluster, with sidecars."""
 
     name: PlaceName = "istio"
-    # What to ask for until the answers name the lesson.
+    # The paths to request until the responses name the lesson.
     watched: tuple[str, ...] = ("/healthz",)
 
     def __init__(self, namespace: str) -> None:
@@ -103,7 +103,7 @@ class Cluster:
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def must_be_on(self) -> None:
-        """Nothing: the answers themselves tell what happens in a cluster."""
+        """Do nothing: in a cluster, the responses show the failure."""
 
     def apply(self, lesson: Lesson, step: str = "") -> None:
         if lesson.about.certificates:
@@ -192,7 +192,7 @@ class Cluster:
         for found in self.prometheus(query):
             of, value = found["metric"], int(float(found["value"][1]))
             if (version := of["destination_version"]) in counted:
-                # Slow are those that are not in the class of the others.
+                # Slow: all calls, minus those in the histogram buckets up to SLOW.
                 more = (
                     Figures(0, 0, -value)
                     if "le" in of
@@ -229,12 +229,12 @@ class Cluster:
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def has(self, kind: str, name: str, *, namespace: str = "") -> bool:
-        """Say whether the cluster has an object. namespace: another one than the application's."""
+        """Return whether the cluster has an object. namespace: another one than the application's."""
         where = f"--namespace={namespace or self.namespace}"
         return bool(self.kubectl("get", kind, name, where, "--ignore-not-found", "--output=name"))
 
     def has_broker(self) -> bool:
-        """Say whether events go through a Broker: on Knative they do, unless Eventing was left out."""
+        """Return whether events go through a Broker: on Knative they do, unless Eventing was left out."""
         return False
 
     def spans(self, trace: str) -> list[tuple[str, str, float]]:
@@ -269,7 +269,7 @@ class Cluster:
                 self.kubectl("delete", "namespace", namespace, "--wait=false")
 
     def has_ambient_mode(self) -> bool:
-        """Say whether this cluster's Istio has it."""
+        """Return whether this cluster's Istio has it."""
         return bool(script("has_part ambient && echo yes || true", self.namespace))
 
     def objects(self) -> list[Any]:
@@ -383,7 +383,7 @@ class Cluster:
         self._apply_one({"apiVersion": "v1", "kind": "List", "items": rules})
         for item in rules:
             if item["kind"] == "HorizontalPodAutoscaler":
-                # It rests while there are no pods, as an interrupted lesson may leave it. Refused if there are some.
+                # An autoscaler is inactive at 0 replicas, where an interrupted lesson may leave it. Else kubectl fails.
                 name, least = item["spec"]["scaleTargetRef"]["name"], item["spec"]["minReplicas"]
                 scale = ("scale", f"deployment/{name}", "--current-replicas=0", f"--replicas={least}")
                 self.kubectl(*scale, accept=(0, 1))
@@ -395,7 +395,7 @@ class Cluster:
             try:
                 answer = client.get(path)
             except httpx.TransportError:
-                # A listener for HTTPS is new, and its pod does not know it yet.
+                # A listener for HTTPS is new, and its pod has not applied it yet.
                 return False
             is_up = path != "/healthz" or answer.is_success
             return is_up and answer.headers.get("x-lesson") == lesson
@@ -409,5 +409,5 @@ class Cluster:
 
 
 def is_ready(pod: Any) -> bool:
-    """Say whether a pod takes requests."""
+    """Return whether a pod takes requests."""
     return any(item["type"] == "Ready" and item["status"] == "True" for item in pod["status"].get("conditions", []))

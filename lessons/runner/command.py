@@ -173,7 +173,7 @@ def refuse_elsewhere(lesson: Lesson, place: Place) -> None:
 
 
 def passes(place: Place, lesson: Lesson, *, with_change: bool = True) -> bool:
-    """Run a lesson's check, which prints its lines, and say whether all of it holds."""
+    """Run a lesson's check, which prints its lines, and return whether all of it holds."""
     with Check(place, lesson, with_change=with_change) as check:
         lesson.run(check)
     return not check.failures

@@ -9,7 +9,7 @@ import textwrap
 from dataclasses import dataclass
 
 MARK = "#> "
-# More lines than these that a mark replaces say little.
+# If a mark replaces more lines than this, they are not shown.
 REMOVED_AT_MOST = 6
 WIDTH = 79
 HUNK = re.compile(r"@@ -\d+(?:,\d+)? \+(\d+)")
@@ -141,12 +141,12 @@ def wrap(text: str, indent: str = "", rest: str = "") -> list[str]:
 
 
 def is_comment(line: str) -> bool:
-    """Say whether a line of YAML is a comment."""
+    """Return whether a line of YAML is a comment."""
     return line.lstrip().startswith("#")
 
 
 def is_change(line: str) -> bool:
-    """Say whether a line of a diff adds or removes something."""
+    """Return whether a line of a diff adds or removes something."""
     return line[:1] in ("+", "-") and not line.startswith(("+++", "---"))
 
 

@@ -93,5 +93,5 @@ class Knative(Cluster):
 
 
 def is_service(item: Any) -> bool:
-    """Say whether an object is a Knative Service, or a part of one."""
+    """Return whether an object is a Knative Service, or a part of one."""
     return bool(item["apiVersion"].startswith("serving.knative.dev/"))

@@ -232,7 +232,7 @@ class Laptop:
                 f"Envoy has read {path}",
             )
         if self._sum(updates + "rejected$") > refused:
-            raise UnsuitableError(f"Envoy refuses {path}; the terminal of `make run` says why")
+            raise UnsuitableError(f"Envoy rejected {path}: the output of `make run` shows why")
         wait_until(lambda: not self._sum(r"(warming_clusters|total_listeners_warming)$"), f"{path} is applied")
 
     def _sum(self, pattern: str) -> int:

@@ -13,7 +13,7 @@ PlaceName = Literal["laptop", "istio", "ambient", "knative"]
 
 @dataclass(frozen=True)
 class About:
-    """What a lesson says of itself, at the head of its check.py.
+    """The metadata of a lesson: ABOUT in its check.py.
 
     title, learn: a few words, and what a person learns; look: where to look while it is on; think: a question, which
     the README answers; places: where it can run; elsewhere: for each other place, why it cannot run there; failures:

@@ -12,7 +12,7 @@ import urllib.request
 SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
 TIMEOUT = 20
 PATHS = {"user": "/user/guest", "rule": "/api/rule"}
-# One answer is enough. Each service has several pods, and one may know of a change before another.
+# One answer is enough. Each service has several pods, and a change may reach one before another.
 TRIES = 8
 
 
@@ -27,7 +27,7 @@ def main(namespace: str) -> None:
 
 
 def answers(url: str) -> bool:
-    """Say whether a service answers what needs no account."""
+    """Return whether a service answers what needs no account."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT):  # noqa: S310 - http, as written above
             return True
@@ -36,7 +36,7 @@ def answers(url: str) -> bool:
 
 
 def has_server(host: str) -> bool:
-    """Say whether a database server answers the question whether it speaks TLS."""
+    """Return whether a database server answers the question whether it speaks TLS."""
     try:
         with socket.create_connection((host, 5432), timeout=TIMEOUT) as server:
             server.sendall(SSL_REQUEST)

@@ -31,7 +31,7 @@ def test_an_invalid_port_is_one_line() -> None:
         ({"PORT": "70000"}, "PORT=70000 is no port: choose one from 1024 to 65535"),
         ({"PORT": "0"}, "PORT=0 is no port: choose one from 1024 to 65535"),
         ({"USER_PORT": "-1"}, "USER_PORT=-1 is no port: choose one from 1024 to 65535"),
-        ({"PORT_OFFSET": "x"}, "PORT_OFFSET=x is not a number such as 100"),
+        ({"PORT_OFFSET": "x"}, "PORT_OFFSET=x is not a number: choose one such as 100"),
         ({"PORT": "", "PORT_OFFSET": "65000"}, "PORT_OFFSET=65000 makes PORT 68001, which is no port: "),
         ({"PORT": "4000", "RULE_PORT": "4000"}, "PORT and RULE_PORT are both 4000: choose another RULE_PORT"),
     ):

@@ -20,7 +20,7 @@ def migrate(reads: Engine, writes: Engine, migrations: Path) -> None:
     with reads.connect() as connection:
         current = _revision(connection)
     if current not in {None, *known}:
-        log.warning("The schema of the database has revision %s; this program knows %s at most", current, known[-1])
+        log.warning("The schema of the database has revision %s; the newest of this version is %s", current, known[-1])
     if current not in {None, *known[:-1]}:
         return
     # Imported here: Alembic would delay the start of a service whose schema is up to date.
