@@ -110,9 +110,9 @@ def serves(group: str) -> bool:
     return said("kubectl", "get", "--raw", f"/apis/{group}")[0]
 
 
-def main(question: str = "", group: str = "") -> int:
+def main(name: str = "", group: str = "") -> int:
     """Run a check for a script."""
-    if question == "serves":
+    if name == "serves":
         return reply([], "yes" if serves(group) else "")
     return reply(check() for check in (kubectl_version, answer))
 

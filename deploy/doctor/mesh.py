@@ -351,59 +351,59 @@ def daemonsets(part: str) -> Any:
     return None if found is None else found.get("items", [])
 
 
-def ask_parts() -> tuple[str, Finding]:
-    """Answer `parts`."""
+def check_parts() -> tuple[str, Finding]:
+    """The check `parts`."""
     there = [part for part in PARTS if daemonsets(part)]
     return " ".join(there), Finding("Istio", OK, "Istio", IN_CLUSTER)
 
 
-def ask_label(target: str, *namespace: str) -> tuple[str, Finding]:
-    """Answer `label`. In ambient mode only a revision needs a label: the default Istio handles all namespaces."""
+def check_label(target: str, *namespace: str) -> tuple[str, Finding]:
+    """The check `label`. In ambient mode only a revision needs a label: the default Istio handles all namespaces."""
     there = get("namespace", *namespace) if namespace else None
     answer, finding = label(mesh(), labels(there) if there else {})
     return "" if target == "ambient" and answer == USUAL else answer, finding
 
 
-def ask_istio() -> tuple[str, Finding]:
-    """Answer `istio`; a NOTE is only printed."""
+def check_istio() -> tuple[str, Finding]:
+    """The check `istio`; a NOTE is only printed."""
     finding = istio(mesh())
     if finding.state == NOTE:
         print(finding, file=sys.stderr)
     return "", finding
 
 
-def ask_install() -> tuple[str, Finding]:
-    """Answer `install`."""
+def check_install() -> tuple[str, Finding]:
+    """The check `install`."""
     finding = installation(mesh())
     return finding.found, finding
 
 
-def ask_gateway_api() -> tuple[str, Finding]:
-    """Answer `gateway-api`."""
+def check_gateway_api() -> tuple[str, Finding]:
+    """The check `gateway-api`."""
     finding = gateway_api()
     return "install" if finding.state == NOTE else finding.found, finding
 
 
-def ask_gateway_api_fields() -> tuple[str, Finding]:
-    """Answer `gateway-api-fields`: what `make install-istio` would update is MISSING here, too."""
+def check_gateway_api_fields() -> tuple[str, Finding]:
+    """The check `gateway-api-fields`: what `make install-istio` would update is MISSING here, too."""
     finding = gateway_api()
     return "", finding._replace(state=MISSING) if finding.fix else finding
 
 
-QUESTIONS: dict[str, Callable[..., tuple[str, Finding]]] = {
-    "label": ask_label,
-    "istio": ask_istio,
-    "install": ask_install,
+CHECKS: dict[str, Callable[..., tuple[str, Finding]]] = {
+    "label": check_label,
+    "istio": check_istio,
+    "install": check_install,
     "removal": lambda: ("", removal(mesh())),
-    "gateway-api": ask_gateway_api,
-    "gateway-api-fields": ask_gateway_api_fields,
-    "parts": ask_parts,
+    "gateway-api": check_gateway_api,
+    "gateway-api-fields": check_gateway_api_fields,
+    "parts": check_parts,
 }
 
 
-def main(question: str, *arguments: str) -> int:
+def main(name: str, *arguments: str) -> int:
     """Run a check for a script."""
-    answer, finding = QUESTIONS[question](*arguments)
+    answer, finding = CHECKS[name](*arguments)
     return reply([finding], answer)
 
 

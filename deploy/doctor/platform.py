@@ -79,9 +79,9 @@ def loaded_by(way: str, finding: Finding) -> tuple[str, Finding]:
     return "", Finding("images", MISSING, what, (IMAGES,), f"put it into PATH, or {OWN_REGISTRY}")
 
 
-def main(question: str) -> int:
+def main(name: str) -> int:
     """Run a check for a script."""
-    if question == "cni":
+    if name == "cni":
         return reply([], cni(nodes()))
     answer, finding = images(nodes(), os.environ.get("CONTEXT") or context())
     return reply([finding], answer)

@@ -16,7 +16,7 @@ FOLDER = Path("data/tls")
 CA = FOLDER / "ca.pem"
 
 
-def wanted(environment: Mapping[str, str] = os.environ) -> bool:
+def is_enabled(environment: Mapping[str, str] = os.environ) -> bool:
     """Return whether the setting TLS is on. Raises ValueError with a sentence."""
     value = environment.get("TLS") or "0"
     if value not in ("0", "1"):

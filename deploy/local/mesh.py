@@ -197,7 +197,7 @@ def main() -> int:
         return 1
     ports = chosen()
     try:
-        sleep, tls = sleepers.wanted(), certificates.wanted()
+        sleep, tls = sleepers.from_setting(), certificates.is_enabled()
     except ValueError as error:
         print(error)
         return 1

@@ -37,7 +37,7 @@ class Sleeper:
     began: float
 
 
-def wanted(environment: Mapping[str, str] = os.environ) -> int:
+def from_setting(environment: Mapping[str, str] = os.environ) -> int:
     """Return the seconds in SLEEP. Raises ValueError if it is not a number."""
     value = environment.get("SLEEP") or "0"
     if not value.isdecimal():

@@ -94,7 +94,7 @@ class Cluster:
         return script("deployed_lesson", self.namespace) or None
 
     def difference(self, lesson: Lesson, *, comments: bool = False) -> str:  # noqa: ARG002 - kubectl knows none
-        lines = [line for item in self._objects(lesson, "") for line in self._difference_of(item)]
+        lines = [line for item in self._lesson_objects(lesson, "") for line in self._difference_of(item)]
         # Files are named without the folder that kubectl made for them, and without the time.
         return "".join(re.sub(r"/\S+/(\S+)\t.*", r"\1", line) for line in lines if not SERVER_FIELDS.search(line))
 
@@ -113,7 +113,7 @@ class Cluster:
             authority.make(names)
             authority.make_bad(names)
             self.present("ingress")
-        for item in self._objects(lesson, step):
+        for item in self._lesson_objects(lesson, step):
             self._apply_one(item)
         self._apply_one(self._mark(lesson))
         self._wait_for(lesson.name)
@@ -346,7 +346,7 @@ class Cluster:
             item["metadata"]["namespace"] = self.namespace
         return objects
 
-    def _objects(self, lesson: Lesson, step: str) -> list[Any]:
+    def _lesson_objects(self, lesson: Lesson, step: str) -> list[Any]:
         """Return what a lesson changes here: none if it has no file for this place."""
         path = lesson.change(self.name, step)
         if not path.exists():

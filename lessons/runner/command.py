@@ -16,8 +16,8 @@ from deploy.local import here, proxy
 from lessons.runner import lesson as lessons
 from lessons.runner.check import Check
 from lessons.runner.difference import essence, marks, words, wrap
-from lessons.runner.finding import find_place
 from lessons.runner.lesson import Lesson
+from lessons.runner.locate import find_place
 from lessons.runner.place import Place, UnsuitableError
 
 LOCK = Path(".build/lesson.lock")

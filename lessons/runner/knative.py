@@ -31,8 +31,8 @@ class Knative(Cluster):
     def _set(self) -> list[Any]:
         return self._without_eventing(super()._set())
 
-    def _objects(self, lesson: Lesson, step: str) -> list[Any]:
-        return self._without_eventing(super()._objects(lesson, step))
+    def _lesson_objects(self, lesson: Lesson, step: str) -> list[Any]:
+        return self._without_eventing(super()._lesson_objects(lesson, step))
 
     def _without_eventing(self, objects: list[Any]) -> list[Any]:
         """Return what a cluster takes that may have no Knative Eventing."""

@@ -16,8 +16,8 @@ from dataclasses import replace
 from lessons.runner.check import PASSWORD, Check, Person
 from lessons.runner.command import PLACES, carry_out
 from lessons.runner.difference import WIDTH, indentation, is_comment, wrap
-from lessons.runner.finding import find_place
 from lessons.runner.laptop import Laptop
+from lessons.runner.locate import find_place
 from lessons.runner.place import Place, UnsuitableError
 from lessons.runner.waiting import wait_until
 from riddles.runner import beside, evidence, state

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from lessons.runner.cluster import Cluster
-from lessons.runner.finding import find_cluster
+from lessons.runner.locate import find_cluster
 from lessons.runner.place import UnsuitableError
 
 NAMESPACE = os.environ.get("NAMESPACE", "todolist")

@@ -96,7 +96,10 @@ def test_without_eventing_a_lesson_applies_no_trigger(kubectl: Any, capsys: pyte
     for there in ("broker.eventing.knative.dev/events", "", None):
         kubectl((["get brokers"], there), images)
         place = Knative("todolist")
-        kinds = {item["kind"] for item in place._objects(trigger, "") + place._objects(events, "") + place._set()}
+        kinds = {
+            item["kind"]
+            for item in place._lesson_objects(trigger, "") + place._lesson_objects(events, "") + place._set()
+        }
         assert ({"Trigger", "Broker"} <= kinds) == bool(there)
         assert {"Deployment", "ConfigMap"} & kinds
     assert command.passes(place, trigger)

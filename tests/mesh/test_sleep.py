@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from lessons.runner import lesson as lessons
-from lessons.runner.finding import find_place
+from lessons.runner.locate import find_place
 from tests.local_mesh import Mesh, make
 from tests.support import wait_until
 

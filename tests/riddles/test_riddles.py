@@ -11,7 +11,7 @@ import yaml
 
 from lessons.runner import command as lessons_command
 from lessons.runner import lesson as lessons
-from lessons.runner.finding import find_place
+from lessons.runner.locate import find_place
 from lessons.runner.place import UnsuitableError
 from riddles.runner import beside, command, riddle, state, words
 from riddles.runner.riddle import Riddle
