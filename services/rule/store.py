@@ -100,10 +100,14 @@ def create(
 
 def create_once(connection: Connection, owner: str, item: ItemCreate, cause: Cause | None, idempotency_key: str) -> Row:
     """Add an item unless the owner has one with this idempotency key; return that item in its current state."""
-    with suppress(IntegrityError), connection.begin_nested():
-        return create(connection, [(owner, item, cause)], idempotency_key)[0]
     mine = (items.c.owner == owner, items.c.idempotency_key == idempotency_key)
-    return rows_of(connection.execute(select(items).where(*mine)))[0]
+    # Again if the item with this key was deleted before it could be read.
+    for _ in range(10):
+        with suppress(IntegrityError), connection.begin_nested():
+            return create(connection, [(owner, item, cause)], idempotency_key)[0]
+        if rows := rows_of(connection.execute(select(items).where(*mine))):
+            return rows[0]
+    return create(connection, [(owner, item, cause)], idempotency_key)[0]
 
 
 def change(connection: Connection, owner: str, item: ItemUpdate, cause: Cause | None) -> Row | None:
