@@ -190,7 +190,7 @@ CREATE TRIGGER conflict BEFORE INSERT ON items FOR EACH ROW EXECUTE FUNCTION con
 
 
 @ON_POSTGRESQL
-def test_a_new_item_whose_predecessor_is_deleted_meanwhile_is_created(new_database: NewDatabase, tmp_path: Path) -> None:
+def test_a_new_item_whose_predecessor_is_deleted_is_created(new_database: NewDatabase, tmp_path: Path) -> None:
     """SQLite has one writer at a time."""
     database = new_database()
     with running(rule := Forked("rule", tmp_path, DATABASE_URL=database)):

@@ -108,6 +108,23 @@ def test_header_values_are_propagated_unchanged_or_rejected(tmp_path: Path) -> N
     assert b"baggage: a=" + "值".encode() + b"\r\n" in request
 
 
+def test_the_body_of_an_options_request_is_neither_kept_nor_forwarded(tmp_path: Path) -> None:
+    seen: list[bytes] = []
+    allowed = b"HTTP/1.1 204 No Content\r\nallow: GET\r\nconnection: close\r\n\r\n"
+
+    def allow(connection: socket.socket, request: bytes) -> None:
+        seen.append(request)
+        connection.sendall(allowed)
+
+    with upstream(allow) as url, gateway(tmp_path, url, url) as service:
+        # Twice as much as any other request may have.
+        got = service.client.request("OPTIONS", "/api/rule", content=b"x" * 128 * 1024)
+        assert (got.status_code, got.headers["allow"]) == (204, "GET")
+    (request,) = seen
+    assert b"content-length" not in request.lower()
+    assert b"xxx" not in request
+
+
 def _silent(connection: socket.socket, _: bytes) -> None:
     connection.recv(1)
 
