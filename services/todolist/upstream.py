@@ -23,7 +23,7 @@ PASSED_ON = frozenset(
 )
 PASSED_BACK = ("allow", "retry-after")
 JSON_TYPES = ("application/json", MEDIA_TYPE)
-METHODS = frozenset(HTTPMethod)
+METHODS = frozenset(HTTPMethod) - {HTTPMethod.CONNECT}  # CONNECT has no path, so a service has no answer to it.
 # The details of a problem, by its status.
 FAILURES = {502: "returned no usable response", 503: "cannot be reached", 504: "did not answer in time"}
 # Envoy's local replies to requests that no upstream has processed: connection failure, circuit breaker, no healthy
