@@ -61,6 +61,22 @@ def test_a_page_beyond_the_window_is_422(full_rule: Service) -> None:
     assert "10000" in answer.json()["errors"][0]["message"]
 
 
+def test_items_are_looked_up_by_their_keys(full_rule: Service) -> None:
+    from sqlalchemy import select
+    from sqlalchemy.dialects import sqlite as dialect
+
+    from services.rule.models import items
+    from services.rule.store import _with_keys
+
+    statement = select(items).where(*_with_keys("collector", [str(key) for key in range(1, 101)]))
+    compiled = statement.compile(dialect=dialect.dialect(), compile_kwargs={"literal_binds": True})
+    path = full_rule._environment["DATABASE_URL"].removeprefix("sqlite:///")
+    with sqlite3.connect(path) as connection:
+        (step,) = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {compiled}")]
+    connection.close()
+    assert "USING INTEGER PRIMARY KEY" in step
+
+
 @pytest.mark.parametrize(
     "sorter", [f"{f}_{d}" for f in ("name", "status", "createdAt", "updatedAt") for d in ("ascend", "descend")]
 )
