@@ -10,7 +10,7 @@ from traceback import clear_frames
 from typing import Annotated, Any
 
 import sqlalchemy
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from sqlalchemy import URL, Engine, event, exc, make_url
 
 from services.chassis.settings import Seconds, Settings
@@ -42,7 +42,7 @@ class DatabaseSettings(Settings):
     """Settings of a service with a database."""
 
     database_url: DatabaseUrl
-    database_timeout: Seconds = 5
+    database_timeout: Annotated[Seconds, Field(le=86_400)] = 5
 
 
 def create_engines(settings: DatabaseSettings) -> tuple[Engine, Engine]:
