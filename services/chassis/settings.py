@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings
 
-Seconds = Annotated[float, Field(gt=0)]
+# Up to 30 years: what is added to the time of now must still be a time.
+Seconds = Annotated[float, Field(gt=0, le=1e9)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -17,7 +18,8 @@ class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
     host: str = "127.0.0.1"
     port: Port
     version: Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,40}$")] = "v1"
-    instance: str = ""
+    # Sent in a header.
+    instance: Annotated[str, Field(pattern=r"^[ -~]{0,100}$")] = ""
     log_format: Literal["auto", "json", "text"] = "auto"
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     access_log: bool = False

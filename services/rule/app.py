@@ -38,8 +38,7 @@ async def list_items(
     query: Annotated[PageQuery, Query()], caller: CallerDep, database: DatabaseDep, request: Request
 ) -> Page:
     """Return a page of the caller's list."""
-    if query.name and not query.key:
-        # A search by name scans the whole list; all other pages are read from an index.
+    if query.takes_long:
         found = await until_disconnect(request, database.search(store.read_page, caller.id, query))
     else:
         found = await database.read(store.read_page, caller.id, query)

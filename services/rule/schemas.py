@@ -142,6 +142,13 @@ class PageQuery(CamelModel):
         return (self.current - 1) * self.page_size
 
     @property
+    def takes_long(self) -> bool:
+        """Whether the page is not quickly read from an index."""
+        # A search by name scans the whole list; a late page of several statuses reads and sorts all rows before it.
+        is_late = self.offset + self.page_size > 1000
+        return not self.key and bool(self.name or (is_late and len(self.statuses) > 1))
+
+    @property
     def statuses(self) -> tuple[int, ...]:
         """The statuses to keep, in order; empty means all."""
         chosen = sorted({int(number) for number in self.status.split(",") if number})

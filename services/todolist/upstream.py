@@ -23,7 +23,7 @@ PASSED_ON = frozenset(
 )
 PASSED_BACK = ("allow", "retry-after")
 JSON_TYPES = ("application/json", MEDIA_TYPE)
-METHODS = frozenset(HTTPMethod)
+METHODS = frozenset(HTTPMethod) - {HTTPMethod.CONNECT}  # CONNECT has no path, so a service has no answer to it.
 # The details of a problem, by its status.
 FAILURES = {502: "returned no usable response", 503: "cannot be reached", 504: "did not answer in time"}
 # Envoy's local replies to requests that no upstream has processed: connection failure, circuit breaker, no healthy
@@ -49,7 +49,7 @@ class Answer(NamedTuple):
         """Return the parsed body. Raises a Problem if it is not JSON."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self.invalid() from None
 
     def invalid(self) -> Problem:
@@ -114,11 +114,12 @@ class Upstream:
         except (aiohttp.ClientError, ValueError) as error:
             log.warning("%s returned no usable response: %r", self._name, error)
             raise self.problem(502, self._timing(started)) from None
-        passed_back = self._timing(started, response.headers.get("x-served-by", ""))
-        passed_back |= {name: response.headers[name] for name in PASSED_BACK if name in response.headers}
-        if response.status != 204 and response.content_type not in JSON_TYPES:
-            # Not from the service: a local reply of a proxy, in plain text.
-            log.warning("%s returned %d, no JSON but %s", self._name, response.status, response.content_type)
+        passed_back = self._timing(started, _ascii_header(response, "x-served-by"))
+        passed_back |= {name: value for name in PASSED_BACK if (value := _ascii_header(response, name))}
+        is_json = response.status == 204 or response.content_type in JSON_TYPES
+        if not is_json or not 200 <= response.status < 600:
+            # Not from the service: a local reply of a proxy, in plain text, or a status that there is not.
+            log.warning("%s returned %d, %s", self._name, response.status, response.content_type)
             raise self.problem(_failure(method, response.status, content), passed_back)
         return Answer(self, response.status, content, response.content_type, passed_back)
 
@@ -132,6 +133,12 @@ class Upstream:
         milliseconds = (time.perf_counter() - started) * 1000
         described = f';desc="{served_by}"' if served_by and '"' not in served_by else ""
         return {"server-timing": f"{self._name};dur={milliseconds:.1f}{described}"}
+
+
+def _ascii_header(response: aiohttp.ClientResponse, name: str) -> str:
+    """Return a header, or "" if there is none, or one that could not be sent on."""
+    value = response.headers.get(name, "")
+    return value if value.isascii() else ""
 
 
 def _passed_on(request: Request) -> list[tuple[str, str]]:

@@ -23,7 +23,15 @@ def parse(headers: Mapping[str, str], body: bytes) -> ItemEvent | None:
             return None
         return ItemEvent.model_validate({**event.get_attributes(), "data": event.get_data()})
     # The SDK raises various exceptions for invalid input, such as a body that is not a JSON object.
-    except (BaseCloudEventException, AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+    except (
+        BaseCloudEventException,
+        AttributeError,
+        LookupError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise Problem(400, f"This is no CloudEvent 1.0 that can be used: {error}") from None
 
 

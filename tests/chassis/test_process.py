@@ -36,6 +36,9 @@ def run(name: str, directory: Path, **environment: str) -> subprocess.CompletedP
     [
         ("rule", {"DATABASE_URL": "mysql://localhost/db", "LOG_LEVEL": "LOUD", "PORT": "80000"}),
         ("user", {"DATABASE_URL": "postgresql://localhost", "VERSION": "v3", "TOKEN_LIFETIME": "-1"}),
+        ("rule", {"DATABASE_TIMEOUT": "inf", "INSTANCE": "你"}),
+        ("user", {"NOTICE_LIFETIME": "1e12", "LOGIN_WINDOW": "1e300", "TOKEN_LIFETIME": "inf"}),
+        ("todolist", {"INSTANCE": "a\nb: c", "UPSTREAM_TIMEOUT": "inf"}),
         ("user", {"TOKEN_KEY_FILE": "/nowhere/key.pem"}),
         ("user", {"TOKEN_KEY_FILE": "/etc/hostname"}),
         ("todolist", {"USER_URL": "localhost", "TRUSTED_ORIGINS": "todo.example"}),

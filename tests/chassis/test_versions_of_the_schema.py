@@ -1,12 +1,14 @@
 """An image that is rolled back, and two versions of one beside each other: the schema may be newer than the program."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
 import pytest
 
-from tests.conftest import NewDatabase
+from tests.conftest import ON_POSTGRESQL, NewDatabase
 from tests.forking import Forked
 from tests.support import ROOT, Service, running
 
@@ -41,6 +43,25 @@ def works(service: Service) -> bool:
     account = {"userName": uuid4().hex, "password": "a good password"}
     assert service.client.post("/user/register", json=account).status_code == 201
     return service.client.post("/api/login/account", json=account).status_code == 200
+
+
+@ON_POSTGRESQL
+def test_a_column_gets_another_type_while_the_service_runs(new_database: NewDatabase, tmp_path: Path) -> None:
+    """PostgreSQL then rejects the statements that are prepared, after five uses each, in every open connection."""
+    database = new_database()
+    with (
+        running(rule := Forked("rule", tmp_path, DATABASE_URL=database)),
+        psycopg.connect(database, autocommit=True) as connection,
+        ThreadPoolExecutor(8) as threads,
+    ):
+
+        def use() -> bool:
+            searches = threads.map(lambda _: rule.client.get("/api/rule?name=milk").status_code, range(40))
+            return all([*threads.map(lambda _: works(rule), range(40))]) and set(searches) == {200}
+
+        assert use()
+        connection.execute('ALTER TABLE items ALTER COLUMN "desc" TYPE varchar(4000)')
+        assert use()
 
 
 # The services and the kinds of database differ independently.

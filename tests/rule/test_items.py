@@ -177,6 +177,29 @@ def test_a_new_item_that_is_sent_twice_is_one_item(rule: Service, owner: dict[st
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "idempotency-key")
 
 
+# As if the item with this key were deleted after the insert has failed and before it is read.
+CONFLICT = """
+CREATE SEQUENCE attempts;
+CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF nextval('attempts') = 1 THEN RAISE unique_violation; END IF;
+    RETURN new;
+END $$;
+CREATE TRIGGER conflict BEFORE INSERT ON items FOR EACH ROW EXECUTE FUNCTION conflict();
+"""
+
+
+@ON_POSTGRESQL
+def test_a_new_item_whose_predecessor_is_deleted_is_created(new_database: NewDatabase, tmp_path: Path) -> None:
+    """SQLite has one writer at a time."""
+    database = new_database()
+    with running(rule := Forked("rule", tmp_path, DATABASE_URL=database)):
+        with psycopg.connect(database) as connection:
+            connection.execute(CONFLICT)
+        answer = rule.client.post("/api/rule", json={"name": "Again"}, headers={"idempotency-key": "one"})
+        assert (answer.status_code, answer.json()["name"]) == (201, "Again")
+
+
 INVALID_BODIES = [
     ("{}", "name"),
     ('{"name": ""}', "name"),

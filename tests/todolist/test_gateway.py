@@ -106,6 +106,12 @@ def test_methods_of_each_path(visitor: httpx.Client) -> None:
             assert head.headers["content-type"] == answer.headers["content-type"]
 
 
+def test_connect_is_405(gateway: Service) -> None:
+    for path in ("/", "/api/rule", "/api/currentUser"):
+        answer = gateway.client.request("CONNECT", path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, ALLOWED[path]), path
+
+
 def test_the_guests_profile_and_who_answered(
     visitor: httpx.Client, gateway: Service, users: dict[str, Service]
 ) -> None:

@@ -108,6 +108,36 @@ def test_header_values_are_propagated_unchanged_or_rejected(tmp_path: Path) -> N
     assert b"baggage: a=" + "值".encode() + b"\r\n" in request
 
 
+def test_a_header_that_is_not_ascii_is_not_passed_back(tmp_path: Path) -> None:
+    """As of an INSTANCE with such a name."""
+    head = "200 OK\r\nx-served-by: user/v1@café\r\nretry-after: 值".encode()
+    with (
+        upstream(lambda connection, _: connection.sendall(answer(PROFILE, head))) as url,
+        gateway(tmp_path, url, url) as service,
+    ):
+        got = service.client.get("/api/currentUser")
+        assert (got.status_code, got.json()["name"]) == (200, "upstream")
+        assert "desc" not in got.headers["server-timing"]
+        assert "retry-after" not in got.headers
+
+
+def test_the_body_of_an_options_request_is_neither_kept_nor_forwarded(tmp_path: Path) -> None:
+    seen: list[bytes] = []
+    allowed = b"HTTP/1.1 204 No Content\r\nallow: GET\r\nconnection: close\r\n\r\n"
+
+    def allow(connection: socket.socket, request: bytes) -> None:
+        seen.append(request)
+        connection.sendall(allowed)
+
+    with upstream(allow) as url, gateway(tmp_path, url, url) as service:
+        # Twice as much as any other request may have.
+        got = service.client.request("OPTIONS", "/api/rule", content=b"x" * 128 * 1024)
+        assert (got.status_code, got.headers["allow"]) == (204, "GET")
+    (request,) = seen
+    assert b"content-length" not in request.lower()
+    assert b"xxx" not in request
+
+
 def _silent(connection: socket.socket, _: bytes) -> None:
     connection.recv(1)
 
@@ -122,6 +152,7 @@ BEHAVIOURS: dict[str, tuple[Callable[[socket.socket, bytes], None], int]] = {
     "closes at once": (lambda _, __: None, 502),
     "no HTTP": (lambda connection, _: connection.sendall(b"\x00\xff garbage\r\n\r\n"), 502),
     "no JSON": (lambda connection, _: connection.sendall(answer(b"<p>", content_type=b"text/html")), 502),
+    "no status": (lambda connection, _: connection.sendall(answer(PROFILE, b"999 X")), 502),
     "a proxy's 503": (lambda connection, _: connection.sendall(answer(b"no", b"503 X", b"text/plain")), 503),
     "a redirect": (
         lambda connection, _: connection.sendall(b"HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n"),
@@ -232,7 +263,7 @@ def test_an_invalid_login_response_is_502(path: str, tmp_path: Path) -> None:
 
 def test_openapi_without_its_upstreams_is_their_error(tmp_path: Path) -> None:
     unavailable = answer(b'{"status": 503, "title": "Service Unavailable"}', b"503 X", b"application/problem+json")
-    senseless = [b'{"openapi": ', b"[]", b"{}", b'{"paths": 1, "components": {"schemas": {}}}']
+    senseless = [b'{"openapi": ', b"[]", b"{}", b'{"paths": 1, "components": {"schemas": {}}}', b"[" * 50_000]
     given = unavailable
     with (
         upstream(lambda connection, _: connection.sendall(given)) as url,

@@ -170,7 +170,8 @@ def test_an_invalid_event_is_a_problem(users: dict[str, Service], owner: str) ->
 @ON_SQLITE
 def test_any_other_body_is_a_problem(users: dict[str, Service]) -> None:
     for media_type in ("application/cloudevents+json", "application/json", "text/plain"):
-        for body in (b"", b"{", b"[]", b"7", b"{}", b"\xff", b'{"specversion": "1.0"}', b'{"time": 7}'):
+        invalid = [b"", b"{", b"[]", b"7", b"{}", b"\xff", b'{"specversion": "1.0"}', b'{"time": 7}', b"[" * 50_000]
+        for body in invalid:
             answer = users["v1"].client.post("/events", content=body, headers={"content-type": media_type})
             assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json"), body
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar, TypeVarTuple
 from sqlalchemy import Connection, CursorResult, Engine, event, exc, text
 
 from services.chassis.application import from_state
-from services.chassis.database.engine import DatabaseSettings, create_engines, interrupt
+from services.chassis.database.engine import DatabaseSettings, create_engines, interrupt, is_outdated
 from services.chassis.database.schema import migrate
 from services.chassis.problems import Problem
 
@@ -247,7 +247,9 @@ class WriteQueue(JobQueue):
                 _raise_if_cancelled(jobs)
                 return result
         except BaseException as error:
-            if repeat and not is_begun and _is_disconnected(error) and not _are_cancelled(jobs):
+            # An outdated statement had no effect, and neither had those before it: the transaction was rolled back.
+            is_undone = not is_begun or is_outdated(getattr(error, "orig", None))
+            if repeat and is_undone and _is_disconnected(error) and not _are_cancelled(jobs):
                 return self._write(function, arguments, jobs, repeat=False)
             return error
 

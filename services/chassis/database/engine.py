@@ -10,7 +10,7 @@ from traceback import clear_frames
 from typing import Annotated, Any
 
 import sqlalchemy
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from sqlalchemy import URL, Engine, event, exc, make_url
 
 from services.chassis.settings import Seconds, Settings
@@ -42,7 +42,7 @@ class DatabaseSettings(Settings):
     """Settings of a service with a database."""
 
     database_url: DatabaseUrl
-    database_timeout: Seconds = 5
+    database_timeout: Annotated[Seconds, Field(le=86_400)] = 5
 
 
 def create_engines(settings: DatabaseSettings) -> tuple[Engine, Engine]:
@@ -81,6 +81,7 @@ def create_engines(settings: DatabaseSettings) -> tuple[Engine, Engine]:
     writes = sqlalchemy.create_engine(url, **options)
     for engine in (reads, writes):
         event.listen(engine, *(("connect", _configure_sqlite) if is_sqlite else ("do_connect", _connect)))
+        event.listen(engine, "handle_error", _replace_outdated)
     if is_sqlite:
         event.listen(writes, "begin", _begin_immediate)
         _open_file(Path(str(url.database)), writes)
@@ -109,6 +110,17 @@ def _connect(dialect: Any, _: Any, arguments: list[Any], options: dict[str, Any]
         # resumes would open a session for each of these sockets.
         clear_frames(error.__traceback__)
         raise
+
+
+def is_outdated(error: BaseException | None) -> bool:
+    """Return whether PostgreSQL rejected a prepared statement because a migration has changed the type of a column."""
+    return getattr(error, "sqlstate", "") == "0A000"
+
+
+def _replace_outdated(context: sqlalchemy.ExceptionContext) -> None:
+    # The statement would be rejected for as long as the connection lasts; a new connection prepares it again.
+    if is_outdated(context.original_exception):
+        context.is_disconnect = True
 
 
 def _open_file(path: Path, engine: Engine) -> None:
