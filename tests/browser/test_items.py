@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Visit
 from tests.browser.screen import (
@@ -212,6 +212,22 @@ def test_the_address_of_an_item_opens_it(member: Page, visit: Visit) -> None:
     stranger.get_by_test_id("login").click()
     submit(stranger, "Log in", owner)
     expect(stranger.get_by_label("Description")).to_have_value("Three")
+
+
+def test_the_item_of_the_address_comes_too_late_to_replace_what_is_typed(member: Page) -> None:
+    late = add_items(member, "Late")[0]
+    held: list[Route] = hold(member, lambda request: "key=" in request.url and not held)
+    member.goto(late["href"])
+    fill_in(member, "A long thought")
+    with member.expect_response("**/api/rule?key=*"):
+        held[0].continue_()
+    expect(dialog(member).get_by_role("heading")).to_have_text("New item")
+    create(member)
+    expect(member.locator("#toast-status")).to_have_text("Created “A long thought”")
+    # It opens afterwards.
+    expect(dialog(member).get_by_role("heading")).to_have_text("Edit item")
+    expect(member.get_by_label("Name", exact=True)).to_have_value("Late")
+    assert [item["name"] for item in stored(member)] == ["A long thought", "Late"]
 
 
 def test_a_tab_that_becomes_visible_shows_what_another_one_changed(member: Page) -> None:

@@ -6,7 +6,7 @@ import { drawRows, flashRow, setRowBusy, setUpRows } from './item-rows.js';
 import { DEFAULT_SORTER, readKey, readQuery, SORT_FIELDS, writeQuery } from './list-query.js';
 import { announce, errorText, toast } from './messages.js';
 import { carryOut } from './outcome.js';
-import { currentOwner } from './owner.js';
+import { currentEra, currentOwner } from './owner.js';
 import { drawPager, lastPage } from './pager.js';
 
 const TYPING_MS = 250;
@@ -58,12 +58,22 @@ export function setUpItems() {
   openWanted();
 }
 
-async function openWanted() {
-  if (!wanted) return;
+/** Whether a dialog is open; if so, the wanted item opens after it. */
+function waitsForDialog() {
   const open = document.querySelector('dialog[open]');
-  if (open) return open.addEventListener('close', openWanted, { once: true });
+  open?.addEventListener('close', openWanted, { once: true });
+  return Boolean(open);
+}
+
+async function openWanted() {
+  if (!wanted || waitsForDialog()) return;
+  const key = wanted;
+  const since = currentEra();
   try {
-    const [item] = await readItems([wanted]);
+    const [item] = await readItems([key]);
+    if (key !== wanted || since !== currentEra()) return;
+    // One that was opened meanwhile keeps what was typed into it.
+    if (waitsForDialog()) return;
     if (!item) return toast(t('items.notHere'), 'alert');
     wanted = null;
     dialogs.edit(item);
