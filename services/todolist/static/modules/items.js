@@ -271,7 +271,8 @@ function drawSelection() {
   const all = byId('select-all');
   all.checked = selected.size > 0 && selected.size === answer?.data.length;
   all.indeterminate = selected.size > 0 && !all.checked;
-  byId('bulk').hidden = !selected.size;
+  // If the list failed to load, the selection is kept for the next one.
+  byId('bulk').hidden = !selected.size || !answer;
   byId('bulk-count').textContent = t('items.selected', { count: selected.size });
 }
 
