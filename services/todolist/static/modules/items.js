@@ -121,7 +121,8 @@ async function load() {
 }
 
 function go(changes, { replace = false } = {}) {
-  query = { ...query, ...changes };
+  // What was typed a moment ago is not searched for yet.
+  query = { ...query, name: byId('search').value.trim(), ...changes };
   selected.clear();
   history[replace ? 'replaceState' : 'pushState'](null, '', writeQuery(query));
   drawControls();
