@@ -89,6 +89,15 @@ def test_escape_closes_a_dialog_and_does_not_drop_what_was_typed(member: Page) -
         expect(dialog(member)).to_have_count(0)
         expect(opener).to_be_focused()
     assert [item["name"] for item in stored(member)] == ["Here"]
+    # The name that was logged in last, which the page itself puts there, was not typed.
+    member.context.clear_cookies()
+    member.get_by_role("button", name="Reload the profile").click()
+    login = member.get_by_test_id("login")
+    login.press("Enter")
+    expect(member.get_by_label("User name")).not_to_have_value("")
+    member.keyboard.press("Escape")
+    expect(dialog(member)).to_have_count(0)
+    expect(login).to_be_focused()
 
 
 def test_the_focus_stays_where_the_work_is(member: Page) -> None:

@@ -224,9 +224,10 @@ function openAccount(toRegister) {
   registering = toRegister;
   drawAccount();
   showPassword(false);
-  openDialog(byId('account-dialog'));
   const { userName, password } = byId('account-dialog').querySelector('form').elements;
+  // Before the dialog opens: it is not what was entered.
   if (!toRegister) userName.value ||= lastName;
+  openDialog(byId('account-dialog'));
   (userName.value ? password : userName).focus();
 }
 
