@@ -216,5 +216,6 @@ def test_an_address_that_makes_no_sense_shows_the_list(member: Page) -> None:
     member.route("**/api/rule?*", answering(page))
     open_list(member, "/?page=500")
     expect(member.locator(".range")).to_have_text("9,981–9,981 of 10,000+")
+    expect(member.locator("#announcer-items")).to_have_text("At least 10,000 items")
     expect(member.get_by_test_id("pager")).to_contain_text("Only the first 10,000 items have pages.")
     expect(member.get_by_role("button", name="Next page")).to_be_disabled()

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 from playwright.sync_api import Page, Route, expect
 
@@ -9,6 +11,7 @@ from tests.browser.conftest import Visit
 from tests.browser.screen import (
     action,
     add_items,
+    answering,
     create,
     dialog,
     expect_settled,
@@ -243,6 +246,24 @@ def test_a_tab_that_becomes_visible_shows_what_another_one_changed(member: Page)
     action(member, "Complete", "new").click()
     member.set_viewport_size({"width": 1280, "height": 1})
     expect(member.get_by_test_id("toast")).to_have_count(1)
+
+
+def test_times_are_by_the_clock_of_the_services(member: Page) -> None:
+    item = add_items(member, "Here")[0]
+    # The browser's is an hour ahead.
+    member.add_init_script("{ const now = Date.now; Date.now = () => now() + 3_600_000; }")
+    open_list(member)
+    time = row(member, "Here").locator("time").first
+    expect(time).to_have_text("now")
+
+    # Only the list tells what time it is.
+    hold(member, lambda request: "/api/rule" not in request.url)
+    # After a sleep; and after less than two days, which perhaps began on the day before yesterday.
+    for hours, text in ((2, "2 hr. ago"), (47, "1 day ago")):
+        later = format_datetime(datetime.now(UTC) + timedelta(hours=hours, minutes=1), usegmt=True)
+        member.route("**/api/rule?*", answering({"data": [item], "total": 1, "current": 1, "pageSize": 20}, date=later))
+        member.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(time).to_have_text(text)
 
 
 def test_names_keep_their_direction_to_themselves(member: Page, unique: Callable[[str], str]) -> None:

@@ -110,7 +110,7 @@ async function load() {
     failure = null;
     const here = new Set(got.data.map((item) => item.key));
     for (const key of selected) if (!here.has(key)) selected.delete(key);
-    announce(t('items.found', { count: got.total }), 'items');
+    announce(t(got.totalIsExact === false ? 'items.foundMore' : 'items.found', { count: got.total }), 'items');
   } catch (error) {
     if (isAborted(error)) return;
     answer = null;

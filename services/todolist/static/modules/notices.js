@@ -130,6 +130,6 @@ function line({ datetime, read, event }) {
   return el('li', { class: read ? null : 'unread' },
     el('span', {}, ...phrase(`notices.${event.type.split('.').at(-1)}`, { name: event.name })),
     read ? null : el('span', { class: 'visually-hidden' }, t('notices.new')),
-    el('small', {}, el('time', { datetime, title: formatTime(datetime) }, formatAgo(datetime)),
+    el('small', {}, el('time', { datetime, title: formatTime(datetime) }, formatAgo(datetime, serviceTime())),
       ` · ${t('notices.way', { from: event.source.replace('/', ''), to: `${service} ${version}`, ms: formatMs(event.seconds * 1000) })}`));
 }
