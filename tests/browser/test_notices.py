@@ -165,3 +165,14 @@ def test_the_end_of_a_session_is_not_said_in_the_notices_of_the_guest(member: Pa
         member.get_by_test_id("bell").click()
     expect(member.get_by_test_id("owner-notice")).to_contain_text("Your session has ended")
     expect(member.locator("#notices-body")).not_to_contain_text("Nothing was changed")
+
+
+def test_the_bell_does_not_say_that_all_is_read_before_it_knows(member: Page) -> None:
+    add_items(member, "milk")
+    wait_for_notices(member, 1)
+    held = hold(member, lambda request: "/api/currentUser" in request.url)
+    open_list(member)
+    bell = member.get_by_test_id("bell")
+    expect(bell).to_have_accessible_name("Notices")
+    held[0].continue_()
+    expect(bell).to_have_accessible_name("Notices, 1 not read")

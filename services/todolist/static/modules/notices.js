@@ -14,7 +14,8 @@ const LISTED = 20;
 
 /** @type {import('./api.js').Notice[] | null} the newest, once they have been looked at */
 let notices = null;
-let unread = 0;
+/** @type {number | null} null while it is not known */
+let unread = null;
 let error = null;
 /** The ids of the notices whose events the panel has shown. */
 const shown = new Set();
@@ -45,7 +46,7 @@ export function countNotices(profile) {
     notices = null;
     byId('notices-dialog').close();
   }
-  unread = profile?.unreadCount ?? 0;
+  unread = profile ? profile.unreadCount ?? 0 : null;
   draw();
 }
 
@@ -110,7 +111,7 @@ async function markRead() {
 
 function draw() {
   const bell = byId('bell');
-  const label = unread ? t('notices.unread', { count: unread }) : t('notices.allRead');
+  const label = unread ? t('notices.unread', { count: unread }) : t(unread === null ? 'notices.title' : 'notices.allRead');
   bell.setAttribute('aria-label', label);
   bell.title = label;
   byId('bell-count').hidden = !unread;
