@@ -253,6 +253,8 @@ async function leave() {
     byId('login').focus();
   } catch (error) {
     toast(errorText(error), 'alert');
+    // It may have been done: the profile names who is logged in now.
+    if (!isCertain(error)) loadProfile();
   } finally {
     button.setAttribute('aria-busy', 'false');
   }
