@@ -226,6 +226,24 @@ def test_loading_and_without_network(member: Page, faults: Faults) -> None:
     expect(status_of(member, "Here")).to_have_text("In progress")
 
 
+def test_nothing_is_selected_in_a_list_that_could_not_be_loaded(member: Page, faults: Faults) -> None:
+    add_items(member, "Here", "Other")
+    open_list(member)
+    member.get_by_role("checkbox", name="Here").check()
+    selected = member.get_by_role("button", name="Delete selected")
+    expect(selected).to_be_visible()
+    faults.expect(503)
+    member.route("**/api/rule?*", failing(503))
+    member.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(member.get_by_test_id("list-error")).to_be_visible()
+    expect(selected).to_be_hidden()
+    # It is kept for the list that comes at last.
+    member.unroute_all()
+    member.get_by_role("button", name="Try again").click()
+    expect(selected).to_be_visible()
+    expect(member.get_by_role("checkbox", name="Here")).to_be_checked()
+
+
 def test_the_policy_forbids_what_markup_could_do(guest: Page, faults: Faults) -> None:
     answer = guest.goto("/")
     expect_settled(guest)

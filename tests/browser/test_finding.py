@@ -66,6 +66,19 @@ def test_enter_searches_at_once(member: Page) -> None:
     expect(names(member)).to_have_text(["Call Ada"])
 
 
+def test_a_filter_keeps_what_was_typed_a_moment_ago(member: Page) -> None:
+    add_items(member, *MIXED)
+    member.clock.install()
+    member.clock.pause_at(4_000_000_000)
+    open_list(member)
+    search = member.get_by_test_id("search")
+    search.fill("buy")
+    chip(member, "Done").check()
+    expect(names(member)).to_have_text(["Buy milk"])
+    expect(search).to_have_value("buy")
+    expect_address(member, "?q=buy&status=2")
+
+
 def test_a_stale_answer_never_wins(member: Page) -> None:
     add_items(member, *MIXED)
     open_list(member)
@@ -203,5 +216,6 @@ def test_an_address_that_makes_no_sense_shows_the_list(member: Page) -> None:
     member.route("**/api/rule?*", answering(page))
     open_list(member, "/?page=500")
     expect(member.locator(".range")).to_have_text("9,981–9,981 of 10,000+")
+    expect(member.locator("#announcer-items")).to_have_text("At least 10,000 items")
     expect(member.get_by_test_id("pager")).to_contain_text("Only the first 10,000 items have pages.")
     expect(member.get_by_role("button", name="Next page")).to_be_disabled()

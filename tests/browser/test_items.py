@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Visit
 from tests.browser.screen import (
     action,
     add_items,
+    answering,
     create,
     dialog,
     expect_settled,
@@ -214,6 +217,22 @@ def test_the_address_of_an_item_opens_it(member: Page, visit: Visit) -> None:
     expect(stranger.get_by_label("Description")).to_have_value("Three")
 
 
+def test_the_item_of_the_address_comes_too_late_to_replace_what_is_typed(member: Page) -> None:
+    late = add_items(member, "Late")[0]
+    held: list[Route] = hold(member, lambda request: "key=" in request.url and not held)
+    member.goto(late["href"])
+    fill_in(member, "A long thought")
+    with member.expect_response("**/api/rule?key=*"):
+        held[0].continue_()
+    expect(dialog(member).get_by_role("heading")).to_have_text("New item")
+    create(member)
+    expect(member.locator("#toast-status")).to_have_text("Created “A long thought”")
+    # It opens afterwards.
+    expect(dialog(member).get_by_role("heading")).to_have_text("Edit item")
+    expect(member.get_by_label("Name", exact=True)).to_have_value("Late")
+    assert [item["name"] for item in stored(member)] == ["A long thought", "Late"]
+
+
 def test_a_tab_that_becomes_visible_shows_what_another_one_changed(member: Page) -> None:
     gone = add_items(member, "kept", "gone")[1]
     open_list(member)
@@ -227,6 +246,24 @@ def test_a_tab_that_becomes_visible_shows_what_another_one_changed(member: Page)
     action(member, "Complete", "new").click()
     member.set_viewport_size({"width": 1280, "height": 1})
     expect(member.get_by_test_id("toast")).to_have_count(1)
+
+
+def test_times_are_by_the_clock_of_the_services(member: Page) -> None:
+    item = add_items(member, "Here")[0]
+    # The browser's is an hour ahead.
+    member.add_init_script("{ const now = Date.now; Date.now = () => now() + 3_600_000; }")
+    open_list(member)
+    time = row(member, "Here").locator("time").first
+    expect(time).to_have_text("now")
+
+    # Only the list tells what time it is.
+    hold(member, lambda request: "/api/rule" not in request.url)
+    # After a sleep; and after less than two days, which perhaps began on the day before yesterday.
+    for hours, text in ((2, "2 hr. ago"), (47, "1 day ago")):
+        later = format_datetime(datetime.now(UTC) + timedelta(hours=hours, minutes=1), usegmt=True)
+        member.route("**/api/rule?*", answering({"data": [item], "total": 1, "current": 1, "pageSize": 20}, date=later))
+        member.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(time).to_have_text(text)
 
 
 def test_names_keep_their_direction_to_themselves(member: Page, unique: Callable[[str], str]) -> None:

@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.screen import action, add_items, chip, dialog, names, open_list, status_of, stored
+from tests.browser.screen import action, add_items, chip, dialog, expect_settled, names, open_list, status_of, stored
 
 # More stops than the page has.
 STOPS = 90
@@ -89,6 +89,29 @@ def test_escape_closes_a_dialog_and_does_not_drop_what_was_typed(member: Page) -
         expect(dialog(member)).to_have_count(0)
         expect(opener).to_be_focused()
     assert [item["name"] for item in stored(member)] == ["Here"]
+    # The name that was logged in last, which the page itself puts there, was not typed.
+    member.context.clear_cookies()
+    member.get_by_role("button", name="Reload the profile").click()
+    login = member.get_by_test_id("login")
+    expect(member.locator("#profile-kind")).to_have_text("Guest")
+    login.click()
+    expect(dialog(member)).to_have_count(1)
+    expect(member.get_by_label("User name")).not_to_have_value("")
+    member.keyboard.press("Escape")
+    expect(dialog(member)).to_have_count(0)
+    expect(login).to_be_focused()
+
+
+def test_a_reload_asks_before_it_drops_what_was_typed(member: Page) -> None:
+    open_list(member)
+    asked: list[str] = []
+    member.on("dialog", lambda question: (asked.append(question.type), question.accept()))
+    for typed, questions in (("", []), ("A long thought", ["beforeunload"])):
+        member.get_by_test_id("new-item").click()
+        member.get_by_label("Name", exact=True).press_sequentially(typed)
+        member.reload()
+        assert asked == questions
+        expect_settled(member)
 
 
 def test_the_focus_stays_where_the_work_is(member: Page) -> None:

@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
-from tests.browser.conftest import Visit
-from tests.browser.screen import add_items, open_list, sign_up
+from tests.browser.conftest import Faults, Visit
+from tests.browser.screen import add_items, hold, open_list, sign_up
 from tests.support import wait_until
 
 
@@ -117,3 +117,62 @@ def test_more_than_the_list_has_are_counted_in_chinese_too(member: Page) -> None
     expect(lines.first).to_have_text(re.compile(r"^删除：牛奶 \d+（未读）.* · rule → user v[12]，.* 后送达$"))
     member.get_by_role("button", name="全部标为已读").click()
     expect(bell).to_have_accessible_name("通知，全部已读")
+
+
+def test_the_bell_loads_before_it_is_known_who_asks(visit: Visit, unique: Callable[[str], str]) -> None:
+    page = visit()
+    sign_up(page, unique("early"))
+    held = hold(page, lambda request: "/api/notices" not in request.url)
+    page.goto("/")
+    page.get_by_test_id("bell").click()
+    expect(page.get_by_role("dialog", name="Notices")).to_contain_text("No notices yet")
+    for request in held:
+        request.continue_()
+
+
+def test_an_older_answer_does_not_ring_the_bell_again(member: Page) -> None:
+    add_items(member, "milk")
+    wait_for_notices(member, 1)
+    open_list(member)
+    bell, dialog = member.get_by_test_id("bell"), member.get_by_role("dialog", name="Notices")
+    expect(bell).to_have_accessible_name("Notices, 1 not read")
+    older: list[tuple[Route, APIResponse]] = []
+
+    def delay_the_first(route: Route) -> None:
+        if older or route.request.method != "GET":
+            route.fallback()
+        else:
+            older.append((route, route.fetch()))
+
+    member.route("**/api/notices", delay_the_first)
+    bell.click()
+    dialog.get_by_role("button", name="Close").click()
+    bell.click()
+    dialog.get_by_role("button", name="Mark all as read").click()
+    expect(bell).to_have_accessible_name("Notices, all read")
+    [(route, answer)] = older
+    with member.expect_response("**/api/notices"):
+        route.fulfill(response=answer)
+    # The page has read it by then.
+    dialog.get_by_role("button", name="Close").click()
+    expect(bell).to_have_accessible_name("Notices, all read")
+
+
+def test_the_end_of_a_session_is_not_said_in_the_notices_of_the_guest(member: Page, faults: Faults) -> None:
+    faults.expect(401)
+    member.context.clear_cookies()
+    with member.expect_response(lambda response: response.url.endswith("/api/notices") and response.status == 401):
+        member.get_by_test_id("bell").click()
+    expect(member.get_by_test_id("owner-notice")).to_contain_text("Your session has ended")
+    expect(member.locator("#notices-body")).not_to_contain_text("Nothing was changed")
+
+
+def test_the_bell_does_not_say_that_all_is_read_before_it_knows(member: Page) -> None:
+    add_items(member, "milk")
+    wait_for_notices(member, 1)
+    held = hold(member, lambda request: "/api/currentUser" in request.url)
+    open_list(member)
+    bell = member.get_by_test_id("bell")
+    expect(bell).to_have_accessible_name("Notices")
+    held[0].continue_()
+    expect(bell).to_have_accessible_name("Notices, 1 not read")

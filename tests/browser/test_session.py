@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Faults
 from tests.browser.screen import (
@@ -145,6 +145,26 @@ def test_log_out_and_in_again_also_as_administrator(guest: Page, unique: Callabl
     assert "argon2" not in dialog(guest).inner_text()
     dialog(guest).get_by_role("button", name="Close").click()
     expect(guest.get_by_test_id("users")).to_be_focused()
+
+
+def test_a_log_out_whose_answer_does_not_come(guest: Page, faults: Faults, unique: Callable[[str], str]) -> None:
+    faults.expect("ERR_FAILED")
+    sign_up(guest, unique("lost"))
+    add_items(guest, "Mine")
+    open_list(guest)
+    expect(row(guest, "Mine")).to_be_visible()
+
+    def lose_the_answer(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    guest.route("**/api/login/outLogin", lose_the_answer)
+    guest.get_by_test_id("logout").click()
+    expect(guest.locator("#toast-alert")).to_have_text("The gateway cannot be reached.")
+    # It was done, and the page finds out at once.
+    expect(guest.locator("#profile-kind")).to_have_text("Guest")
+    expect(row(guest, "Mine")).to_have_count(0)
+    expect(guest.get_by_test_id("owner-notice")).to_contain_text("you now see the shared list")
 
 
 def test_a_login_that_is_refused(guest: Page, faults: Faults, unique: Callable[[str], str]) -> None:

@@ -90,6 +90,7 @@ export default {
   'items.unchanged': 'Nothing to save',
   'items.deleted': { one: '{count} item deleted', other: '{count} items deleted' },
   'items.found': { one: '{count} item', other: '{count} items' },
+  'items.foundMore': 'At least {count} items',
   'items.emptyTitle': 'Nothing to do yet',
   'items.emptyText': 'Add your first item.',
   'items.noMatchTitle': 'No items match',

@@ -90,6 +90,7 @@ export default {
   'items.unchanged': '没有需要保存的改动',
   'items.deleted': { other: '已删除 {count} 项' },
   'items.found': { other: '共 {count} 项' },
+  'items.foundMore': '至少 {count} 项',
   'items.emptyTitle': '还没有待办事项',
   'items.emptyText': '来添加第一项吧。',
   'items.noMatchTitle': '没有符合条件的事项',

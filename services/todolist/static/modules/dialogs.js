@@ -17,7 +17,7 @@ export function setUpDialogs() {
       if (event.target.closest('[data-close]') && !isBusy(dialog)) dialog.close();
     });
     const leave = (event) => {
-      const loses = contentOf(dialog) !== opened.get(dialog);
+      const loses = losesText(dialog);
       if (isBusy(dialog) || loses) event.preventDefault();
       if (isBusy(dialog) || !loses) return;
       doubted = dialog;
@@ -27,6 +27,10 @@ export function setUpDialogs() {
     dialog.addEventListener('cancel', leave);
     dialog.addEventListener('keydown', (event) => { if (event.key === 'Escape' && !event.isComposing) leave(event); });
   }
+  // The browser asks, in its own words, before a reload or a step back loses it.
+  addEventListener('beforeunload', (event) => {
+    if ([...document.querySelectorAll('dialog[open]')].some(losesText)) event.preventDefault();
+  });
   handleForm(byId('discard-dialog'), { submit: async () => doubted.close() });
   for (const area of document.querySelectorAll('[data-line]')) {
     area.addEventListener('input', () => { if (/[\r\n]/.test(area.value)) area.value = area.value.replaceAll(/[\r\n]+/g, ' '); });
@@ -67,6 +71,8 @@ const canHoldFocus = (element) => Boolean(element?.isConnected) && element !== d
 // What a password manager filled in was not typed.
 const contentOf = (dialog) => JSON.stringify([...dialog.querySelectorAll('input, textarea')]
   .map((field) => (field.matches(':autofill') ? ['', false] : [field.value, Boolean(field.checked)])));
+
+const losesText = (dialog) => contentOf(dialog) !== opened.get(dialog);
 
 /**
  * Sends a dialog's form: one submit at a time, errors beside their fields until corrected; after a failure the form

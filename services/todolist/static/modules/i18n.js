@@ -110,15 +110,19 @@ export function formatWait(seconds) {
 /** @param {string} iso @returns {string} the full date and time, in the browser's time zone */
 export const formatTime = (iso) => formats.time.format(new Date(iso));
 
-/** @param {string} iso @returns {string} such as 3 minutes ago */
-export function formatAgo(iso) {
-  const seconds = Math.min(0, (Date.parse(iso) - Date.now()) / 1000);
+/**
+ * @param {string} iso
+ * @param {number} now by the clock that the time is from
+ * @returns {string} such as 3 minutes ago
+ */
+export function formatAgo(iso, now) {
+  const seconds = Math.min(0, (Date.parse(iso) - now) / 1000);
   const steps = [['second', 60], ['minute', 60], ['hour', 24], ['day', 30], ['month', 12], ['year', Infinity]];
   let value = seconds;
   for (const [unit, size] of steps) {
     if (Math.abs(value) < size) {
       // Seconds would change at each update: "now" is enough.
-      return formats.ago.format(unit === 'second' ? 0 : Math.ceil(value), unit);
+      return unit === 'second' ? formats.now.format(0, unit) : formats.ago.format(Math.ceil(value), unit);
     }
     value /= size;
   }
@@ -137,6 +141,8 @@ function makeFormats() {
     seconds: unit('second'),
     minutes: unit('minute'),
     time: new Intl.DateTimeFormat(tag, { dateStyle: 'full', timeStyle: 'medium' }),
-    ago: new Intl.RelativeTimeFormat(tag, { numeric: 'auto', style: 'short' }),
+    now: new Intl.RelativeTimeFormat(tag, { numeric: 'auto' }),
+    // Always with a number: 47 hours are one whole day, but may have begun on the day before yesterday.
+    ago: new Intl.RelativeTimeFormat(tag, { style: 'short' }),
   };
 }

@@ -1,3 +1,4 @@
+import { serviceTime } from './api.js';
 import { byId, el, icon } from './dom.js';
 import { currentLanguage, formatAgo, formatTime, t } from './i18n.js';
 
@@ -23,9 +24,11 @@ const shown = new Map();
 
 /** Keeps the relative times up to date. */
 export function setUpRows() {
-  setInterval(() => {
-    for (const time of byId('rows').querySelectorAll('time')) time.textContent = formatAgo(time.dateTime);
-  }, REFRESH_MS);
+  setInterval(drawTimes, REFRESH_MS);
+}
+
+function drawTimes() {
+  for (const time of byId('rows').querySelectorAll('time')) time.textContent = formatAgo(time.dateTime, serviceTime());
 }
 
 /**
@@ -51,6 +54,8 @@ export function drawRows(items, selected, actions) {
     entry.stamp = stamp;
     if (body.children[index] !== entry.row) body.insertBefore(entry.row, body.children[index] ?? null);
   });
+  // Of rows that stay, too: the computer may have slept for hours.
+  drawTimes();
   if (focus && !byId('rows').contains(document.activeElement)) restoreFocus(focus);
 }
 
@@ -115,7 +120,7 @@ function buttons(item, actions) {
   ];
 }
 
-const timeOf = (iso) => el('time', { datetime: iso, title: formatTime(iso) }, formatAgo(iso));
+const timeOf = (iso) => el('time', { datetime: iso, title: formatTime(iso) }, formatAgo(iso, serviceTime()));
 
 /**
  * Where the focus goes when a dialog about a row closes: the same button, or the one that took its place.

@@ -6,7 +6,7 @@ import { drawRows, flashRow, setRowBusy, setUpRows } from './item-rows.js';
 import { DEFAULT_SORTER, readKey, readQuery, SORT_FIELDS, writeQuery } from './list-query.js';
 import { announce, errorText, toast } from './messages.js';
 import { carryOut } from './outcome.js';
-import { currentOwner } from './owner.js';
+import { currentEra, currentOwner } from './owner.js';
 import { drawPager, lastPage } from './pager.js';
 
 const TYPING_MS = 250;
@@ -58,12 +58,22 @@ export function setUpItems() {
   openWanted();
 }
 
-async function openWanted() {
-  if (!wanted) return;
+/** Whether a dialog is open; if so, the wanted item opens after it. */
+function waitsForDialog() {
   const open = document.querySelector('dialog[open]');
-  if (open) return open.addEventListener('close', openWanted, { once: true });
+  open?.addEventListener('close', openWanted, { once: true });
+  return Boolean(open);
+}
+
+async function openWanted() {
+  if (!wanted || waitsForDialog()) return;
+  const key = wanted;
+  const since = currentEra();
   try {
-    const [item] = await readItems([wanted]);
+    const [item] = await readItems([key]);
+    if (key !== wanted || since !== currentEra()) return;
+    // One that was opened meanwhile keeps what was typed into it.
+    if (waitsForDialog()) return;
     if (!item) return toast(t('items.notHere'), 'alert');
     wanted = null;
     dialogs.edit(item);
@@ -100,7 +110,7 @@ async function load() {
     failure = null;
     const here = new Set(got.data.map((item) => item.key));
     for (const key of selected) if (!here.has(key)) selected.delete(key);
-    announce(t('items.found', { count: got.total }), 'items');
+    announce(t(got.totalIsExact === false ? 'items.foundMore' : 'items.found', { count: got.total }), 'items');
   } catch (error) {
     if (isAborted(error)) return;
     answer = null;
@@ -111,7 +121,8 @@ async function load() {
 }
 
 function go(changes, { replace = false } = {}) {
-  query = { ...query, ...changes };
+  // What was typed a moment ago is not searched for yet.
+  query = { ...query, name: byId('search').value.trim(), ...changes };
   selected.clear();
   history[replace ? 'replaceState' : 'pushState'](null, '', writeQuery(query));
   drawControls();
@@ -261,7 +272,8 @@ function drawSelection() {
   const all = byId('select-all');
   all.checked = selected.size > 0 && selected.size === answer?.data.length;
   all.indeterminate = selected.size > 0 && !all.checked;
-  byId('bulk').hidden = !selected.size;
+  // If the list failed to load, the selection is kept for the next one.
+  byId('bulk').hidden = !selected.size || !answer;
   byId('bulk-count').textContent = t('items.selected', { count: selected.size });
 }
 

@@ -4,7 +4,7 @@ import { byId, el } from './dom.js';
 import { formatAgo, formatMs, formatNumber, formatTime, onLanguageChange, phrase, t } from './i18n.js';
 import { showEvent } from './mesh.js';
 import { errorText } from './messages.js';
-import { currentOwner } from './owner.js';
+import { currentEra, currentOwner } from './owner.js';
 import { parseServedBy } from './timing.js';
 
 // A change's notice arrives later: where user is scaled to zero, after a cold start.
@@ -14,11 +14,14 @@ const LISTED = 20;
 
 /** @type {import('./api.js').Notice[] | null} the newest, once they have been looked at */
 let notices = null;
-let unread = 0;
+/** @type {number | null} null while it is not known */
+let unread = null;
 let error = null;
 /** The ids of the notices whose events the panel has shown. */
 const shown = new Set();
 let timer = 0;
+/** The number of the newest load. */
+let newest = 0;
 // Notices from before the page was loaded are not announced.
 let since = Infinity;
 
@@ -43,7 +46,7 @@ export function countNotices(profile) {
     notices = null;
     byId('notices-dialog').close();
   }
-  unread = profile?.unreadCount ?? 0;
+  unread = profile ? profile.unreadCount ?? 0 : null;
   draw();
 }
 
@@ -65,21 +68,25 @@ function lookSoon() {
 }
 
 async function load() {
-  const owner = currentOwner();
+  const mine = ++newest;
+  const era = currentEra();
+  // Overtaken by a newer one, or by a login: it may have been answered before they were marked as read.
+  const isStale = () => mine !== newest || era !== currentEra();
   try {
-    const found = await listNotices(owner);
-    if (owner !== currentOwner()) return;
+    const found = await listNotices(currentOwner());
+    if (isStale()) return;
     const fresh = found.filter(({ id }) => !shown.has(id)).filter(({ datetime }) => Date.parse(datetime) >= since);
     const listed = found.filter(({ read }) => !read).length;
     // The list may end before the unread notices do.
-    unread = listed < LISTED ? listed : (await fetchProfile()).profile.unreadCount;
-    if (owner !== currentOwner()) return;
-    [notices, error] = [found, null];
+    const count = listed < LISTED ? listed : (await fetchProfile()).profile.unreadCount;
+    if (isStale()) return;
+    [notices, unread, error] = [found, count, null];
     for (const { id, event } of fresh.reverse()) {
       shown.add(id);
       showEvent({ type: event.type, source: event.source.replace('/', ''), takenBy: parseServedBy(event.takenBy), ms: event.seconds * 1000 });
     }
   } catch (reason) {
+    if (isStale()) return;
     error = reason;
   }
   draw();
@@ -104,7 +111,7 @@ async function markRead() {
 
 function draw() {
   const bell = byId('bell');
-  const label = unread ? t('notices.unread', { count: unread }) : t('notices.allRead');
+  const label = unread ? t('notices.unread', { count: unread }) : t(unread === null ? 'notices.title' : 'notices.allRead');
   bell.setAttribute('aria-label', label);
   bell.title = label;
   byId('bell-count').hidden = !unread;
@@ -124,6 +131,6 @@ function line({ datetime, read, event }) {
   return el('li', { class: read ? null : 'unread' },
     el('span', {}, ...phrase(`notices.${event.type.split('.').at(-1)}`, { name: event.name })),
     read ? null : el('span', { class: 'visually-hidden' }, t('notices.new')),
-    el('small', {}, el('time', { datetime, title: formatTime(datetime) }, formatAgo(datetime)),
+    el('small', {}, el('time', { datetime, title: formatTime(datetime) }, formatAgo(datetime, serviceTime())),
       ` · ${t('notices.way', { from: event.source.replace('/', ''), to: `${service} ${version}`, ms: formatMs(event.seconds * 1000) })}`));
 }

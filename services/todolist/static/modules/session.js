@@ -224,9 +224,10 @@ function openAccount(toRegister) {
   registering = toRegister;
   drawAccount();
   showPassword(false);
-  openDialog(byId('account-dialog'));
   const { userName, password } = byId('account-dialog').querySelector('form').elements;
+  // Before the dialog opens: it is not what was entered.
   if (!toRegister) userName.value ||= lastName;
+  openDialog(byId('account-dialog'));
   (userName.value ? password : userName).focus();
 }
 
@@ -252,6 +253,8 @@ async function leave() {
     byId('login').focus();
   } catch (error) {
     toast(errorText(error), 'alert');
+    // It may have been done: the profile names who is logged in now.
+    if (!isCertain(error)) loadProfile();
   } finally {
     button.setAttribute('aria-busy', 'false');
   }
