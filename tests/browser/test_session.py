@@ -167,6 +167,30 @@ def test_a_log_out_whose_answer_does_not_come(guest: Page, faults: Faults, uniqu
     expect(guest.get_by_test_id("owner-notice")).to_contain_text("you now see the shared list")
 
 
+def test_a_login_and_a_registration_whose_answers_do_not_come(
+    guest: Page, faults: Faults, unique: Callable[[str], str]
+) -> None:
+    faults.expect("ERR_FAILED")
+    open_list(guest)
+
+    def lose_the_answer(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    for path in ("user/register", "api/login/account"):
+        guest.route(f"**/{path}", lose_the_answer)
+    name = unique("lost")
+    for button in ("Register", "Log in"):
+        guest.get_by_role("button", name=button).click()
+        submit(guest, button, name)
+        # It was done, and the page finds out, instead of calling it somebody else's login.
+        expect(guest.get_by_test_id("profile-name")).to_have_text(name)
+        expect(dialog(guest)).to_have_count(0)
+        expect(guest.get_by_test_id("owner-notice")).to_be_hidden()
+        guest.get_by_test_id("logout").click()
+        expect(guest.locator("#profile-kind")).to_have_text("Guest")
+
+
 def test_a_login_that_is_refused(guest: Page, faults: Faults, unique: Callable[[str], str]) -> None:
     faults.expect(401, 429)
     open_list(guest)

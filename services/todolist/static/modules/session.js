@@ -183,7 +183,7 @@ function setUpAccountForm() {
     },
     async submit(values) {
       const name = values.userName.trim();
-      await switchOwner(() => (registering ? create : logIn)(name, values.password));
+      await switchOwner(() => enter(registering ? register : logIn, name, values.password));
       form.reset();
       // The dialog closes at once; the gateway determines who is logged in now.
       switchUser().then(() => {
@@ -207,11 +207,16 @@ function setUpAccountForm() {
   dialog.addEventListener('close', () => { password.value = ''; });
 }
 
-async function create(name, password) {
+async function enter(act, name, password) {
+  const before = currentOwner();
   try {
-    await register(name, password);
+    await act(name, password);
   } catch (error) {
-    throw isCertain(error) ? error : new ApiError('unknown');
+    if (isCertain(error)) throw error;
+    // It may have been done: the profile names who is logged in now.
+    const { profile } = await fetchProfile().catch(() => ({ profile: null }));
+    if (profile && ![before, GUEST].includes(profile.userid)) return;
+    throw act === register ? new ApiError('unknown') : error;
   }
 }
 
