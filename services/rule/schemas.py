@@ -46,7 +46,7 @@ def _visible(value: str) -> str:
 def _can_be_seen(character: str) -> bool:
     category = unicodedata.category(character)
     # Letters, numbers, punctuation and symbols are visible; marks, formats and spaces by themselves are not. A code
-    # point that this Python does not know yet (Cn) may be an emoji: Unicode adds some each year.
+    # point that is unassigned in this Python (Cn) may be an emoji: Unicode adds some each year.
     return character not in BLANK and (
         category[0] in "LNPS" or (category == "Cn" and "\U00010000" <= character < "\U00040000")
     )
@@ -115,7 +115,7 @@ class PageQuery(CamelModel):
     key: str = Field(
         "",
         pattern="^[^,]{1,64}(,[^,]{1,64}){0,99}$",
-        description="Only the items of these keys, at most 100, whatever the other parameters say",
+        description="Only the items with these keys, at most 100; filters, order and page are then ignored",
         examples=["1,2"],
     )
 

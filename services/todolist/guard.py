@@ -82,7 +82,7 @@ def _wrong_body(headers: dict[bytes, str]) -> Problem | None:
     if has_body and b"upgrade" in headers:
         # The server does not read the body of such a request. Envoy forwards no such request.
         return Problem(
-            400, "A change cannot ask for another protocol: send it without the header Upgrade.", headers=CLOSE
+            400, "A request with a body cannot upgrade the protocol: send it without the header Upgrade.", headers=CLOSE
         )
     if (has_body or media_type) and media_type != "application/json":
         return Problem(415, "The body must be application/json.", headers={"Accept": "application/json"})

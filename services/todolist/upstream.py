@@ -88,7 +88,7 @@ class Upstream:
         if method not in METHODS:
             # Proxies reject unknown methods without an Allow header: the service provides it.
             known = await self.call(request, "OPTIONS", target, caller)
-            raise Problem(405, "This method is not known.", headers={"Allow": known.headers.get("allow", "")})
+            raise Problem(405, "This method is not supported.", headers={"Allow": known.headers.get("allow", "")})
         headers = _passed_on(request) if request else []
         if caller:
             name = quote(caller.name)

@@ -109,7 +109,7 @@ class Profile(CamelModel):
     title: str
     group: str = "todolist"
     tags: list[Label]
-    notify_count: int = Field(0, le=MOST_COUNTED, description="Notices; up to a second old, as the next one")
+    notify_count: int = Field(0, le=MOST_COUNTED, description="The number of notices; may be a second old, as may unreadCount")
     unread_count: int = Field(0, le=MOST_COUNTED, description="Those that are not read")
     country: str = "China"
     geographic: Geographic
@@ -173,7 +173,7 @@ class NoticeEvent(CamelModel):
     type: EventType
     source: str = Field(description="The service that sent it", examples=["/rule"])
     taken_by: str = Field(description="The process that took it", examples=["user/v1@user-v1-0"])
-    seconds: float = Field(description="From the change until then")
+    seconds: float = Field(description="Seconds from the change until the event was received")
     key: str = Field(description="The item's")
     name: str = Field(description="The item's, at that time")
 

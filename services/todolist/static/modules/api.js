@@ -1,4 +1,4 @@
-import { currentEra, currentOwner, heard } from './owner.js';
+import { currentEra, currentOwner, storeCaller } from './owner.js';
 import { parseServedBy, parseServerTiming } from './timing.js';
 
 // Longer than any timeout of the gateway, so that its response comes first: it calls user for the keys of the session,
@@ -32,7 +32,7 @@ const TIMEOUT_MS = 65_000;
 
 /**
  * A failed request: an error response, an invalid one, or none at all. `caller`: a request that is meant for another
- * account; `absent` and `unknown` are writes of unknown outcome, see outcome.js.
+ * account; `absent`: a write that was looked up and not done; `unknown`: one that cannot be looked up (outcome.js).
  */
 export class ApiError extends Error {
   /**
@@ -158,7 +158,7 @@ export async function fetchProfile(signal) {
   const since = currentEra();
   const { body, call } = await send('GET', '/api/currentUser', { signal });
   // An older gateway does not return the caller.
-  if (currentOwner() === null) heard(body.userid, since);
+  if (currentOwner() === null) storeCaller(body.userid, since);
   const answered = call.upstreams.find((upstream) => upstream.service === 'user' && upstream.version);
   return { profile: body, version: answered?.version ?? body.version ?? '' };
 }
@@ -212,7 +212,7 @@ async function send(method, path, { json, signal, expected, headers } = {}) {
   }
   const call = report(method, path, started, response);
   const caller = response.headers.get('x-caller');
-  heard(caller, since);
+  storeCaller(caller, since);
   aheadMs = (Date.parse(response.headers.get('date')) || Date.now()) - Date.now();
   const body = await readBody(response, signal);
   if (!response.ok) {

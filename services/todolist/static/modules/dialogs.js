@@ -23,7 +23,7 @@ export function setUpDialogs() {
       doubted = dialog;
       openDialog(byId('discard-dialog'), () => null);
     };
-    // Of a phone's back gesture there is only this event; a second Esc without a click in between skips it.
+    // A phone's back gesture fires only `cancel`; a second Esc without a click in between does not fire it.
     dialog.addEventListener('cancel', leave);
     dialog.addEventListener('keydown', (event) => { if (event.key === 'Escape' && !event.isComposing) leave(event); });
   }
@@ -58,7 +58,7 @@ export function openDialog(dialog, fallback = () => byId('items-heading')) {
   setBusy(dialog.querySelector('form'), false);
   for (const counter of dialog.querySelectorAll('[data-counter]')) updateCounter(counter, counter.closest('.field').querySelector('input, textarea'));
   dialog.addEventListener('close', () => {
-    // The browser has given the focus back already, and this event comes later: a reader may have gone on.
+    // The browser has already restored the focus, and `close` fires later: the user may have moved it since.
     if (canHoldFocus(document.activeElement)) return;
     (canHoldFocus(before) ? before : fallback())?.focus();
   }, { once: true });

@@ -55,7 +55,7 @@ export function setUpItemDialogs({ created, changed, deleted, failed }) {
       if (lengthOf(desc) > 2000) wrong.desc = t('invalid.desc');
       return wrong;
     },
-    // The dialog closes at once; the list reloads behind it.
+    // The dialog closes without waiting for the list to reload.
     async submit(values, onUnknown) {
       const wanted = { name: values.name.trim(), desc: values.desc.trim() };
       const owner = meantFor;

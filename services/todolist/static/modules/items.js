@@ -282,14 +282,14 @@ async function setStatus(item, status) {
   writing.add(item.key);
   setRowBusy(item.key, true);
   const owner = currentOwner();
-  let known = () => {};
+  let removeToast = () => {};
   try {
     const now = await carryOut({
       send: () => changeItem({ key: item.key, status }, owner),
       find: () => findChanged(item.key, { status }, owner),
       onUnknown: (error) => {
         const reason = t('unknown.checking', { reason: errorText(error) });
-        known = toast(phrase('error.of', { name: item.name, reason }), 'alert', { lasting: true });
+        removeToast = toast(phrase('error.of', { name: item.name, reason }), 'alert', { lasting: true });
       },
     });
     replaceItem(now);
@@ -299,7 +299,7 @@ async function setStatus(item, status) {
     toast(failureText(error, item), 'alert');
     afterFailure(error);
   } finally {
-    known();
+    removeToast();
     writing.delete(item.key);
     setRowBusy(item.key, false);
   }

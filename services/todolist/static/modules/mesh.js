@@ -104,7 +104,7 @@ function drawText() {
 function textOf(leaf) {
   const node = [leaf.service, leaf.version].filter(Boolean).join(' ');
   if (leaf.count + leaf.failed === 0) return t('mesh.nodeNone', { node });
-  const parts = [t('mesh.node', {
+  const parts = !leaf.count ? [node] : [t('mesh.node', {
     node,
     calls: t('mesh.calls', { count: leaf.count }),
     median: formatMs(median(leaf.durations)),

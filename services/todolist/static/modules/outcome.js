@@ -14,14 +14,14 @@ const LOOKS = 3;
  * @param {() => Promise<T | undefined>} options.find what `send` would have returned, if the write was done
  * @param {(error: ApiError) => void} options.onUnknown called when the looking up begins
  * @returns {Promise<T>}
- * @throws {ApiError} that of the write, if it changed nothing, or for a 404; `absent`: looked up, and not done; `unknown`: it cannot be
+ * @throws {ApiError} that of the write, if it changed nothing; a 404, if the item is gone; `absent`: looked up, and not done; `unknown`: it cannot be
  *   looked up
  */
 export async function carryOut({ send, find, onUnknown }) {
   try {
     return await send();
   } catch (error) {
-    if (isCertain(error)) throw error;
+    if (changedNothing(error)) throw error;
     onUnknown(error);
     const found = await lookUp(find);
     if (found === undefined) throw new ApiError('absent');
@@ -33,7 +33,7 @@ export async function carryOut({ send, find, onUnknown }) {
  * @param {ApiError} error of a write
  * @returns {boolean} whether it changed nothing: the service refused it, or never got it
  */
-export function isCertain(error) {
+export function changedNothing(error) {
   if (error.kind !== 'http') return error.kind === 'caller' || error.notSent === true;
   return error.status < 500 || error.status === 507 || error.notSent;
 }

@@ -15,7 +15,7 @@ const tabs = new BroadcastChannel('todolist.session');
 /** @returns {string | null} the owner, or null while it is not known */
 export const currentOwner = () => owner;
 
-/** @returns {number} to be remembered with a request, for `heard` */
+/** @returns {number} to be remembered with a request, for `storeCaller` */
 export const currentEra = () => era;
 
 /**
@@ -30,9 +30,9 @@ export const onOtherTab = (listener) => { tabs.onmessage = () => listener(); };
 /**
  * Stores the caller that a response names.
  * @param {string | null} caller
- * @param {number} since the era in which it was asked for
+ * @param {number} since the era in which the request was sent
  */
-export function heard(caller, since) {
+export function storeCaller(caller, since) {
   if (!caller || caller === owner || switching || since !== era) return;
   const before = owner;
   owner = caller;

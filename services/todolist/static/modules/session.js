@@ -4,13 +4,13 @@ import { byId, el, icon, prefersStill } from './dom.js';
 import { onLanguageChange, phrase, t } from './i18n.js';
 import { announce, errorText, toast } from './messages.js';
 import { countNotices } from './notices.js';
-import { isCertain } from './outcome.js';
+import { changedNothing } from './outcome.js';
 import { currentOwner, GUEST, onOtherTab, onOwner, switchOwner } from './owner.js';
 
 /** @type {{profile: import('./api.js').Profile, version: string} | null} the newest profile */
 let known = null;
 /** Why the newest profile failed to load; null if it loaded. */
-let away = null;
+let loadError = null;
 let newest = null;
 let registering = false;
 let lastName = '';
@@ -34,7 +34,7 @@ export function setUpSession({ onOwnerChange }) {
   onLanguageChange(draw);
   onCall(lookAgainWhenRefused);
   onLanguageChange(drawNotice);
-  onOwner((before) => (before === null ? draw() : meetNewOwner()));
+  onOwner((before) => (before === null ? draw() : handleOwnerChange()));
   onOtherTab(loadProfile);
   document.addEventListener('visibilitychange', () => { if (!document.hidden) loadProfile(); });
   loadProfile();
@@ -44,7 +44,7 @@ export function setUpSession({ onOwnerChange }) {
 export const openLogin = () => openAccount(false);
 
 /** The session changed elsewhere: it ended, or another tab logged in or out. */
-function meetNewOwner() {
+function handleOwnerChange() {
   notice = currentOwner() === GUEST ? 'session.expired' : 'session.another';
   forgetUser();
   loadProfile();
@@ -84,7 +84,7 @@ async function loadProfile({ byHand = false } = {}) {
   try {
     const before = known;
     known = await fetchProfile(mine.signal);
-    away = null;
+    loadError = null;
     countNotices(known.profile);
     draw();
     if (known.profile.userid !== GUEST) lastName = known.profile.name;
@@ -92,7 +92,7 @@ async function loadProfile({ byHand = false } = {}) {
     if (byHand) announce(t('session.now', { name: known.profile.name, version: known.version }), 'session');
   } catch (error) {
     if (isAborted(error)) return;
-    away = error;
+    loadError = error;
     draw();
     announce(`${t('session.away')}. ${errorText(error)}`, 'session');
   } finally {
@@ -105,23 +105,23 @@ function draw() {
   const owner = currentOwner();
   const isGuest = (owner ?? GUEST) === GUEST;
   const isAdmin = !isGuest && profile?.access === 'admin';
-  byId('corner').classList.toggle('away', Boolean(away));
-  byId('corner').dataset.version = away ? '' : version;
-  byId('profile-name').textContent = profile?.name ?? (away ? t('session.awayName') : '');
-  byId('profile-error').hidden = !away;
-  byId('profile-error').title = away ? errorText(away) : '';
-  byId('profile-reload').classList.toggle('quiet', Boolean(away));
-  setLabel(byId('profile-reload'), t(away ? 'retry' : 'session.reload'));
+  byId('corner').classList.toggle('away', Boolean(loadError));
+  byId('corner').dataset.version = loadError ? '' : version;
+  byId('profile-name').textContent = profile?.name ?? (loadError ? t('session.awayName') : '');
+  byId('profile-error').hidden = !loadError;
+  byId('profile-error').title = loadError ? errorText(loadError) : '';
+  byId('profile-reload').classList.toggle('quiet', Boolean(loadError));
+  setLabel(byId('profile-reload'), t(loadError ? 'retry' : 'session.reload'));
 
   const badge = byId('profile-variant');
-  badge.hidden = Boolean(away) || !version;
+  badge.hidden = Boolean(loadError) || !version;
   badge.textContent = version;
   badge.dataset.version = version;
   badge.title = t('session.answered', { version });
-  byId('profile-kind').textContent = away || !profile ? '' : t(`session.${isGuest ? 'guest' : isAdmin ? 'admin' : 'user'}`);
+  byId('profile-kind').textContent = loadError || !profile ? '' : t(`session.${isGuest ? 'guest' : isAdmin ? 'admin' : 'user'}`);
   showAvatar(profile?.avatar ?? null);
 
-  const settled = Boolean(profile ?? away);
+  const settled = Boolean(profile ?? loadError);
   byId('login').hidden = !settled || !isGuest;
   byId('register').hidden = !settled || !isGuest;
   byId('logout').hidden = isGuest;
@@ -185,7 +185,7 @@ function setUpAccountForm() {
       const name = values.userName.trim();
       await switchOwner(() => enter(registering ? register : logIn, name, values.password));
       form.reset();
-      // The dialog closes at once; the gateway determines who is logged in now.
+      // The dialog closes without waiting for the profile, which shows who is logged in now.
       switchUser().then(() => {
         if (currentOwner() === GUEST) toast(t('session.noCookie'), 'alert');
         else toast(phrase('session.welcome', { name }));
@@ -212,7 +212,7 @@ async function enter(act, name, password) {
   try {
     await act(name, password);
   } catch (error) {
-    if (isCertain(error)) throw error;
+    if (changedNothing(error)) throw error;
     // It may have been done: the profile names who is logged in now.
     const { profile } = await fetchProfile().catch(() => ({ profile: null }));
     if (profile && ![before, GUEST].includes(profile.userid)) return;
@@ -259,7 +259,7 @@ async function leave() {
   } catch (error) {
     toast(errorText(error), 'alert');
     // It may have been done: the profile names who is logged in now.
-    if (!isCertain(error)) loadProfile();
+    if (!changedNothing(error)) loadProfile();
   } finally {
     button.setAttribute('aria-busy', 'false');
   }

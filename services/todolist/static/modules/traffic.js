@@ -62,11 +62,11 @@ function restartTimer() {
 function tick() {
   const target = targets[turn++ % targets.length];
   const recovering = target.failures > 0;
-  if (inFlight < MOST_IN_FLIGHT && performance.now() >= target.waitUntil && !(recovering && target.inFlight)) ask(target);
+  if (inFlight < MOST_IN_FLIGHT && performance.now() >= target.waitUntil && !(recovering && target.inFlight)) sendProbe(target);
   draw();
 }
 
-async function ask(target) {
+async function sendProbe(target) {
   const { signal } = stopped;
   inFlight += 1;
   target.inFlight += 1;
