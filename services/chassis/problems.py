@@ -67,7 +67,7 @@ async def _answer_error(request: Request, error: HTTPException) -> Response:
         allow = {"Allow": ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))}
         if request.method == "OPTIONS":
             return Response(None, 204, allow)
-        error = Problem(405, "This path does not support this method; the header Allow lists those that it supports.", headers=allow)
+        error = Problem(405, "This path does not support this method, but those in the header Allow.", headers=allow)
     elif error.status_code == HTTPStatus.BAD_REQUEST and not isinstance(error, Problem):
         # FastAPI's error for a body that it could not parse.
         error = Problem(400, "The body cannot be read: it must be JSON in UTF-8.")

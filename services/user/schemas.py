@@ -109,7 +109,7 @@ class Profile(CamelModel):
     title: str
     group: str = "todolist"
     tags: list[Label]
-    notify_count: int = Field(0, le=MOST_COUNTED, description="The number of notices; may be a second old, as may unreadCount")
+    notify_count: int = Field(0, le=MOST_COUNTED, description="Notices; may be a second old, as may unreadCount")
     unread_count: int = Field(0, le=MOST_COUNTED, description="Those that are not read")
     country: str = "China"
     geographic: Geographic
