@@ -27,6 +27,8 @@ def test_switching_the_language_translates_everything_and_is_remembered(member: 
     expect(member.locator("#profile-kind")).to_have_text("已登录")
     expect(member.get_by_test_id("search")).to_have_attribute("placeholder", "按名称搜索")
     expect(member.locator("#traffic-state")).to_have_text("未开启。开启后轮流读取个人资料和一页列表，不作任何更改。")
+    # Nothing is left for a screen reader in the former language.
+    expect(member.locator("#announcer-items")).to_have_text("")
 
     member.reload()
     expect(member.locator("html")).to_have_attribute("lang", "zh-CN")

@@ -124,6 +124,17 @@ def test_an_item_that_was_saved_after_all(member: Page, faults: Faults) -> None:
         assert (len(writes), len(stored(member))) == (number, number + 1)
 
 
+def test_names_that_a_query_or_the_service_has_in_another_form(member: Page, faults: Faults) -> None:
+    faults.expect(504)
+    open_list(member)
+    # A search may not have U+FFFD, and the service strips U+0085.
+    for typed, saved in (("milk \ufffd", "milk \ufffd"), ("bread\x85", "bread")):
+        interrupt(member, "POST", 504, done=True)
+        fill_in(member, typed)
+        create(member)
+        expect(member.locator("#toast-status")).to_have_text(f"Created “{saved}”")
+
+
 def test_an_item_that_was_not_saved_can_be_sent_again(member: Page, faults: Faults) -> None:
     """Its first try may still arrive: it is one item, and as it was entered last."""
     faults.expect(504)

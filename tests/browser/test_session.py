@@ -153,6 +153,8 @@ def test_a_log_out_whose_answer_does_not_come(guest: Page, faults: Faults, uniqu
     add_items(guest, "Mine")
     open_list(guest)
     expect(row(guest, "Mine")).to_be_visible()
+    guest.get_by_role("searchbox").fill("Mine")
+    expect(guest).to_have_url(re.compile(r"\?q=Mine$"))
 
     def lose_the_answer(route: Route) -> None:
         route.fetch()
@@ -165,6 +167,9 @@ def test_a_log_out_whose_answer_does_not_come(guest: Page, faults: Faults, uniqu
     expect(guest.locator("#profile-kind")).to_have_text("Guest")
     expect(row(guest, "Mine")).to_have_count(0)
     expect(guest.get_by_test_id("owner-notice")).to_contain_text("you now see the shared list")
+    # The next one at this screen does not see what was searched for.
+    expect(guest.get_by_role("searchbox")).to_have_value("")
+    expect(guest).to_have_url(re.compile(r"/$"))
 
 
 def test_a_login_and_a_registration_whose_answers_do_not_come(

@@ -98,7 +98,9 @@ export function newItemFinder({ name, desc }, owner) {
   const before = new Set(seen);
   // The Date header has whole seconds, and the clocks of two services differ a little.
   const since = Date.now() + aheadMs - 5000;
-  const params = new URLSearchParams({ name, sorter: 'createdAt_descend', pageSize: 100 });
+  const params = new URLSearchParams({ sorter: 'createdAt_descend', pageSize: 100 });
+  // A query may not have it: it usually stands for bytes that could not be decoded.
+  if (!name.includes('\uFFFD')) params.set('name', name);
   return async () => remember((await send('GET', `/api/rule?${params}`, { expected: owner })).body).data.find((item) =>
     item.name.trim() === name && item.desc === desc && !before.has(item.key) && Date.parse(item.createdAt) >= since);
 }

@@ -12,6 +12,9 @@ const NAMES_SHOWN = 5;
 // As in rule/schemas.py.
 const SEEN = /(?![\u115f\u1160\u3164\uffa0\u2800\ufffc\u{1d159}\u{13441}\u{13442}])(?:[\p{L}\p{N}\p{P}\p{S}]|(?=\p{Cn})[\u{10000}-\u{3ffff}])/u;
 
+/** Without white space at the ends, as the service stores a name: U+0085 is such, too. */
+const strip = (text) => text.trim().replace(/^\p{White_Space}+|\p{White_Space}+$/gu, '');
+
 /**
  * Sets up the dialogs that create, change and delete items. A dialog writes to the list whose owner was current when
  * it opened, even after a login or logout in another tab.
@@ -57,7 +60,7 @@ export function setUpItemDialogs({ created, changed, deleted, failed }) {
     },
     // The dialog closes without waiting for the list to reload.
     async submit(values, onUnknown) {
-      const wanted = { name: values.name.trim(), desc: values.desc.trim() };
+      const wanted = { name: strip(values.name), desc: strip(values.desc) };
       const owner = meantFor;
       if (editing) return void await change(editing, { ...wanted, status: Number(values.status) }, owner, onUnknown, () => toast(t('items.unchanged')));
       const { key, finders } = tries;

@@ -86,9 +86,12 @@ async function openWanted() {
 export function reloadForNewOwner() {
   selected.clear();
   answer = null;
-  query.page = 1;
+  // The former search may be private.
+  query = { ...query, name: '', page: 1 };
+  byId('search').value = '';
   // Perhaps the item that the address names is in this list.
   if (!wanted) history.replaceState(null, '', writeQuery(query));
+  drawControls();
   draw();
   announce('', 'items');
   load();

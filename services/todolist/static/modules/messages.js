@@ -1,5 +1,5 @@
 import { byId, el, icon } from './dom.js';
-import { formatWait, hasText, t } from './i18n.js';
+import { formatWait, hasText, onLanguageChange, t } from './i18n.js';
 import { currentOwner, GUEST } from './owner.js';
 
 const TOAST_MS = 5000;
@@ -33,6 +33,8 @@ export function errorText(error, special = {}) {
 export function setUpMessages() {
   for (const event of ['scrollend', 'resize']) addEventListener(event, placeToasts);
   const changes = new ResizeObserver(placeToasts);
+  // What was read out is in the former language.
+  onLanguageChange(() => { for (const part of ['items', 'session']) announce('', part); });
   for (const part of [document.body, ...['rows', 'empty', 'list-error', 'bulk'].map(byId)]) changes.observe(part);
 }
 
