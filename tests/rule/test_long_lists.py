@@ -1,12 +1,15 @@
 """A list that is longer than its pages reach."""
 
-import asyncio
 import sqlite3
 from pathlib import Path
+from typing import Any
 
-import httpx
 import pytest
+from sqlalchemy import create_engine, event
 
+from services.rule.models import metadata
+from services.rule.schemas import PageQuery
+from services.rule.store import read_page
 from tests.forking import Forked
 from tests.support import Service, as_caller, running
 
@@ -64,58 +67,34 @@ def test_a_page_beyond_the_window_is_422(full_rule: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "thread"),
+    ("query", "takes_long"),
     [
-        ("", "read"),
-        ("current=100&pageSize=100", "read"),
-        ("status=0,1", "read"),
-        ("status=0,1&current=11&pageSize=100", "search"),
-        ("status=0,1,2,3&current=11&pageSize=100", "read"),
-        ("name=a", "search"),
-        ("name=a&key=1", "read"),
+        ({}, False),
+        ({"current": 100, "pageSize": 100}, False),
+        ({"status": "0,1"}, False),
+        ({"status": "0,1", "current": 11, "pageSize": 100}, True),
+        ({"status": "0,1,2,3", "current": 11, "pageSize": 100}, False),
+        ({"name": "a"}, True),
+        ({"name": "a", "key": "1"}, False),
     ],
 )
-def test_only_quick_pages_share_the_thread_of_the_reads(query: str, thread: str, tmp_path: Path) -> None:
-    from services.rule.app import create_app
-    from services.rule.settings import Settings
-    from services.rule.store import Found
-
-    used: list[str] = []
-
-    class Recording:
-        async def read(self, *_: object) -> Found:
-            used.append("read")
-            return Found([], 0)
-
-        async def search(self, *_: object) -> Found:
-            used.append("search")
-            return Found([], 0)
-
-    app = create_app(Settings(database_url=f"sqlite:///{tmp_path}/rule.db"))
-    app.state.database = Recording()
-
-    async def ask() -> int:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rule") as client:
-            return (await client.get(f"/api/rule?{query}")).status_code
-
-    assert asyncio.run(ask()) == 200
-    assert used == [thread]
+def test_pages_that_take_long_are_searches(query: dict[str, Any], takes_long: bool) -> None:
+    """The others share a thread."""
+    assert PageQuery.model_validate(query).takes_long == takes_long
 
 
-def test_items_are_looked_up_by_their_keys(full_rule: Service) -> None:
-    from sqlalchemy import select
-    from sqlalchemy.dialects import sqlite as dialect
-
-    from services.rule.models import items
-    from services.rule.store import _with_keys
-
-    statement = select(items).where(*_with_keys("collector", [str(key) for key in range(1, 101)]))
-    compiled = statement.compile(dialect=dialect.dialect(), compile_kwargs={"literal_binds": True})
-    path = full_rule._environment["DATABASE_URL"].removeprefix("sqlite:///")
-    with sqlite3.connect(path) as connection:
-        (step,) = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {compiled}")]
-    connection.close()
-    assert "USING INTEGER PRIMARY KEY" in step
+def test_items_are_looked_up_by_their_keys(tmp_path: Path) -> None:
+    """SQLite's planner would rather scan the owner's list."""
+    engine = create_engine(f"sqlite:///{tmp_path}/rule.db")
+    metadata.create_all(engine)
+    statements = []
+    with engine.connect() as connection:
+        event.listen(connection, "before_cursor_execute", lambda *found: statements.append(found[2:4]))
+        read_page(connection, "collector", PageQuery(key=",".join(map(str, range(1, 101)))))
+        ((statement, values),) = statements
+        (step,) = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+    engine.dispose()
+    assert "USING INTEGER PRIMARY KEY" in step[3]
 
 
 @pytest.mark.parametrize(
