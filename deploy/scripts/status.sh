@@ -26,7 +26,8 @@ if url=$(here); then
   echo
   echo "the split of user:"
   show_split "$(.venv/bin/python -m deploy.local.split)"
-  .venv/bin/python -m deploy.local.sleepers
+  # Printed by the shell, which ends without a traceback if its reader has ended, as in `make status | head`.
+  printf '%s\n' "$(.venv/bin/python -m deploy.local.sleepers)"
   show_lesson "$(.venv/bin/python -c 'from deploy.local import proxy; print(proxy.lesson(proxy.CONFIGURATION) or "")')"
   exit
 fi
