@@ -87,7 +87,8 @@ EOF
   fi
   if [ -n "${TLS:-}" ]; then
     # A listener for HTTPS beside that for HTTP; the route to todolist is for HTTPS only, with HSTS; and the port is open.
-    # In the ambient set the rule for reads has no filters yet, so its patch adds the list. deploy/options/tls has the new objects.
+    # In the ambient set the rule for reads has no filters yet, so its patch adds the list. deploy/options/tls
+    # has the new objects.
     cat <<'EOF'
   - target: {kind: Gateway, name: ingress}
     patch: |-

@@ -188,7 +188,7 @@ def test_a_login_and_a_registration_whose_answers_do_not_come(
     for button in ("Register", "Log in"):
         guest.get_by_role("button", name=button).click()
         submit(guest, button, name)
-        # It was done, and the page finds out, instead of calling it somebody else's login.
+        # It was done, and the page finds out, instead of calling it a login elsewhere.
         expect(guest.get_by_test_id("profile-name")).to_have_text(name)
         expect(dialog(guest)).to_have_count(0)
         expect(guest.get_by_test_id("owner-notice")).to_be_hidden()
