@@ -40,7 +40,7 @@ def scale(admin: str, is_over: Callable[[], bool]) -> None:
                 if not sleeper.process or connections != 0 or total != totals.get(name):
                     last_used[name] = now
                 # Read again: a lesson may have ended meanwhile.
-                elif now - last_used[name] >= after == sleepers.after():
+                elif after == sleepers.after() and now - last_used[name] >= after:
                     with suppress(ProcessLookupError):
                         os.kill(sleeper.activator, signal.SIGUSR1)
                 totals[name] = total or 0

@@ -38,7 +38,7 @@ def main(command: str, wanted: str = "", diff: str = "") -> int:
 def carry_out(doing: str, action: Callable[[], int], resetting: str) -> int:
     """Do something with the mesh, alone if it changes it, and return the exit code; what goes wrong is a sentence.
 
-    doing: what a person types for it, "" if it only looks; resetting: what puts everything back.
+    doing: the command of the user, or "" if it changes nothing; resetting: the command that undoes it.
     """
     try:
         with alone(doing) if doing else nullcontext():

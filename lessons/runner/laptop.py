@@ -221,8 +221,8 @@ class Laptop:
         path = FOLDER / name
         if path.exists() and path.read_text(encoding="utf-8") == text:
             return
-        # A new file is one that a listener of the lesson names, and not watched yet. A certificate is watched only
-        # while HTTPS is on; the check waits until it is served.
+        # Not watched, so Envoy counts no update: a new file, until a listener refers to it, and a certificate
+        # while HTTPS is off.
         is_watched, updates = path.exists() and not name.endswith("-secret.yaml"), counter_of(name)
         taken, refused = self._sum(updates + "success$"), self._sum(updates + "rejected$")
         proxy.replace(path, text)

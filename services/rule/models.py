@@ -26,7 +26,7 @@ items = Table(
     Column("updated_at", Time, nullable=False),
     # The Idempotency-Key of the request that created the item.
     Column("idempotency_key", String(100)),
-    # One index for each order, alone and within a status: a page is read in order, and only sorted to merge statuses.
+    # One index for each order, of the whole list and of one status: no page is sorted, but one of several statuses.
     Index("items_by_created_at", "owner", "created_at", "id"),
     Index("items_by_updated_at", "owner", "updated_at", "id"),
     Index("items_by_name", "owner", "name", "id"),

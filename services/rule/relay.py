@@ -1,7 +1,7 @@
 """The relay: sends the events of the outbox to K_SINK in the background, each at least once.
 
 `K_SINK` is Knative's name for the URL to which a service sends its events: a Broker, or the consumer itself.
-Without it there is no relay, and the outbox stays empty.
+Without it nothing is sent, and the outbox stays empty.
 """
 
 import asyncio

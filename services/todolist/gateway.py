@@ -34,7 +34,7 @@ def pass_on_to(service: str) -> ForCaller:
         upstream: Upstream = getattr(request.state, service)
         query = request.scope["query_string"].decode("latin-1")
         target = f"{request.scope['path']}?{query}" if query else request.scope["path"]
-        # The bodies of these are not read: they have no meaning, and the guard does not limit their size.
+        # A body of a GET or OPTIONS is not read: it has no meaning, and the guard does not limit its size.
         if request.method in ("GET", "OPTIONS"):
             answer = await until_disconnect(request, upstream.call(request, request.method, target, caller))
         else:

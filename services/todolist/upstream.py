@@ -82,8 +82,8 @@ class Upstream:
 
         target: path and query, percent-encoded; caller, device (a token): sent in headers; body: JSON.
         Raises a Problem: 503 when the service cannot be reached, 504 when it is too slow, 502 when there is no
-        usable response; 400 for a header that is not UTF-8, 405 for an unknown method. No retries here, but of a
-        GET on a closed idle connection (SEND_ONCE): the proxy retries reads (deploy/local/envoy, deploy/istio).
+        usable response; 400 for a header that is not UTF-8, 405 for an unknown method. The proxy retries reads
+        (deploy/local/envoy, deploy/istio); aiohttp repeats them only on another connection, if an idle one was closed.
         """
         if method not in METHODS:
             # Proxies reject unknown methods without an Allow header: the service provides it.
@@ -152,7 +152,7 @@ def _passed_on(request: Request) -> list[tuple[str, str]]:
 def _failure(method: str, status: int, content: bytes) -> int:
     """Return the status of the problem for a proxy's local reply.
 
-    The gateway's own 503 guarantees that a write was not applied; one that a service returned, in JSON, does not.
+    A write that may have been applied is a 502: the gateway's own 503 says that it was not sent.
     """
     if status == 503 and method != "GET" and not NOT_SENT.search(content):
         return 502

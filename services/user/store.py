@@ -84,7 +84,7 @@ def forget_login_attempts(connection: Connection, name: str) -> None:
 
 
 def add_notices(connection: Connection, new: Sequence[tuple[ItemEvent, Row]]) -> list[None]:
-    """Add a notice for each event, with these further columns; an event that has one already is skipped."""
+    """Add a notice for each pair of an event and further columns; an event that has one already is skipped."""
     rows = [
         {
             "source": event.source,

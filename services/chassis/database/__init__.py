@@ -1,6 +1,6 @@
 """The database of a service: runs the functions of `store.py` in threads, so that they do not block the event loop.
 
-Each takes a connection: `def find(connection: Connection, owner: str) -> Row`. A route calls it with
+Such a function takes a connection: `def find(connection: Connection, owner: str) -> Row`. A route runs it with
 `await database.read(store.find, owner)`.
 """
 
@@ -36,7 +36,7 @@ log = logging.getLogger("database")
 
 
 class Database:
-    """Runs the functions of `store.py`. They return plain data only: SQLAlchemy's results belong to a connection.
+    """Runs the functions of `store.py`, which return plain data only: SQLAlchemy's results belong to a connection.
 
     `read`, `search`, `write`, `insert` and `check` raise a Problem if the database is unavailable or times out (503),
     or its disk is full (507).
@@ -247,7 +247,7 @@ class WriteQueue(JobQueue):
                 _raise_if_cancelled(jobs)
                 return result
         except BaseException as error:
-            # An outdated statement had no effect, and neither had those before it: the transaction was rolled back.
+            # With an outdated statement (engine.py), the whole transaction was rolled back.
             is_undone = not is_begun or is_outdated(getattr(error, "orig", None))
             if repeat and is_undone and _is_disconnected(error) and not _are_cancelled(jobs):
                 return self._write(function, arguments, jobs, repeat=False)
