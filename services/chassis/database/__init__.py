@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, TypeVarTuple
 
-from sqlalchemy import Connection, CursorResult, Engine, event, exc, text
+from sqlalchemy import Connection, CursorResult, Engine, exc, text
 
 from services.chassis.application import from_state
 from services.chassis.database.engine import DatabaseSettings, create_engines, interrupt, is_outdated
@@ -46,19 +46,14 @@ class Database:
         """migrations: the folder with Alembic's revisions. Raises ValueError if SQLite's file can never be used."""
         self._engines = create_engines(settings)
         reads, writes = self._engines
-        # All open connections, to be interrupted when the service stops.
-        self._connections: set[Any] = set()
-        for engine in self._engines:
-            event.listen(engine, "connect", lambda connection, _: self._connections.add(connection))
-            event.listen(engine, "close", lambda connection, _: self._connections.discard(connection))
         self.dialect = reads.dialect.name
         self._timeout, self._migrations = settings.database_timeout, migrations
-        writers = ThreadPoolExecutor(WRITES_AT_ONCE[self.dialect], "write")
+        self._writers = ThreadPoolExecutor(WRITES_AT_ONCE[self.dialect], "write")
         self._reads = ReadQueue(reads, ThreadPoolExecutor(1, "read"), in_batches=True)
         self._searches = ReadQueue(reads, ThreadPoolExecutor(SEARCHES_AT_ONCE, "search"))
         self._checks = ReadQueue(reads, ThreadPoolExecutor(1, "check"), in_batches=True)
-        self._writes = WriteQueue(writes, writers)
-        self._inserts = InsertQueue(writes, writers, in_batches=True)
+        self._writes = WriteQueue(writes, self._writers)
+        self._inserts = InsertQueue(writes, self._writers, in_batches=True)
         self._is_migrated = asyncio.Event()
         self._is_prepared = False
 
@@ -99,17 +94,17 @@ class Database:
         # The migration usually takes milliseconds. Without a database the service still starts, and is not ready.
         await asyncio.wait([migration], timeout=1)
         yield
-        # All requests are answered or cancelled. What still runs, such as a migration, is interrupted.
+        # All requests are answered or cancelled. A migration that still runs ends with the process (start.py).
         migration.cancel()
-        for connection in list(self._connections):
-            interrupt(connection)
         for engine in self._engines:
             engine.dispose()
 
     async def _prepare(self, prepare: Callable[[], Awaitable[None]] | None) -> None:
         while not self._is_prepared:
             try:
-                await asyncio.to_thread(migrate, *self._engines, self._migrations)
+                # Not in a thread of the event loop, which would wait for it when the service stops.
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._writers, migrate, *self._engines, self._migrations)
                 self._is_migrated.set()
                 if prepare:
                     await prepare()
