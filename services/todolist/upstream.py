@@ -89,7 +89,7 @@ class Upstream:
             # Proxies reject unknown methods without an Allow header: the service provides it.
             known = await self.call(request, "OPTIONS", target, caller)
             raise Problem(405, "This method is not supported.", headers={"Allow": known.headers.get("allow", "")})
-        headers = _passed_on(request) if request else []
+        headers = [] if request is None else _passed_on(request)
         if caller:
             name = quote(caller.name)
             headers += [(USER_ID, caller.id), (USER_NAME, name)]

@@ -52,7 +52,9 @@ class Notices:
 
     async def counts(self, owner: str) -> Counts:
         """Return an owner's total and unread counts; if the database is unavailable or slow, the last known or 0."""
-        if (task := self._counts.get(owner)) is None:
+        try:
+            task = self._counts[owner]
+        except KeyError:
             self._counts[owner] = task = asyncio.create_task(self._count(owner))
         # shield: a cancelled request does not cancel the query for the others.
         return task.result() if task.done() else await asyncio.shield(task)

@@ -2,9 +2,8 @@
 
 from datetime import UTC
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Literal
 
-from services.chassis.application import from_state
 from services.chassis.caller import GUEST
 from services.chassis.database import Database, Row
 from services.chassis.problems import Problem
@@ -43,10 +42,6 @@ class Profiles:
             raise Problem(404, "There is no such account.")
         counts = await self._notices.counts(id)
         return _profile(self._version, counts, account["id"], account["name"], account["authority"])
-
-
-# The dependency of a route on the profiles.
-ProfilesDep = Annotated[Profiles, from_state("profiles")]
 
 
 @lru_cache
