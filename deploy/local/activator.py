@@ -51,7 +51,7 @@ class Activator:
             signal.signal(number, lambda *_: None)
 
     def run(self) -> int:
-        """Start and stop the service as needed until SIGTERM. Returns the exit code."""
+        """Start and stop the service as needed. Returns the exit code when it ends."""
         # Like a revision of Knative, it starts with one process.
         self._start()
         is_woken, pause, not_before = False, FIRST_PAUSE, 0.0
@@ -62,6 +62,7 @@ class Activator:
             ready = select.select(watched, [], [], waiting or None)[0]
             signals = set(self._signals.recv(100)) if self._signals in ready else set()
             if self._process and (code := self._process.poll()) is not None:
+                # A service that fails at its first start ends `make run`.
                 if not is_woken or signals & STOP:
                     return code
                 self._process = None

@@ -31,7 +31,7 @@ DEFAULTS: dict[str, str | int] = {**ENVOY_PORTS, **SERVICE_PORTS, **dict.fromkey
 
 
 def template(name: str, folder: Path, settings: Mapping[str, str | int]) -> str:
-    """Return a rendered template. settings: values that differ from DEFAULTS, SLEEP and TLS."""
+    """Return a rendered template. settings: SLEEP, TLS, and values in place of DEFAULTS."""
     text = (TEMPLATES / name).read_text(encoding="utf-8")
     if settings.get("SLEEP"):
         # As long as the whole timeout: a retry would only wait for the same cold start.
@@ -100,7 +100,7 @@ def lesson(folder: Path) -> str | None:
 
 
 def is_riddle(name: str | None) -> bool:
-    """Return whether what is on is a riddle, and no lesson."""
+    """Return whether this is the name of a riddle."""
     return bool(name and name.startswith("riddle-"))
 
 

@@ -41,20 +41,20 @@ deploy_knative() {
   render_activator activator
   apply activator
   if [ "${EVENTING:-}" = no ]; then
-    say "without Knative Eventing: rule sends its events to user itself"
+    say "without Knative Eventing: rule sends its events directly to user"
   else
     render_eventing eventing
     apply eventing
   fi
   if [ "$(revision_image user-v1) $(revision_ready user-v1)" != "$REGISTRY/user:$TAG True" ]; then
-    replace_revision user-v1 user-v2
+    delete_revision user-v1 user-v2
     say "first step: user-v1, and what it needs"
     render first-step base knative/namespace.yaml knative/security.yaml knative/user-v1.yaml
     apply first-step
     wait_for "${databases[@]}" revision/user-v1
   fi
   if [ "$(revision_image user-v2)" != "$REGISTRY/user:$TAG" ]; then
-    replace_revision user-v2 user-v1
+    delete_revision user-v2 user-v1
     say "second step: user-v2, the split, and everything else"
   fi
   render knative knative
@@ -98,7 +98,7 @@ check_preconditions() {
   local other=
   [ "$deployed $TARGET" != "istio ambient" ] || other="; lesson 21 moves it under load, step by step (lessons/21-ambient/README.md)"
   [[ -z $deployed || $deployed = "$TARGET" ]] ||
-    die "namespace $namespace holds the $deployed set, whose names are the same: \`make undeploy\` first, or choose NAMESPACE=$other"
+    die "namespace $namespace holds the $deployed set, with the same names: \`make undeploy\` first, or choose NAMESPACE=$other"
 
   if [ "$(kubectl get "namespace/$namespace" --ignore-not-found --output=jsonpath='{.status.phase}')" = Terminating ]; then
     say "waiting for the deletion of the former namespace $namespace"
@@ -193,14 +193,14 @@ template_name() {
   kubectl get services.serving.knative.dev/user --namespace="$namespace" --output=jsonpath='{.spec.template.metadata.name}'
 }
 
-# replace_revision OLD OTHER: revisions are immutable, so OLD is deleted before a new image can get its name. Meanwhile
-# the other one gets all traffic, and no request fails.
-replace_revision() {
+# delete_revision OLD OTHER: revisions are immutable, so OLD is deleted before a new image can get its name. OTHER gets
+# all traffic meanwhile, and no request fails; if it is not ready, the Service `user` is recreated.
+delete_revision() {
   exists "revision/$1" || return 0
   if [ "$(revision_ready "$2")" = True ]; then
     local template=
     if [ "$(template_name)" = "$1" ]; then
-      # An earlier deployment failed at this step. A changed template must have a new name.
+      # An earlier deployment failed at this step. The template still names OLD, so it becomes that of OTHER.
       template="\"template\":{\"metadata\":{\"name\":\"$2\"},\"spec\":$(revision "$2" '{.spec}')},"
     fi
     kubectl patch services.serving.knative.dev/user --namespace="$namespace" --type=merge \
@@ -208,7 +208,7 @@ replace_revision() {
     wait_for ksvc/user:RoutesReady
     kubectl delete "revision/$1" --namespace="$namespace"
   else
-    # The other one is not ready: an earlier deployment failed. The data is in the databases.
+    # An earlier deployment failed. No data is lost: it is in the databases.
     say "user is recreated, because $2 is not ready"
     kubectl delete services.serving.knative.dev/user --namespace="$namespace"
     kubectl wait "revision/$1" --for=delete --timeout=60s --namespace="$namespace"

@@ -34,8 +34,8 @@ confirm() {
   [[ $answer == [yY]* || $answer == delete ]]
 }
 
-# check MODULE ARGUMENT...: runs one of the checks of `make doctor` (deploy/doctor/). Prints its result, or ends the
-# script with one line that names the problem.
+# check MODULE ARGUMENT...: runs one of the checks of `make doctor` (deploy/doctor/). Prints its result and warnings, or
+# ends the script with the error that it wrote to stderr.
 check() {
   local words
   { words=$(PYTHONPATH=$root PYTHONDONTWRITEBYTECODE=1 "${PYTHON:-python3}" -m "deploy.doctor.$1" "${@:2}" 2>&1 >&3 3>&-) ||
@@ -86,7 +86,7 @@ need_kubernetes() {
   doctor kubernetes
 }
 
-# Whether the API server serves a kind, by its group.
+# Whether the API server serves the group of a kind.
 has_kind() {
   [ "$(check access serves "${1#*.}")" ]
 }
@@ -109,7 +109,7 @@ need_knative() {
   doctor knative
 }
 
-# Sets `deployed` to the set in the namespace.
+# Sets `deployed` to the set in the namespace, or ends the script.
 need_application() {
   deployed=$(deployed_target)
   [ -n "$deployed" ] ||
@@ -146,8 +146,8 @@ deployed_lesson() {
     --namespace="$namespace" --ignore-not-found --output=jsonpath='{.items[*].metadata.labels.lesson}' | cut -d' ' -f1
 }
 
-# Deletes objects that a lesson added: they have the label `lesson`. Objects that a lesson replaced have lost it, as the
-# set has been applied again before.
+# Deletes objects that a lesson added: they have the label `lesson`. Objects that a lesson replaced no longer have it, as
+# the set was applied again before.
 delete_lesson() {
   local istio=networking.istio.io security=security.istio.io
   local kinds="virtualservices.$istio,destinationrules.$istio,envoyfilters.$istio,authorizationpolicies.$security"

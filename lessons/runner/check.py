@@ -72,14 +72,14 @@ class Answers:
 
 
 class Person:
-    """A client as the page is: of a guest, or of an account that is logged in."""
+    """A client like the page: of a guest, or of a logged-in account."""
 
     def __init__(self, client: httpx.Client, name: str | None, place: Place) -> None:
         self.name = name or "a guest"
         self._client, self._place = client, place
         if name:
             account = {"userName": name, "password": PASSWORD}
-            # The first lesson with this account registers it. A rejected registration: it exists.
+            # The first lesson with this account registers it. If that is rejected, it exists.
             if self.send("POST", "/user/register", json=account).with_status(201):
                 return
             (answer,) = self.send("POST", "/api/login/account", json=account).all
@@ -97,7 +97,7 @@ class Person:
         return any(cookie.secure for cookie in self._client.cookies.jar if cookie.name == name)
 
     def get(self, path: str, times: int = 1, *, at_once: int = 1, headers: dict[str, str] | None = None) -> Answers:
-        """Send so many GET requests, so many of them at a time."""
+        """Send this number of GET requests, `at_once` of them concurrently."""
         return self.send("GET", path, times, at_once=at_once, headers=headers)
 
     def send(
@@ -110,7 +110,7 @@ class Person:
         at_once: int = 1,
         headers: dict[str, str] | None = None,
     ) -> Answers:
-        """Send so many requests, so many of them at a time. json: the body of each."""
+        """Send this number of requests, `at_once` of them concurrently. json: the body of each."""
 
         def one(_: int) -> Answer:
             started = perf_counter()
@@ -163,7 +163,7 @@ class Check:
         return Person(self._clients.enter_context(self.place.client()), name, self.place)
 
     def step(self, name: str, what: str) -> None:
-        """Make the change of a later step, which is in the files whose names end with it. what: a line to print."""
+        """Apply the change of a later step: the files whose names end with `name`. what: a line to print."""
         show(f"  then   {what} ({self._lesson.change(self.place.name, name).name})")
         if self._with_change:
             self.place.apply(self._lesson, name)
@@ -175,7 +175,7 @@ class Check:
             self.place.present(kind)
 
     def back(self, what: str) -> None:
-        """Take all changes of the lesson back. what: a line to print."""
+        """Revert all changes of the lesson. what: a line to print."""
         show(f"  then   {what}")
         if self._with_change:
             self.place.reset()
@@ -202,7 +202,7 @@ class Check:
             show(f"         expected: {expected}")
 
     def share(self, seen: int, of: int, share: float, what: str) -> None:
-        """Check that a number is within binomial bounds. share: expected, 0 to 1; what: said of those counted."""
+        """Check that a number is within binomial bounds. share: expected, 0 to 1; what: the text after them."""
         low, high = bounds(of, share)
         expected = f"{low} to {high}" if low < high else str(low)
         self.that(low <= seen <= high, f"{seen} of {of} {what} (expected: {expected})", f"{expected} of {of}")
@@ -218,12 +218,12 @@ class Check:
         return True
 
     def all_read(self, person: Person) -> None:
-        """Mark all notices of a person as read, and wait until each process of user returns 0."""
+        """Mark all notices of a person as read, and wait for 0: six times, as there are several processes."""
         person.send("PUT", "/api/notices", json={"read": True})
         self.eventually(lambda: not any(person.unread() for _ in range(6)))
 
     def unread_in_the_end(self, person: Person, expected: int) -> int:
-        """Return the unread count after 2 s, or once it exceeds this: each process of user caches it for a second."""
+        """Return the unread count after 2 s, or once it exceeds `expected`. Each process caches it for a second."""
         self.eventually(lambda: person.unread() > expected, 2)
         return person.unread()
 

@@ -36,7 +36,7 @@ def main(command: str, wanted: str = "", diff: str = "") -> int:
 
 
 def carry_out(doing: str, action: Callable[[], int], resetting: str) -> int:
-    """Do something with the mesh, alone if it changes it, and return the exit code; what goes wrong is a sentence.
+    """Run an action, with the lock if it changes the mesh, and return the exit code. Errors are printed.
 
     doing: the command of the user, or "" if it changes nothing; resetting: the command that undoes it.
     """

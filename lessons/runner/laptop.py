@@ -47,7 +47,7 @@ class Laptop:
 
     def __init__(self, run: here.Run) -> None:
         self._run = run
-        # No idle connection: a service that is to sleep would wait for another request on it.
+        # Keeps no idle connection: a service would not scale to zero while it is open.
         self._http = httpx.Client(timeout=10, trust_env=False, headers={"connection": "close"})
 
     @property
@@ -217,12 +217,12 @@ class Laptop:
         return changed
 
     def _replace(self, name: str, text: str) -> None:
-        """Replace a file and wait until Envoy has taken it over. Raises UnsuitableError when it refuses."""
+        """Replace a file and wait until Envoy has applied it. Raises UnsuitableError if Envoy rejects it."""
         path = FOLDER / name
         if path.exists() and path.read_text(encoding="utf-8") == text:
             return
-        # Not watched, so Envoy counts no update: a new file, until a listener refers to it, and a certificate
-        # while HTTPS is off.
+        # Not watched, so Envoy counts no update: a new file, until a listener refers to it. Nor is a certificate, while
+        # HTTPS is off; the check waits until it is served.
         is_watched, updates = path.exists() and not name.endswith("-secret.yaml"), counter_of(name)
         taken, refused = self._sum(updates + "success$"), self._sum(updates + "rejected$")
         proxy.replace(path, text)

@@ -1,7 +1,7 @@
 """The relay: sends the events of the outbox to K_SINK in the background, each at least once.
 
 `K_SINK` is Knative's name for the URL to which a service sends its events: a Broker, or the consumer itself.
-Without it nothing is sent, and the outbox stays empty.
+Without it no event is written or sent.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from services.chassis.tracing import request_headers
 from services.rule import outbox
 from services.rule.outbox import Cause
 
-# How many events one replica sends concurrently, so that a slow one does not block the others.
+# How many events one replica sends concurrently, so that a slow event does not block the others.
 AT_ONCE = 32
 # Seconds for an event, including a cold start of the consumer.
 SEND_TIMEOUT = 10
@@ -44,7 +44,7 @@ TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 # All replicas share the outbox, and so report the same values.
 waiting_events = Gauge("outbox_events", "Undelivered events, including those being sent.")
-oldest_event = Gauge("outbox_oldest_event_seconds", "How long the oldest of them has waited.")
+oldest_event = Gauge("outbox_oldest_event_seconds", "Age of the oldest undelivered event.")
 
 log = logging.getLogger("relay")
 
@@ -72,7 +72,7 @@ class Relay:
         return Cause(traceparent.decode() if TRACEPARENT.fullmatch(traceparent) else None)
 
     def wake(self) -> None:
-        """Poll the outbox now. Returns at once."""
+        """Make the relay poll the outbox now."""
         self._wake_up.set()
 
     @asynccontextmanager
@@ -96,7 +96,7 @@ class Relay:
                 await self._sender.close()
 
     async def _supervise(self, function: Callable[[], Awaitable[None]]) -> None:
-        """Run a function as soon as the database is available; restart it on failure, which nothing else would."""
+        """Run a function as soon as the database is available; restart it when it fails."""
         while not self._stopping.is_set():
             try:
                 await self._database.check()
@@ -105,7 +105,7 @@ class Relay:
                 # The database is unavailable. Claimed events are due again when their lease ends.
                 await _wait(self._stopping, POLL)
             except Exception:
-                log.exception("The relay failed, and starts again")
+                log.exception("The relay (%s) failed, and starts again", function.__name__)
                 await _wait(self._stopping, POLL)
 
     async def _relay(self) -> None:
@@ -116,15 +116,13 @@ class Relay:
             if delivered:
                 pause = 0
             elif failed:
-                if 2 * pause > LONGEST_PAUSE > pause:
-                    log.warning(
-                        "%s accepts no events; up to %d are retried every %d s", self._url, AT_ONCE, LONGEST_PAUSE
-                    )
-                pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
+                before, pause = pause, min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
+                if before < pause == LONGEST_PAUSE:
+                    log.warning("%s accepts no events; up to %d are retried every %d s", self._url, AT_ONCE, pause)
                 await _wait(self._stopping, pause)
             room = AT_ONCE - len(self._sending)
             if pause and self._stopping.is_set():
-                room = 0
+                room = 0  # The sink accepts nothing.
             claimed = await self._database.write(outbox.settle_and_claim, delivered, failed, room, LEASE)
             del self._delivered[: len(delivered)], self._failed[: len(failed)]
             if claimed and not self._sender:

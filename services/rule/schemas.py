@@ -127,7 +127,7 @@ class PageQuery(CamelModel):
 
     @model_validator(mode="after")
     def _inside_the_window(self) -> Self:
-        if self.offset + self.page_size > WINDOW:
+        if not self.key and self.offset + self.page_size > WINDOW:
             raise ValueError(f"only the first {WINDOW} items have pages; search or filter to reach the others")
         return self
 
@@ -143,7 +143,7 @@ class PageQuery(CamelModel):
 
     @property
     def takes_long(self) -> bool:
-        """Whether the page is not quickly read from an index."""
+        """Whether reading the page needs a long scan or sort."""
         # A search by name scans the whole list; a late page of several statuses reads and sorts all rows before it.
         is_late = self.offset + self.page_size > 1000
         return not self.key and bool(self.name or (is_late and len(self.statuses) > 1))
@@ -191,6 +191,6 @@ class Page(Pagination):
 class AfterDelete(CamelModel):
     """The first page of what is left."""
 
-    deleted: list[str] = Field(description="The keys of the items that were there until now", examples=[["1"]])
+    deleted: list[str] = Field(description="The keys of the deleted items", examples=[["1"]])
     list: list[Item]
     pagination: Pagination

@@ -35,8 +35,8 @@ from services.rule.schemas import WINDOW, ItemCreate, ItemUpdate, PageQuery, Sta
 # The rows are returned in the order of the values.
 INSERT = insert(items).returning(*items.c, sort_by_parameter_order=True)
 
-# For each owner, the status filters that matched more than WINDOW items: counting is the most expensive part of their
-# pages. Entries expire after 5 s; until then a total may miss deletions. Shared by several threads.
+# By owner, the status filters that matched more than WINDOW items: their pages are not counted again. Entries expire
+# after 5 s; until then a total may miss deletions at other replicas. Shared by several threads.
 long_lists: TTLCache[str, set[tuple[int, ...]]] = TTLCache(maxsize=1000, ttl=5)
 long_lists_lock = Lock()
 
@@ -98,9 +98,9 @@ def create(
 
 
 def create_once(connection: Connection, owner: str, item: ItemCreate, cause: Cause | None, idempotency_key: str) -> Row:
-    """Add an item unless the owner has one with this idempotency key; return that item in its current state."""
+    """Add an item, or return the owner's item with this idempotency key, in its current state."""
     mine = (items.c.owner == owner, items.c.idempotency_key == idempotency_key)
-    # Again if the item with this key was deleted before it could be read.
+    # Retried if the item was deleted before it could be read.
     for _ in range(10):
         with suppress(IntegrityError), connection.begin_nested():
             return create(connection, [(owner, item, cause)], idempotency_key)[0]
@@ -141,13 +141,13 @@ def remove(connection: Connection, owner: str, keys: Sequence[str], cause: Cause
 
 
 def _event_type(before: int | None, after: int | None) -> EventType | None:
-    """Return the event type of a status change, or None: most changes have no event."""
+    """Return the event type of a status change, or None if it has none."""
     if before is None or after is None or before == after:
         return None
     if after == Status.DONE:
         return EventType.DONE
-    is_over, was_over = after == Status.CLOSED, before in (Status.CLOSED, Status.DONE)
-    return EventType.REOPENED if was_over and not is_over else None
+    was_over = before in (Status.CLOSED, Status.DONE)
+    return EventType.REOPENED if was_over and after != Status.CLOSED else None
 
 
 def _forget_long_list(owner: str) -> None:
@@ -157,7 +157,7 @@ def _forget_long_list(owner: str) -> None:
 
 def _with_keys(owner: str, keys: Sequence[str]) -> tuple[Any, ...]:
     """Return the conditions of the owner's items with these keys."""
-    # Not `owner = :owner`, which has an index: from five keys on, SQLite would scan the owner's list by it.
+    # Not `owner = :owner`: from five keys on, SQLite would choose its index, and scan the owner's list.
     return items.c.owner.concat("") == owner, items.c.id.in_(_ids(keys))
 
 

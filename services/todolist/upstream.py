@@ -15,8 +15,8 @@ from yarl import URL
 from services.chassis.caller import CALLER, GUEST, USER_ID, USER_NAME, Caller
 from services.chassis.problems import MEDIA_TYPE, Problem
 
-# Headers that are propagated to upstreams: W3C Trace Context and Baggage, Zipkin B3, Envoy's request id, and the
-# idempotency key of a POST.
+# Headers that are propagated to upstreams: W3C Trace Context and Baggage, Zipkin B3, OpenTracing, Envoy's request id,
+# and the Idempotency-Key.
 PASSED_ON = frozenset(
     b"traceparent tracestate baggage b3 x-b3-traceid x-b3-spanid x-b3-parentspanid x-b3-sampled x-b3-flags "
     b"x-ot-span-context x-request-id idempotency-key".split()
@@ -78,15 +78,15 @@ class Upstream:
         *,
         device: str = "",
     ) -> Answer:
-        """Call the upstream with the trace headers of a request (None: a call that several requests share).
+        """Call the upstream, with the headers that a request propagates (None: a call that several requests share).
 
         target: path and query, percent-encoded; caller, device (a token): sent in headers; body: JSON.
         Raises a Problem: 503 when the service cannot be reached, 504 when it is too slow, 502 when there is no
         usable response; 400 for a header that is not UTF-8, 405 for an unknown method. The proxy retries reads
-        (deploy/local/envoy, deploy/istio); aiohttp repeats them only on another connection, if an idle one was closed.
+        (deploy/local/envoy, deploy/istio); aiohttp repeats one only if its idle connection was closed.
         """
         if method not in METHODS:
-            # Proxies reject unknown methods without an Allow header: the service provides it.
+            # Not forwarded: a proxy would reject it, without an Allow header. The service has one.
             known = await self.call(request, "OPTIONS", target, caller)
             raise Problem(405, "This method is not supported.", headers={"Allow": known.headers.get("allow", "")})
         headers = [] if request is None else _passed_on(request)
@@ -118,7 +118,7 @@ class Upstream:
         passed_back |= {name: value for name in PASSED_BACK if (value := _ascii_header(response, name))}
         is_json = response.status == 204 or response.content_type in JSON_TYPES
         if not is_json or not 200 <= response.status < 600:
-            # Not from the service: a local reply of a proxy, in plain text, or a status that there is not.
+            # Not from the service: a local reply of a proxy, in plain text, or an invalid status.
             log.warning("%s returned %d, %s", self._name, response.status, response.content_type)
             raise self.problem(_failure(method, response.status, content), passed_back)
         return Answer(self, response.status, content, response.content_type, passed_back)
@@ -136,7 +136,7 @@ class Upstream:
 
 
 def _ascii_header(response: aiohttp.ClientResponse, name: str) -> str:
-    """Return a header, or "" if there is none, or one that could not be sent on."""
+    """Return a header, or "" if it is missing or not ASCII, and so could not be sent on."""
     value = response.headers.get(name, "")
     return value if value.isascii() else ""
 

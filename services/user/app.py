@@ -68,13 +68,13 @@ async def read_profile(id: str, request: Request) -> Profile:
 
 @router.get("/api/notices")
 async def list_notices(caller: CallerDep, database: DatabaseDep) -> list[Notice]:
-    """Return the newest 20 notices of the caller's, newest first."""
+    """Return the caller's newest 20 notices, newest first."""
     return [notice(row) for row in await database.read(store.newest_notices, caller.id)]
 
 
 @router.put("/api/notices", status_code=204)
 async def mark_notices_read(_: NoticesRead, caller: CallerDep, notices: NoticesDep) -> None:
-    """Mark all notices of the caller's as read."""
+    """Mark the caller's notices as read: the newest 10,000, as many as are counted."""
     await notices.mark_read(caller.id)
 
 
@@ -86,7 +86,7 @@ async def mark_notices_read(_: NoticesRead, caller: CallerDep, notices: NoticesD
 async def receive_event(request: Request, notices: NoticesDep) -> None:
     """Take a CloudEvent, in binary or in structured mode: an item was created, done, reopened or deleted.
 
-    Idempotent: a repeated event has no effect, and neither has one of another type.
+    Idempotent: a repeated event has no effect. Other types are ignored.
     """
     from services.user.events import parse
 
@@ -126,7 +126,7 @@ async def log_in(
     counted = tokens.device_id(x_known_device, name) or comparable(name)[:50]
     # The slot first: an attempt is not counted if its password cannot be checked now.
     with passwords.slot():
-        # Two transactions: in one they would lock rows in an order that can deadlock.
+        # Two transactions: one for both would lock rows in an order that can deadlock.
         await database.write(store.forget_old_login_attempts)
         window = timedelta(seconds=settings.login_window)
         count, ends_at = await database.write(store.count_login_attempt, counted, window)
@@ -148,7 +148,7 @@ async def key_set(tokens: TokensDep) -> dict[str, Any]:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the application. Raises ValueError when the key of the tokens cannot be used."""
+    """Return the application. Raises ValueError if the token key or SQLite's file cannot be used."""
     database, passwords = Database(settings, Path(__file__).parent / "migrations"), Passwords()
 
     async def create_admin() -> None:
@@ -166,6 +166,6 @@ def create_app(settings: Settings) -> FastAPI:
         check=database.check,
     )
     app.state.database, app.state.passwords, app.state.tokens = database, passwords, Tokens(settings)
-    app.state.notices = Notices(database, settings.notice_lifetime, *edge.values())
+    app.state.notices = Notices(database, settings.notice_lifetime, edge["x-served-by"])
     app.state.profiles = Profiles(settings.version, database, app.state.notices)
     return app

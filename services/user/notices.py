@@ -60,7 +60,7 @@ class Notices:
         return task.result() if task.done() else await asyncio.shield(task)
 
     async def mark_read(self, owner: str) -> None:
-        """Mark all notices of an owner as read, up to the number that is counted."""
+        """Mark the newest notices of an owner as read, as many as are counted."""
         await self._database.write(store.mark_notices_read, owner)
         self._counts.pop(owner, None)
 

@@ -1,4 +1,4 @@
-"""The database of a service: runs the functions of `store.py` in threads, so that they do not block the event loop.
+"""The database of a service: runs its SQL functions in threads, so that they do not block the event loop.
 
 Such a function takes a connection: `def find(connection: Connection, owner: str) -> Row`. A route runs it with
 `await database.read(store.find, owner)`.
@@ -36,7 +36,7 @@ log = logging.getLogger("database")
 
 
 class Database:
-    """Runs the functions of `store.py`, which return plain data only: SQLAlchemy's results belong to a connection.
+    """Runs SQL functions. They return plain data only, as SQLAlchemy's results belong to a connection.
 
     `read`, `search`, `write`, `insert` and `check` raise a Problem if the database is unavailable or times out (503),
     or its disk is full (507).
@@ -79,7 +79,7 @@ class Database:
         return await self._in_time(lambda: self._inserts.submit(function, value))
 
     async def check(self) -> None:
-        """Raise a Problem if the database is unavailable. Has a thread of its own, and so waits for no other job."""
+        """Raise a Problem unless the database is prepared and answers. In its own thread: it waits for no other job."""
         if not self._is_prepared:
             raise Problem(503, "The database is not prepared yet.")
         await self._in_time(lambda: self._checks.submit(_select_one))
@@ -118,7 +118,7 @@ class Database:
     ) -> T:
         try:
             async with asyncio.timeout(self._timeout):
-                # With socket activation the first requests arrive before the schema is there.
+                # With socket activation, requests may arrive before the migration.
                 await self._is_migrated.wait()
                 return await submit()
         except TimeoutError as error:
@@ -168,7 +168,8 @@ class JobQueue:
     def _work(self) -> None:
         jobs: list[Job] = []
         with suppress(IndexError):
-            while not jobs or self._in_batches:
+            jobs.append(self._waiting.popleft())
+            while self._in_batches:
                 jobs.append(self._waiting.popleft())
         if jobs := [job for job in jobs if not job.result.done()]:
             try:
@@ -260,9 +261,9 @@ class InsertQueue(WriteQueue):
         return [outcome for group in groups for outcome in self._insert(group)]
 
     def _insert(self, jobs: Sequence[Job]) -> Sequence[Any]:
-        outcome = self._write(jobs[0].function, [[value for job in jobs for value in job.arguments]], jobs, repeat=True)
+        outcome = self._write(jobs[0].function, [[job.arguments[0] for job in jobs]], jobs, repeat=True)
         if isinstance(outcome, exc.DataError | exc.IntegrityError) and len(jobs) > 1:
-            # The database rejected one of the rows: only its job may fail.
+            # The database rejected one of the rows: only its job fails.
             return [each for job in jobs for each in self._insert([job])]
         return [outcome] * len(jobs) if isinstance(outcome, BaseException) else outcome
 
@@ -274,7 +275,7 @@ def rows_of(result: CursorResult[Any]) -> list[Row]:
 
 
 def _is_disconnected(error: BaseException) -> bool:
-    """Return whether the connection was broken, as all pooled ones are after a restart of the database."""
+    """Return whether the connection was broken, as after a restart of the database, or has an outdated statement."""
     return isinstance(error, exc.DBAPIError) and error.connection_invalidated
 
 

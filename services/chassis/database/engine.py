@@ -27,7 +27,7 @@ UNUSABLE = {
 
 
 def _driver_url(address: str) -> URL:
-    """Return the address with its driver. Raises ValueError for one that is not supported."""
+    """Return the address with its driver. Raises ValueError for an unsupported address."""
     scheme, _, rest = address.partition("://")
     # In memory, each thread would have a database of its own.
     if scheme not in DRIVERS or not rest or make_url(address).database in (None, "", ":memory:"):
@@ -67,7 +67,7 @@ def create_engines(settings: DatabaseSettings) -> tuple[Engine, Engine]:
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
-        # UTF-8 even if the database was created without an encoding.
+        # UTF-8 even if the encoding of the database is SQL_ASCII.
         "client_encoding": "utf8",
         "options": " ".join(f"-c{name}={value}" for name, value in server_settings.items()),
     }
@@ -80,8 +80,11 @@ def create_engines(settings: DatabaseSettings) -> tuple[Engine, Engine]:
     reads = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **options)
     writes = sqlalchemy.create_engine(url, **options)
     for engine in (reads, writes):
-        event.listen(engine, *(("connect", _configure_sqlite) if is_sqlite else ("do_connect", _connect)))
-        event.listen(engine, "handle_error", _replace_outdated)
+        if is_sqlite:
+            event.listen(engine, "connect", _configure_sqlite)
+        else:
+            event.listen(engine, "do_connect", _connect)
+            event.listen(engine, "handle_error", _replace_outdated)
     if is_sqlite:
         event.listen(writes, "begin", _begin_immediate)
         _open_file(Path(str(url.database)), writes)
@@ -141,7 +144,7 @@ def interrupt(connection: Any) -> None:
     if isinstance(connection, sqlite3.Connection):
         connection.interrupt()
         return
-    # The connection is shut down, as a frozen server would not read a cancel request. The server detects this within a
-    # second (client_connection_check_interval), and the pool replaces the connection. It may be closed already.
+    # Shuts the connection down, as a frozen server would not read a cancel request. A running one detects it within a
+    # second (client_connection_check_interval). suppress: the connection may be closed already.
     with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)

@@ -99,7 +99,7 @@ export function newItemFinder({ name, desc }, owner) {
   // The Date header has whole seconds, and the clocks of two services differ a little.
   const since = Date.now() + aheadMs - 5000;
   const params = new URLSearchParams({ sorter: 'createdAt_descend', pageSize: 100 });
-  // A query may not have it: it usually stands for bytes that could not be decoded.
+  // `rule` rejects U+FFFD in a query: it stands for bytes that could not be decoded.
   if (!name.includes('\uFFFD')) params.set('name', name);
   return async () => remember((await send('GET', `/api/rule?${params}`, { expected: owner })).body).data.find((item) =>
     item.name.trim() === name && item.desc === desc && !before.has(item.key) && Date.parse(item.createdAt) >= since);
@@ -230,7 +230,7 @@ async function send(method, path, { json, signal, expected, headers } = {}) {
   return { body, call };
 }
 
-/** The gateway's own 503 means that it did not reach the service; a proxy's may mean that the proxy got no response. */
+/** Not sent: the circuit breaker of the ingress was open, or the gateway did not reach the service (its own 503). */
 const wasNotSent = (response, call) => response.headers.has('x-envoy-overloaded') || Boolean(call.servedBy && !call.upstreams.at(-1)?.version);
 
 async function readBody(response, signal) {

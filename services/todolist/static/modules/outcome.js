@@ -2,20 +2,20 @@ import { ApiError } from './api.js';
 
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 15_000;
-// A write may still be in progress when the service answers a read: so many lookups before it counts as not done.
-const LOOKS = 3;
+// A write may still be in progress when the service answers a read: how many lookups before it counts as not done.
+const LOOKUPS = 3;
 
 /**
- * Sends a write. If the response leaves its outcome open, looks it up once the service responds, as often as needed;
- * the write is never sent again.
+ * Sends a write. If its outcome is unknown, looks it up, again and again until the service responds; the write is never
+ * sent again.
  * @template T
  * @param {object} options
  * @param {() => Promise<T>} options.send
  * @param {() => Promise<T | undefined>} options.find what `send` would have returned, if the write was done
- * @param {(error: ApiError) => void} options.onUnknown called when the looking up begins
+ * @param {(error: ApiError) => void} options.onUnknown called before the lookup
  * @returns {Promise<T>}
- * @throws {ApiError} that of the write, if it changed nothing; a 404, if the item is gone; `absent`: looked up, and not done; `unknown`: it cannot be
- *   looked up
+ * @throws {ApiError} that of the write, if it changed nothing; a 404, if the item is gone; `absent`, if the lookup does
+ *   not find the write; `unknown`, if no lookup is possible
  */
 export async function carryOut({ send, find, onUnknown }) {
   try {
@@ -40,13 +40,14 @@ export function changedNothing(error) {
 
 async function lookUp(find) {
   let failures = 0;
-  for (let looks = 1; ;) {
+  let lookups = 1;
+  while (true) {
     try {
       const found = await find();
-      if (found !== undefined || looks === LOOKS) return found;
+      if (found !== undefined || lookups === LOOKUPS) return found;
       failures = 0;
-      await pause(FIRST_PAUSE_MS * looks);
-      looks += 1;
+      await pause(FIRST_PAUSE_MS * lookups);
+      lookups += 1;
     } catch (error) {
       // Deleted is an outcome, too. Another account's session may not look it up.
       if (error.status === 404) throw error;

@@ -19,7 +19,7 @@ export const currentOwner = () => owner;
 export const currentEra = () => era;
 
 /**
- * Calls back when the owner becomes known or changes, other than by `switchOwner`.
+ * Calls back when the owner becomes known, or changes without `switchOwner`.
  * @param {(before: string | null) => void} listener
  */
 export const onOwner = (listener) => { listeners.add(listener); };
@@ -41,7 +41,7 @@ export function storeCaller(caller, since) {
 }
 
 /**
- * Logs in or out on purpose: afterwards the owner is unknown until a response names it.
+ * Runs a login or a logout: afterwards the owner is unknown until a response names it.
  * @param {() => Promise<void>} act
  */
 export async function switchOwner(act) {
