@@ -44,56 +44,29 @@ def load(file: Path) -> list[Document]:
 
 @pytest.fixture(scope="session")
 def istio() -> list[Document]:
-    """The set for plain Istio."""
     return render(DEPLOY / "istio")
 
 
 @pytest.fixture(scope="session")
 def ambient() -> list[Document]:
-    """The set for Istio in ambient mode."""
     return render(DEPLOY / "ambient")
 
 
 @pytest.fixture(scope="session")
 def knative() -> list[Document]:
-    """The set for Knative."""
     return render(DEPLOY / "knative")
 
 
 @pytest.fixture(scope="session")
-def user_v1() -> list[Document]:
-    """What comes before the set for Knative: user with its first version."""
-    return load(DEPLOY / "knative" / "user-v1.yaml")
-
-
-@pytest.fixture(scope="session")
-def activator() -> list[Document]:
-    """The policy on Knative's activator."""
-    return load(DEPLOY / "knative" / "activator.yaml")
-
-
-@pytest.fixture(scope="session")
-def traffic() -> list[Document]:
-    """The load generator."""
-    return render(DEPLOY / "traffic")
+def beside() -> list[Document]:
+    """What is applied beside the sets: the first version of user on Knative, policies, and the load generator."""
+    files = ("knative/user-v1", "knative/activator", "knative/eventing", "install/eventing")
+    return [*render(DEPLOY / "traffic"), *(each for file in files for each in load(DEPLOY / f"{file}.yaml"))]
 
 
 @pytest.fixture(params=["istio", "ambient", "knative"])
 def app(request: pytest.FixtureRequest) -> list[Document]:
     """Each set of the application in turn."""
-    documents: list[Document] = request.getfixturevalue(request.param)
-    return documents
-
-
-@pytest.fixture(scope="session")
-def eventing() -> list[Document]:
-    """The policies on Knative's broker, and what its installation adds."""
-    return load(DEPLOY / "knative" / "eventing.yaml") + load(DEPLOY / "install" / "eventing.yaml")
-
-
-@pytest.fixture(params=["istio", "ambient", "knative", "user_v1", "activator", "eventing", "traffic"])
-def manifests(request: pytest.FixtureRequest) -> list[Document]:
-    """Everything that is applied, in turn."""
     documents: list[Document] = request.getfixturevalue(request.param)
     return documents
 
@@ -206,6 +179,18 @@ def named(documents: list[Document], wanted: str, name: str) -> Document:
     """Return the one document of this kind and name."""
     (found,) = [document for document in of_kind(documents, wanted) if document["metadata"]["name"] == name]
     return found
+
+
+def below(value: Any, key: str) -> Iterator[Any]:
+    """Yield the values of a key at any depth."""
+    if isinstance(value, dict):
+        if key in value:
+            yield value[key]
+        for inner in value.values():
+            yield from below(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from below(inner, key)
 
 
 def workloads(documents: list[Document]) -> list[Document]:

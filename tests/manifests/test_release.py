@@ -14,8 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.manifests.conftest import Document, container, kind, kubectl, labels, named, of_kind, workloads
-from tests.manifests.test_agreement import below
+from tests.manifests.conftest import Document, below, container, kind, kubectl, labels, named, of_kind, workloads
 from tests.manifests.test_versions import OURS
 from tests.support import ROOT, free_port
 
