@@ -133,7 +133,7 @@ class Cluster:
         assert (len(said.splitlines()), did) == (1, []), said
         return said
 
-    def run(self, script: str, action: str, **cluster: str) -> tuple[str, list[str]]:
+    def run(self, script: str, action: str = "", **cluster: str) -> tuple[str, list[str]]:
         """Return the error of the script, or "", and the changes it made. Its output is in `self.output`."""
         (self.directory / "calls").write_text("")
         applied = self.directory / "calls.input"
