@@ -34,7 +34,7 @@ class Index(http.server.SimpleHTTPRequestHandler):
     """A package index; it serves the index below /simple/ only."""
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        pass
 
 
 def publish(folder: Path, name: str, version: str, files: dict[str, str]) -> Path:
