@@ -31,14 +31,12 @@ def kubectl() -> str:
 
 
 def render(folder: Path) -> list[Document]:
-    """Return the documents of a kustomization."""
     done = subprocess.run([kubectl(), "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.load_all(done.stdout, LOADER) if document]
 
 
 def load(file: Path) -> list[Document]:
-    """Return the documents of a file."""
     return list(yaml.load_all(file.read_text(encoding="utf-8"), LOADER))
 
 
@@ -157,7 +155,6 @@ def istiod(version: str, revision: str = "default", namespace: str = "istio-syst
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A stand-in for a cluster: stand_in.py."""
     from tests.manifests.stand_in import Cluster
 
     return Cluster(tmp_path_factory.mktemp("cluster"))
@@ -176,7 +173,6 @@ def kind(document: Document) -> str:
 
 
 def named(documents: list[Document], wanted: str, name: str) -> Document:
-    """Return the one document of this kind and name."""
     (found,) = [document for document in of_kind(documents, wanted) if document["metadata"]["name"] == name]
     return found
 
@@ -204,17 +200,14 @@ def services(documents: list[Document]) -> list[Document]:
 
 
 def labels(workload: Document) -> dict[str, str]:
-    """Return the labels of the workload's pods."""
     found: dict[str, str] = workload["spec"]["template"]["metadata"]["labels"]
     return found
 
 
 def container(workload: Document) -> Document:
-    """Return the workload's one container."""
     (found,) = workload["spec"]["template"]["spec"]["containers"]
     return dict(found)
 
 
 def name_of(document: Document) -> str:
-    """Return kind/name, for messages."""
     return f"{kind(document)}/{document['metadata']['name']}"

@@ -205,7 +205,6 @@ def items(*found: Any) -> str:
 
 
 def istiods(version: str, **more: str) -> str:
-    """Return what kubectl prints of one istiod."""
     return items(istiod(version, **more))
 
 

@@ -127,7 +127,6 @@ def test_on_istio_reads_are_retried_and_writes_never(istio: list[Document]) -> N
 
 
 def seconds(text: str) -> float:
-    """Return a duration such as 2.5s."""
     return float(text.removesuffix("s"))
 
 

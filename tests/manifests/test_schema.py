@@ -43,7 +43,6 @@ def as_deployment(service: Document) -> Document:
 
 
 def faults(document: Document) -> Iterator[str]:
-    """Yield the errors of the document."""
     if document["apiVersion"] in CUSTOM or (document["apiVersion"], document["kind"]) == OLD:
         return
     if kind(document) == "KService":

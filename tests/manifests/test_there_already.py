@@ -201,7 +201,6 @@ APPLICATION = {"KINDS": "istio gateway-api", "DEPLOYED": "istio"}
 
 
 def url(cluster: Cluster, **state: str) -> str:
-    """Return what `make url` prints."""
     said, _ = cluster.run("url", "", **state)
     assert said == ""
     return cluster.output
