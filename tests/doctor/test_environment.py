@@ -38,7 +38,6 @@ class Index(http.server.SimpleHTTPRequestHandler):
 
 
 def publish(folder: Path, name: str, version: str, files: dict[str, str]) -> Path:
-    """Put a package into the index."""
     wheel = folder / f"simple/{name}/{name}-{version}-py3-none-any.whl"
     wheel.parent.mkdir(parents=True)
     info = f"{name}-{version}.dist-info"

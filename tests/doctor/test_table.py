@@ -24,7 +24,7 @@ from deploy.doctor.__main__ import main
 from deploy.doctor.checks import MACHINE
 from deploy.doctor.finding import AMBIENT, ISTIO, KNATIVE
 from tests.local_mesh import heed_sigint
-from tests.manifests.conftest import injector, istiod, load, render
+from tests.manifests.conftest import container, injector, istiod, load, render, workloads
 from tests.manifests.stand_in import definitions
 from tests.manifests.test_versions import VERSIONS
 from tests.support import ROOT, wait_until
@@ -108,7 +108,6 @@ class Doctor:
         self.install("kubectl", "exit 1")
 
     def install(self, name: str, script: str) -> None:
-        """Put a program into the path."""
         program = self.directory / "bin" / name
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
@@ -218,9 +217,8 @@ def test_nodes_of_other_architectures_and_address_families(doctor: Doctor) -> No
     # What `make build` makes here does not start there.
     there = "arm64" if cluster.here() == {"amd64"} else "amd64"
     state["objects"]["nodes"] = [node("a", there)]
-    assert f"does not start there [Istio, ambient, Knative, Kiali] -> make build push PLATFORMS=linux/{there}" in (
-        doctor.table(state)
-    )
+    fix = f"make build push PLATFORMS=linux/{there}"
+    assert f"does not start there [Istio, ambient, Knative, Kiali] -> {fix}" in doctor.table(state)
     state["objects"]["nodes"] = []
     assert "there is no node of Linux yet" in doctor.table(state)
     state["objects"]["nodes"] = [node("a", "s390x")]
@@ -260,18 +258,13 @@ def test_needed_resources_are_those_that_the_sets_request() -> None:
     waypoint = values("ambient")["waypoint"]["resources"]["requests"]
 
     def added(name: str) -> tuple[float, float]:
-        documents, requests = render(ROOT / "deploy" / name.lower()), []
-        if name == KNATIVE:
-            # Its revision, which the set names only in the split.
-            documents += [
-                each for each in load(ROOT / "deploy/knative/user-v1.yaml") if "template" in each.get("spec", {})
-            ]
+        # On Knative with the revision that the set names only in the split.
+        beside = load(ROOT / "deploy/knative/user-v1.yaml") if name == KNATIVE else []
+        documents, requests = [*render(ROOT / "deploy" / name.lower()), *beside], []
         scalers = {d["metadata"]["name"]: d["spec"] for d in documents if d["kind"] == "HorizontalPodAutoscaler"}
-        for each in documents:
-            if each["kind"] not in ("Deployment", "StatefulSet", "Service") or "template" not in each.get("spec", {}):
-                continue
+        for each in workloads(documents):
             pods = scalers.get(each["metadata"]["name"], {}).get("minReplicas", each["spec"].get("replicas", 1))
-            requests += [each["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]] * pods
+            requests += [container(each)["resources"]["requests"]] * pods
             requests += [sidecar] * pods * (name != AMBIENT)
             # Knative's own proxy in each pod of its Services, as Knative has it by default.
             requests += [{"cpu": "25m", "memory": "0"}] * pods * (each["kind"] == "Service")
