@@ -86,6 +86,9 @@ def test_istio_and_ambient_differ_only_in_the_mesh(istio: list[Document], ambien
     for rule in of_kind(ambient, "DestinationRule"):
         other = named(istio, "DestinationRule", rule["spec"]["host"].partition("-")[0])
         assert rule["spec"]["trafficPolicy"] == other["spec"]["trafficPolicy"]
+    # Retries of reads at the ingress, too; in ambient mode the waypoint makes them, as it knows the pods.
+    ingress = [named(documents, "HTTPRoute", "todolist")["spec"]["rules"] for documents in (istio, ambient)]
+    assert ingress[0] == ingress[1]
 
 
 def test_all_sets_have_the_same_split(istio: list[Document], ambient: list[Document], knative: list[Document]) -> None:
@@ -106,7 +109,7 @@ def test_all_sets_have_the_same_split(istio: list[Document], ambient: list[Docum
     assert splits == [[("v1", 50), ("v2", 50)]] * len(splits)
 
 
-# Retries: that Envoy, with these settings, repeats reads alone is in tests/ingress.
+# Retries: that Envoy, with these settings, repeats reads alone is in tests/ingress, with the routes of the ingress.
 
 
 def test_on_istio_reads_are_retried_and_writes_never(istio: list[Document]) -> None:
@@ -187,22 +190,6 @@ def destinations(route: Any) -> set[str]:
 def test_on_knative_nothing_is_retried(knative: list[Document]) -> None:
     assert "retries" not in json.dumps(knative)
     assert of_kind(knative, "VirtualService", "HTTPRoute") == []
-
-
-def test_the_ingress_retries_as_the_sidecars_and_the_laptop_do(istio: list[Document], ambient: list[Document]) -> None:
-    rules = named(istio, "HTTPRoute", "todolist")["spec"]["rules"]
-    # In ambient mode the waypoint does, as it knows the pods.
-    assert named(ambient, "HTTPRoute", "todolist")["spec"]["rules"] == rules
-    read, other = rules
-    assert {match["method"] for match in read["matches"]} == READS
-    assert "matches" not in other
-    assert {**other, "filters": read["filters"], "matches": read["matches"]} == read
-    sidecar = named(istio, "VirtualService", "user")["spec"]["http"][0]["retries"]
-    assert headers_set(read) == retry_headers(sidecar)
-    assert headers_set(other) == {"x-envoy-max-retries": "0"}
-    policy = {**conditions(sidecar["retryOn"]), "num_retries": sidecar["attempts"]}
-    laptop = list(below(load(DEPLOY / "local/envoy/ingress-routes.yaml"), "retry_policy"))
-    assert laptop == [policy] * len(laptop) != []
 
 
 def test_each_secret_that_is_read_is_created(app: list[Document]) -> None:
