@@ -138,19 +138,16 @@ def injector(revision: str = "default", namespace: str = "istio-system", tag: st
 
 def istiod(version: str, revision: str = "default", namespace: str = "istio-system", owner: str = "") -> Document:
     """Return istiod's Deployment; version: the tag of its image; owner: its Helm release."""
-    annotations = {"meta.helm.sh/release-name": owner} if owner else {}
-    marks = {
-        "app": "istiod",
-        "istio.io/rev": revision,
-        **({} if owner else {"operator.istio.io/managed": "Reconcile"}),
+    marks = {"app": "istiod", "istio.io/rev": revision}
+    if not owner:
+        marks["operator.istio.io/managed"] = "Reconcile"
         # As `make install-istio` makes it.
-        **({"installed-by": "todolist"} if (revision, namespace, owner) == ("default", "istio-system", "") else {}),
-    }
+        if (revision, namespace) == ("default", "istio-system"):
+            marks["installed-by"] = "todolist"
+    annotations = {"meta.helm.sh/release-name": owner} if owner else {}
     pod = {"spec": {"containers": [{"name": "discovery", "image": f"docker.io/istio/pilot:{version}"}]}}
-    return {
-        "metadata": {"name": "istiod", "namespace": namespace, "labels": marks, "annotations": annotations},
-        "spec": {"template": pod},
-    }
+    metadata = {"name": "istiod", "namespace": namespace, "labels": marks, "annotations": annotations}
+    return {"metadata": metadata, "spec": {"template": pod}}
 
 
 @pytest.fixture(scope="module")

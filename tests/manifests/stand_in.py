@@ -181,14 +181,9 @@ def definition(kind: str, *path: str, version: str = VERSIONS["GATEWAY_API_VERSI
         **more.get("annotations", {}),
     }
     managers = [{"manager": more.get("manager", "helm")}]
-    name = f"{kind}.gateway.networking.k8s.io"
-    return {
-        "metadata": {"name": name, "annotations": annotations, "managedFields": managers},
-        "spec": {
-            "names": {"plural": kind},
-            "versions": [{"name": "v1", "served": True, "schema": {"openAPIV3Schema": schema}}],
-        },
-    }
+    metadata = {"name": f"{kind}.gateway.networking.k8s.io", "annotations": annotations, "managedFields": managers}
+    served = {"name": "v1", "served": True, "schema": {"openAPIV3Schema": schema}}
+    return {"metadata": metadata, "spec": {"names": {"plural": kind}, "versions": [served]}}
 
 
 def definitions(*, routes: tuple[str, ...] = ("spec", "rules", "timeouts"), **more: Any) -> str:

@@ -55,7 +55,7 @@ def test_the_namespace_gets_the_label_of_the_installed_istio(cluster: Cluster) -
 def test_of_several_revisions_one_has_to_be_selected(cluster: Cluster) -> None:
     label = ("mesh", "label", "istio", "todolist")
     said = cluster.ask(*label, INJECTORS=items(*TWO), ISTIODS=items())[1]
-    assert "ISTIO_REVISION=asm-1-29 or ISTIO_REVISION=canary" in said
+    assert "choose one: ISTIO_REVISION=asm-1-29 or ISTIO_REVISION=canary" in said
     assert "aks-istio-system" in said
     assert cluster.ask(*label, INJECTORS=items(*TWO), ISTIO_REVISION="canary")[0] == "istio.io/rev=canary"
     assert "none is no revision" in cluster.ask(*label, INJECTORS=items(*TWO), ISTIO_REVISION="none")[1]
@@ -146,13 +146,9 @@ def test_a_sufficient_gateway_api_is_kept(cluster: Cluster) -> None:
 def service(age: int = 3600, *given: dict[str, str]) -> str:
     """Return the Service of an ingress, as old as this, with the addresses of a load balancer."""
     made = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=age)
-    return json.dumps(
-        {
-            "metadata": {"creationTimestamp": made.strftime("%Y-%m-%dT%H:%M:%SZ")},
-            "spec": {"type": "LoadBalancer"},
-            "status": {"loadBalancer": {"ingress": list(given)} if given else {}},
-        }
-    )
+    metadata = {"creationTimestamp": made.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    status = {"loadBalancer": {"ingress": list(given)} if given else {}}
+    return json.dumps({"metadata": metadata, "spec": {"type": "LoadBalancer"}, "status": status})
 
 
 def domains(given: str = "", **data: str) -> str:
