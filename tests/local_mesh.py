@@ -25,6 +25,13 @@ def heed_sigint() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def link_parts(directory: Path) -> None:
+    """Put what `make` needs into a folder."""
+    for part in PARTS:
+        if not (directory / part).exists():
+            (directory / part).symlink_to(ROOT / part)
+
+
 def make(directory: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["make", *arguments], cwd=directory, env=env, stdin=subprocess.DEVNULL,
@@ -52,9 +59,7 @@ class Mesh:
         **environment: str,
     ) -> None:
         """prepare: what the process inherits, made in it before it runs."""
-        for part in PARTS:
-            if not (directory / part).exists():
-                (directory / part).symlink_to(ROOT / part)
+        link_parts(directory)
         self.directory = directory
         self.ports = {name: free_port() for name in NAMES}
         self.url = f"http://127.0.0.1:{self.ports['PORT']}"

@@ -20,6 +20,7 @@ from lessons.runner.place import UnsuitableError
 
 NAMESPACE = os.environ.get("NAMESPACE", "todolist")
 WAIT = 180
+NewClient = Callable[[], AbstractContextManager[httpx.Client]]
 
 rows: list[tuple[str, str]] = []
 
@@ -33,7 +34,6 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
 
 
 def is_named(config: pytest.Config) -> bool:
-    """Say whether the command line names this folder."""
     return any("cluster" in argument for argument in config.args)
 
 
@@ -60,7 +60,6 @@ def note(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 
 def kubectl(*arguments: str, stdin: str | None = None, check: bool = True, namespace: str = NAMESPACE) -> str:
-    """Run kubectl in the namespace and return what it prints."""
     command = ["kubectl", f"--namespace={namespace}", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, input=stdin)
     assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
@@ -68,12 +67,10 @@ def kubectl(*arguments: str, stdin: str | None = None, check: bool = True, names
 
 
 def get(*arguments: str, namespace: str = NAMESPACE) -> Any:
-    """Return objects of the cluster."""
     return json.loads(kubectl("get", *arguments, "--output=json", namespace=namespace))
 
 
 def exists(thing: str, namespace: str = NAMESPACE) -> bool:
-    """Say whether an object, or a kind of objects, exists."""
     return bool(kubectl("get", thing, "--output=name", "--ignore-not-found", check=False, namespace=namespace))
 
 
@@ -101,46 +98,39 @@ def deployed() -> Cluster:
 
 @pytest.fixture(scope="session")
 def knative(deployed: Cluster) -> bool:
-    """Whether the application runs on Knative."""
     return deployed.name == "knative"
 
 
 @pytest.fixture(scope="session")
 def ambient(deployed: Cluster) -> bool:
-    """Whether the application runs in ambient mode."""
     return deployed.name == "ambient"
 
 
 @pytest.fixture
 def on_ambient(ambient: bool) -> None:
-    """Skip a test of what only ambient mode does."""
     if not ambient:
         pytest.skip("in ambient mode only")
 
 
 @pytest.fixture
 def not_on_knative(knative: bool) -> None:
-    """Skip a test of what Knative does otherwise."""
     if knative:
         pytest.skip("not on Knative")
 
 
 @pytest.fixture(scope="session")
-def ingress(deployed: Cluster) -> Callable[[], AbstractContextManager[httpx.Client]]:
-    """Create clients that go through the ingress."""
+def ingress(deployed: Cluster) -> NewClient:
     return deployed.client
 
 
 @pytest.fixture
-def guest(ingress: Callable[[], AbstractContextManager[httpx.Client]]) -> Iterator[httpx.Client]:
-    """A client that is not logged in."""
+def guest(ingress: NewClient) -> Iterator[httpx.Client]:
     with ingress() as client:
         yield client
 
 
 @pytest.fixture
-def person(ingress: Callable[[], AbstractContextManager[httpx.Client]]) -> Iterator[httpx.Client]:
-    """A client with an account of its own."""
+def person(ingress: NewClient) -> Iterator[httpx.Client]:
     with ingress() as client:
         account = {"userName": f"verify-{uuid.uuid4().hex[:8]}", "password": uuid.uuid4().hex}
         answer = client.post("/user/register", json=account)
@@ -161,7 +151,6 @@ def pods(selector: str = "app.kubernetes.io/part-of=todolist") -> list[Any]:
 
 
 def is_ready(pod: Any) -> bool:
-    """Return whether a pod is ready."""
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
 
 

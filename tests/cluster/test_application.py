@@ -10,14 +10,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.cluster.conftest import (
-    NAMESPACE,
-    answered_by,
-    eventually,
-    exists,
-    get,
-    kubectl,
-)
+from tests.cluster.conftest import NAMESPACE, answered_by, eventually, exists, kubectl
 
 Note = Callable[[str], None]
 
@@ -27,12 +20,8 @@ def test_page_and_api_answer_through_the_ingress(guest: httpx.Client, person: ht
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
     assert guest.get("/api/currentUser").json()["userid"]
-    item = person.post("/api/rule", json={"name": "milk"})
-    assert item.status_code == 201
-    page_of_items = person.get("/api/rule").json()
-    assert [entry["name"] for entry in page_of_items["data"]] == ["milk"]
-    deleted = person.request("DELETE", "/api/rule", json={"key": item.json()["key"]})
-    assert deleted.json()["pagination"]["total"] == 0
+    assert person.post("/api/rule", json={"name": "milk"}).status_code == 201
+    assert [entry["name"] for entry in person.get("/api/rule").json()["data"]] == ["milk"]
 
 
 def test_a_change_becomes_a_notice(person: httpx.Client, note: Note) -> None:
@@ -41,12 +30,6 @@ def test_a_change_becomes_a_notice(person: httpx.Client, note: Note) -> None:
     notice = eventually(lambda: next(iter(person.get("/api/notices").json()), None))
     assert (notice["title"], notice["event"]["source"]) == (name, "/rule")
     note(f"after {notice['event']['seconds']:.1f} s, by {notice['event']['takenBy']}")
-
-
-def test_every_pod_has_app_and_version() -> None:
-    for pod in get("pods")["items"]:
-        missing = {"app", "version"} - set(pod["metadata"]["labels"])
-        assert not missing, pod["metadata"]["name"]
 
 
 def test_trace_headers_are_propagated_to_the_last_service(person: httpx.Client) -> None:
@@ -117,15 +100,9 @@ def test_kiali_shows_exactly_the_topology(ingress: Any, knative: bool, ambient: 
         f"?namespaces={NAMESPACE}&graphType=versionedApp&injectServiceNodes=false&duration=120s"
     )
     gateway = "istio-ingressgateway" if knative else "ingress"
-    expected = {
-        (gateway, "todolist"),
-        ("todolist", "user v1"),
-        ("todolist", "user v2"),
-        ("todolist", "rule"),
-        ("user v1", "user-database"),
-        ("user v2", "user-database"),
-        ("rule", "rule-database"),
-    }
+    expected = {(gateway, "todolist"), ("todolist", "rule"), ("rule", "rule-database")}
+    for user in ("user v1", "user v2"):
+        expected |= {("todolist", user), (user, "user-database")}
     if ambient:
         # Besides each call, its path. Between todolist and the waypoint there is one edge for both directions.
         expected |= {(caller, "waypoint") for caller in ("ingress", "todolist")}

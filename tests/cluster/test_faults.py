@@ -4,7 +4,6 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +11,7 @@ import httpx
 import pytest
 
 from lessons.runner.cluster import Cluster
-from tests.cluster.conftest import NAMESPACE, all_ready, eventually, get, kubectl, pods
+from tests.cluster.conftest import NAMESPACE, NewClient, all_ready, eventually, get, kubectl, pods
 
 PAUSE = 0.1
 OK = 200
@@ -24,7 +23,7 @@ KILLER = f"{NAMESPACE}-killer"
 class Traffic:
     """Continuous reads and writes, and their results."""
 
-    ingress: Callable[[], AbstractContextManager[httpx.Client]]
+    ingress: NewClient
     cookies: httpx.Cookies
     reads: int = 0
     failed_reads: Counter[str] = field(default_factory=Counter)
@@ -38,7 +37,6 @@ class Traffic:
         self.thread.start()
 
     def run(self) -> None:
-        """Send requests until stopped."""
         # A proxy may reset the connection of a write that it rejects, and then kubectl stops all port-forwarding.
         with self.ingress() as reader, self.ingress() as writer:
             reader.cookies = writer.cookies = self.cookies
@@ -48,12 +46,10 @@ class Traffic:
                 self.write(writer)
 
     def end(self) -> None:
-        """Stop, and wait for the last response."""
         self.ended.set()
         self.thread.join()
 
     def read(self, client: httpx.Client, path: str) -> None:
-        """Read, and remember a failure."""
         self.reads += 1
         if (status := status_of(client, "GET", path)) != OK:
             self.failed_reads[f"{path} {status}"] += 1
@@ -93,8 +89,7 @@ def status_of(client: httpx.Client, method: str, path: str, name: str | None = N
 
 
 @pytest.fixture
-def traffic(ingress: Callable[[], AbstractContextManager[httpx.Client]], person: httpx.Client) -> Iterator[Traffic]:
-    """Send traffic in the background."""
+def traffic(ingress: NewClient, person: httpx.Client) -> Iterator[Traffic]:
     traffic = Traffic(ingress, person.cookies)
     try:
         eventually(lambda: traffic.acknowledged)
@@ -120,16 +115,11 @@ def kill(deployed: Cluster) -> Iterator[Callable[[Any, str], None]]:
             "hostPID": True,
             "nodeName": pod["spec"]["nodeName"],
             "restartPolicy": "Never",
-            "containers": [
-                {
-                    "name": "killer",
-                    "image": image,
-                    "imagePullPolicy": "IfNotPresent",
-                    "command": ["sh", "-c", script],
-                    "securityContext": {"privileged": True, "runAsUser": 0},
-                }
-            ],
-        }
+            "containers": [{
+                "name": "killer", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", script],
+                "securityContext": {"privileged": True, "runAsUser": 0},
+            }],
+        }  # fmt: skip
         overrides = f"--overrides={json.dumps({'spec': spec})}"
         kubectl("run", "killer", f"--image={image}", overrides, namespace=KILLER)
         eventually(lambda: running(name).get(container, before)["restartCount"] > before["restartCount"])
@@ -148,7 +138,6 @@ def running(name: str) -> dict[str, Any]:
 
 
 def one_of_each(selector: str) -> list[Any]:
-    """Return one pod of each workload."""
     labels = ("app", "version")
     return list({tuple(pod["metadata"]["labels"][label] for label in labels): pod for pod in pods(selector)}.values())
 

@@ -25,7 +25,6 @@ def deployed() -> None:
 
 
 def objects() -> set[str]:
-    """Return everything that the cluster has."""
     kinds = kubectl("api-resources", "--verbs=list", "--output=name").split()
     wanted = [kind for kind in kinds if kind not in UNSTEADY and not kind.endswith(".metrics.k8s.io")]
     return set(kubectl("get", ",".join(wanted), "--all-namespaces", f"--output=go-template={OBJECT}").splitlines())

@@ -34,11 +34,10 @@ class Index(http.server.SimpleHTTPRequestHandler):
     """A package index; it serves the index below /simple/ only."""
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        pass
 
 
 def publish(folder: Path, name: str, version: str, files: dict[str, str]) -> Path:
-    """Put a package into the index."""
     wheel = folder / f"simple/{name}/{name}-{version}-py3-none-any.whl"
     wheel.parent.mkdir(parents=True)
     info = f"{name}-{version}.dist-info"

@@ -7,13 +7,14 @@ import resource
 import signal
 import socket
 import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
 from deploy.local import ports
+from services.user.tokens import _generated_key
 from tests.local_mesh import DIRECTLY, Mesh, make
 from tests.support import ROOT, free_port, wait_until
 
@@ -28,6 +29,7 @@ def start(directory: Path, **environment: str) -> subprocess.CompletedProcess[st
 
 def test_an_invalid_port_is_one_line() -> None:
     for settings, said in (
+        ({"PORT": "http"}, "PORT=http is not a port number: choose one from 1024 to 65535"),
         ({"PORT": "70000"}, "PORT=70000 is no port: choose one from 1024 to 65535"),
         ({"PORT": "0"}, "PORT=0 is no port: choose one from 1024 to 65535"),
         ({"USER_PORT": "-1"}, "USER_PORT=-1 is no port: choose one from 1024 to 65535"),
@@ -42,7 +44,6 @@ def test_an_invalid_port_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"PORT": "http"}, "PORT=http is not a port number: choose one from 1024 to 65535"),
         ({"SLEEP": "soon"}, "SLEEP=soon is not a number of seconds: choose one such as 30, or 0 for never"),
         ({"TLS": "yes"}, "TLS=yes is neither 1 nor 0: TLS=1 make run serves HTTPS"),
     ],
@@ -188,18 +189,17 @@ def test_targets_on_one_line_run_in_that_order(flags: str, code: str, tmp_path: 
     assert (ended.returncode == 0) is (code == "0")
 
 
-def test_a_file_system_without_hard_links_works(tmp_path: Path) -> None:
+def test_a_file_system_without_hard_links_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As FAT, some network drives and shared folders of virtual machines."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os\ndef link(*_, **__): raise PermissionError(1, 'Operation not permitted')\nos.link = link\n"
-    )
-    ask = "from services.user.tokens import _generated_key; print(_generated_key().stat().st_size > 100)"
-    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    processes = [
-        subprocess.Popen([sys.executable, "-c", ask], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    assert [process.communicate(timeout=30)[0] for process in processes] == ["True\n"] * 3
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(3) as threads:
+        keys = set(threads.map(lambda _: _generated_key().read_text(), range(3)))
+    assert [key.partition("\n")[0] for key in keys] == ["-----BEGIN PRIVATE KEY-----"]
     assert (tmp_path / "data/token-key.pem").stat().st_mode & 0o777 == 0o600
 
 

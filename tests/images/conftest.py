@@ -28,30 +28,25 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
 
 
 def docker(*arguments: str, check: bool = True) -> str:
-    """Run docker and return what it prints."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False, env=ENVIRONMENT)
     assert not check or done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
     return done.stdout.strip()
 
 
 def compose(*arguments: str, check: bool = True) -> str:
-    """Run docker compose on a project of the tests' own."""
     return docker("compose", "--file=deploy/compose.yaml", "--project-name=todolist-test", *arguments, check=check)
 
 
 def image(service: str) -> str:
-    """Return the name of a service's image."""
     return f"{REGISTRY}/{service}:{TAG}"
 
 
 def inspect(thing: str) -> Any:
-    """Return what docker knows of an image or a container."""
     return json.loads(docker("inspect", thing))[0]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def built() -> None:
-    """Build the images, as `make build` does."""
     os.chdir(ROOT)
     done = subprocess.run(["make", "build"], capture_output=True, text=True, check=False, env=ENVIRONMENT)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -125,7 +125,6 @@ def test_the_commands_of_a_lesson(mesh: Mesh, capsys: pytest.CaptureFixture[str]
         assert re.split(r"make(?:\[\d+\])?: \*\*\*", ended.stderr)[0] == error, output
         assert f"* {lesson.number:>2}  {lesson.about.title}" in ended.stdout or error
     assert f"Lesson {lesson.name} is over." in make(mesh.directory, "lesson-reset").stdout
-    assert "the lesson that is on: none" in make(mesh.directory, "status").stdout
     command.reset()
     assert "No lesson was on." in capsys.readouterr().out
 
@@ -148,13 +147,10 @@ def test_a_lesson_starts_from_a_reset_mesh(mesh: Mesh, monkeypatch: pytest.Monke
 def test_an_interrupted_lesson_leaves_nothing_broken(mesh: Mesh) -> None:
     before = mesh.configuration()
     running = subprocess.Popen(
-        [sys.executable, "-u", "-m", "lessons.runner", "start", "1"],
-        cwd=mesh.directory,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-u", "-m", "lessons.runner", "start", "1"], cwd=mesh.directory,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=heed_sigint,  # noqa: PLW1509 - nothing else runs yet
-    )
+    )  # fmt: skip
     wait_until(lambda: running.stdout.readline().startswith("Applied."), "the check begins", 30)
     running.send_signal(signal.SIGINT)
     said = running.communicate(timeout=20)[1]

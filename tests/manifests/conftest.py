@@ -31,69 +31,40 @@ def kubectl() -> str:
 
 
 def render(folder: Path) -> list[Document]:
-    """Return the documents of a kustomization."""
     done = subprocess.run([kubectl(), "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.load_all(done.stdout, LOADER) if document]
 
 
 def load(file: Path) -> list[Document]:
-    """Return the documents of a file."""
     return list(yaml.load_all(file.read_text(encoding="utf-8"), LOADER))
 
 
 @pytest.fixture(scope="session")
 def istio() -> list[Document]:
-    """The set for plain Istio."""
     return render(DEPLOY / "istio")
 
 
 @pytest.fixture(scope="session")
 def ambient() -> list[Document]:
-    """The set for Istio in ambient mode."""
     return render(DEPLOY / "ambient")
 
 
 @pytest.fixture(scope="session")
 def knative() -> list[Document]:
-    """The set for Knative."""
     return render(DEPLOY / "knative")
 
 
 @pytest.fixture(scope="session")
-def user_v1() -> list[Document]:
-    """What comes before the set for Knative: user with its first version."""
-    return load(DEPLOY / "knative" / "user-v1.yaml")
-
-
-@pytest.fixture(scope="session")
-def activator() -> list[Document]:
-    """The policy on Knative's activator."""
-    return load(DEPLOY / "knative" / "activator.yaml")
-
-
-@pytest.fixture(scope="session")
-def traffic() -> list[Document]:
-    """The load generator."""
-    return render(DEPLOY / "traffic")
+def beside() -> list[Document]:
+    """What is applied beside the sets: the first version of user on Knative, policies, and the load generator."""
+    files = ("knative/user-v1", "knative/activator", "knative/eventing", "install/eventing")
+    return [*render(DEPLOY / "traffic"), *(each for file in files for each in load(DEPLOY / f"{file}.yaml"))]
 
 
 @pytest.fixture(params=["istio", "ambient", "knative"])
 def app(request: pytest.FixtureRequest) -> list[Document]:
     """Each set of the application in turn."""
-    documents: list[Document] = request.getfixturevalue(request.param)
-    return documents
-
-
-@pytest.fixture(scope="session")
-def eventing() -> list[Document]:
-    """The policies on Knative's broker, and what its installation adds."""
-    return load(DEPLOY / "knative" / "eventing.yaml") + load(DEPLOY / "install" / "eventing.yaml")
-
-
-@pytest.fixture(params=["istio", "ambient", "knative", "user_v1", "activator", "eventing", "traffic"])
-def manifests(request: pytest.FixtureRequest) -> list[Document]:
-    """Everything that is applied, in turn."""
     documents: list[Document] = request.getfixturevalue(request.param)
     return documents
 
@@ -167,24 +138,20 @@ def injector(revision: str = "default", namespace: str = "istio-system", tag: st
 
 def istiod(version: str, revision: str = "default", namespace: str = "istio-system", owner: str = "") -> Document:
     """Return istiod's Deployment; version: the tag of its image; owner: its Helm release."""
-    annotations = {"meta.helm.sh/release-name": owner} if owner else {}
-    marks = {
-        "app": "istiod",
-        "istio.io/rev": revision,
-        **({} if owner else {"operator.istio.io/managed": "Reconcile"}),
+    marks = {"app": "istiod", "istio.io/rev": revision}
+    if not owner:
+        marks["operator.istio.io/managed"] = "Reconcile"
         # As `make install-istio` makes it.
-        **({"installed-by": "todolist"} if (revision, namespace, owner) == ("default", "istio-system", "") else {}),
-    }
+        if (revision, namespace) == ("default", "istio-system"):
+            marks["installed-by"] = "todolist"
+    annotations = {"meta.helm.sh/release-name": owner} if owner else {}
     pod = {"spec": {"containers": [{"name": "discovery", "image": f"docker.io/istio/pilot:{version}"}]}}
-    return {
-        "metadata": {"name": "istiod", "namespace": namespace, "labels": marks, "annotations": annotations},
-        "spec": {"template": pod},
-    }
+    metadata = {"name": "istiod", "namespace": namespace, "labels": marks, "annotations": annotations}
+    return {"metadata": metadata, "spec": {"template": pod}}
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A stand-in for a cluster: stand_in.py."""
     from tests.manifests.stand_in import Cluster
 
     return Cluster(tmp_path_factory.mktemp("cluster"))
@@ -203,9 +170,20 @@ def kind(document: Document) -> str:
 
 
 def named(documents: list[Document], wanted: str, name: str) -> Document:
-    """Return the one document of this kind and name."""
     (found,) = [document for document in of_kind(documents, wanted) if document["metadata"]["name"] == name]
     return found
+
+
+def below(value: Any, key: str) -> Iterator[Any]:
+    """Yield the values of a key at any depth."""
+    if isinstance(value, dict):
+        if key in value:
+            yield value[key]
+        for inner in value.values():
+            yield from below(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from below(inner, key)
 
 
 def workloads(documents: list[Document]) -> list[Document]:
@@ -219,17 +197,14 @@ def services(documents: list[Document]) -> list[Document]:
 
 
 def labels(workload: Document) -> dict[str, str]:
-    """Return the labels of the workload's pods."""
     found: dict[str, str] = workload["spec"]["template"]["metadata"]["labels"]
     return found
 
 
 def container(workload: Document) -> Document:
-    """Return the workload's one container."""
     (found,) = workload["spec"]["template"]["spec"]["containers"]
     return dict(found)
 
 
 def name_of(document: Document) -> str:
-    """Return kind/name, for messages."""
     return f"{kind(document)}/{document['metadata']['name']}"

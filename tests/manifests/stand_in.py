@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,10 +17,16 @@ from tests.manifests.test_versions import VERSIONS
 from tests.support import ROOT
 
 ISTIO, OLDEST, NEWEST = (VERSIONS[name] for name in ("ISTIO_VERSION", "KUBERNETES_OLDEST", "KUBERNETES_NEWEST"))
-INSTALLED = "istio knative eventing gateway-api"
+# What a cluster has not, as long as a test does not add it.
+NOTHING = """
+BROKERS CNI CURL DENIED DEPLOYED DOCKER_INFO DOMAIN GATEWAYS HELM HOST INGRESS ISTIO_GATEWAYS KIND
+KNATIVE_SERVICES LATE MORE NAMESPACE_THERE OLD OLD_DOCKER OTHER_PROMETHEUS PODS QUOTAS READY ROUTES SERVICE
+UNCHANGED VOLUMES_THERE ZTUNNEL
+"""
 
 # A cluster: it answers the scripts' queries from the environment, and records all changes.
 KUBECTL = r"""#!/bin/sh
+[ "$1" = --namespace=todolist ] && shift
 case "$*" in
   "config current-context") echo "$CONTEXT_NAME" ;;
   "version --client"*) echo "{\"clientVersion\": {\"gitVersion\": \"v$CLIENT\"}}" ;;
@@ -37,6 +42,9 @@ case "$*" in
   "get deployment/"*helm*) echo "$HELM" ;;
   "get services.serving.knative.dev/todolist "*status.url*) echo "http://$HOST" ;;
   "get services.serving.knative.dev/todolist "*) [ "$DEPLOYED" = knative ] ;;
+  "get revision/"*image*) echo "$OLD" ;;
+  "get revision/"*conditions*) echo "$READY" ;;
+  "get revision/"*) [ "$OLD" ] ;;
   "get deployment/todolist "*) [ "$DEPLOYED" ] ;;
   "get namespace/todolist "*dataplane-mode*) echo "$DEPLOYED" ;;
   "get namespace/todolist "*part-of*) echo "$PART_OF" ;;
@@ -62,7 +70,8 @@ case "$*" in
   "get deployment/istio-ingressgateway"*) [ "$INGRESS" ] && echo "$INGRESS" ;;
   "api-resources"*) echo httproutes.gateway.networking.k8s.io ;;
   "get --all-namespaces"*) echo "$ROUTES" ;;
-  "get "* | "config "* | "auth "*) ;;
+  diff*) [ "$UNCHANGED" ] ;;
+  "get "* | "config "* | "auth "* | wait*--for=create*) ;;
   *) echo "kubectl $*" >>"$CALLS"; cat >>"$CALLS.input" ;;
 esac
 """
@@ -84,29 +93,22 @@ class Cluster:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        # Not a copy, whose Python files each script would compile again.
-        (directory / "deploy").symlink_to(ROOT / "deploy")
+        # Not copies, whose Python files each script would compile again.
+        for part in ("deploy", "services", ".venv"):
+            (directory / part).symlink_to(ROOT / part)
         addons = directory / f".build/istio-{ISTIO}/samples/addons"
         addons.mkdir(parents=True)
         values = addons.parents[1] / "manifests/charts/istio-control/istio-discovery/values.yaml"
         values.parent.mkdir(parents=True)
         values.write_text('  hub: ""\nglobal:\n  hub: docker.io/istio\n')
-        shutil.copytree(
-            ROOT / "services", directory / "services", ignore=shutil.ignore_patterns("__pycache__", "static")
-        )
         for name in ("prometheus", "grafana", "jaeger"):
             (addons / f"{name}.yaml").write_text(f"image: {name}/{name}:1\n")
         (addons / "kiali.yaml").write_text("external_services:\n  tracing:\n    enabled: false\n")
-        for path, text in {
-            "bin/kubectl": KUBECTL,
-            "bin/kind": OTHER,
-            "bin/docker": OTHER,
-            **dict.fromkeys(("bin/curl", "bin/k3d", "bin/minikube"), OTHER),
-            f".build/istio-{ISTIO}/bin/istioctl": OTHER,
-        }.items():
+        istioctl = f".build/istio-{ISTIO}/bin/istioctl"
+        for path in ("bin/kubectl", "bin/kind", "bin/docker", "bin/curl", "bin/k3d", "bin/minikube", istioctl):
             program = directory / path
             program.parent.mkdir(exist_ok=True)
-            program.write_text(text)
+            program.write_text(KUBECTL if path == "bin/kubectl" else OTHER)
             program.chmod(0o755)
 
     def ask(self, module: str, *question: str, **cluster: str) -> tuple[str, str]:
@@ -118,10 +120,12 @@ class Cluster:
     @contextmanager
     def current(self, **cluster: str) -> Iterator[Callable[[], list[str]]]:
         """Make it the cluster of this process's kubectl; gives a function that returns the changes made."""
-        calls = self.directory / "calls"
-        calls.write_text("")
+        (self.directory / "calls").write_text("")
         with patch.dict(os.environ, self._environment(cluster)):
-            yield lambda: calls.read_text().splitlines()
+            yield self.changes
+
+    def changes(self) -> list[str]:
+        return (self.directory / "calls").read_text().splitlines()
 
     def refusal(self, script: str, action: str = "", **cluster: str) -> str:
         """Return the one line with which a script refuses to begin."""
@@ -129,10 +133,9 @@ class Cluster:
         assert (len(said.splitlines()), did) == (1, []), said
         return said
 
-    def run(self, script: str, action: str, **cluster: str) -> tuple[str, list[str]]:
+    def run(self, script: str, action: str = "", **cluster: str) -> tuple[str, list[str]]:
         """Return the error of the script, or "", and the changes it made. Its output is in `self.output`."""
-        calls = self.directory / "calls"
-        calls.write_text("")
+        (self.directory / "calls").write_text("")
         applied = self.directory / "calls.input"
         applied.write_text("")
         done = subprocess.run(
@@ -140,10 +143,11 @@ class Cluster:
             capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=60,
         )  # fmt: skip
         self.output, self.applied = done.stdout, applied.read_text()
-        return done.stderr if done.returncode else "", calls.read_text().splitlines()
+        return done.stderr if done.returncode else "", self.changes()
 
     def _environment(self, cluster: dict[str, str]) -> dict[str, str]:
         state = {
+            **dict.fromkeys(NOTHING.split(), ""),
             "PYTHON": sys.executable,
             "TARGET": "istio",
             "REGISTRY": "dev.local",
@@ -151,39 +155,14 @@ class Cluster:
             "KUBERNETES": f"{OLDEST}.1",
             "CONTEXT_NAME": "here",
             "CLIENT": NEWEST + ".0",
-            "DENIED": "",
-            "INJECTORS": json.dumps({"items": [injector()]}),
-            "ISTIODS": json.dumps({"items": [istiod(ISTIO)]}),
+            "INJECTORS": items(injector()),
+            "ISTIODS": items(istiod(ISTIO)),
             "DEFINITIONS": definitions(),
             "GATEWAY_API_OF": "todolist",
-            "NAMESPACE_THERE": "",
-            "NODES": json.dumps({"items": []}),
-            "SERVICE": "",
-            "DOMAIN": "",
-            "LATE": "",
-            "OTHER_PROMETHEUS": "",
-            "HELM": "",
-            "HOST": "",
-            "DEPLOYED": "",
+            "NODES": items(),
             "PART_OF": "todolist",
-            "KIND": "",
-            "DOCKER_INFO": "",
-            "OLD_DOCKER": "",
-            "CURL": "",
             "NO_SECRET": "none",
-            "CNI": "",
-            "QUOTAS": "",
-            "KINDS": INSTALLED,
-            "KNATIVE_SERVICES": "",
-            "BROKERS": "",
-            "PODS": "",
-            "ZTUNNEL": "",
-            "GATEWAYS": "",
-            "MORE": "",
-            "ROUTES": "",
-            "VOLUMES_THERE": "",
-            "INGRESS": "",
-            "ISTIO_GATEWAYS": "",
+            "KINDS": "istio knative eventing gateway-api",
             **cluster,
         }
         path = f"{self.directory}/bin{os.pathsep}{os.environ['PATH']}"
@@ -202,31 +181,26 @@ def definition(kind: str, *path: str, version: str = VERSIONS["GATEWAY_API_VERSI
         **more.get("annotations", {}),
     }
     managers = [{"manager": more.get("manager", "helm")}]
-    name = f"{kind}.gateway.networking.k8s.io"
-    return {
-        "metadata": {"name": name, "annotations": annotations, "managedFields": managers},
-        "spec": {
-            "names": {"plural": kind},
-            "versions": [{"name": "v1", "served": True, "schema": {"openAPIV3Schema": schema}}],
-        },
-    }
+    metadata = {"name": f"{kind}.gateway.networking.k8s.io", "annotations": annotations, "managedFields": managers}
+    served = {"name": "v1", "served": True, "schema": {"openAPIV3Schema": schema}}
+    return {"metadata": metadata, "spec": {"names": {"plural": kind}, "versions": [served]}}
 
 
 def definitions(*, routes: tuple[str, ...] = ("spec", "rules", "timeouts"), **more: Any) -> str:
-    return json.dumps(
-        {
-            "items": [
-                definition("gateways", "spec", "infrastructure", "parametersRef", **more),
-                definition("httproutes", *routes, **more),
-                definition("gatewayclasses", "spec", "controllerName", **more),
-            ]
-        }
+    return items(
+        definition("gateways", "spec", "infrastructure", "parametersRef", **more),
+        definition("httproutes", *routes, **more),
+        definition("gatewayclasses", "spec", "controllerName", **more),
     )
 
 
+def items(*found: Any) -> str:
+    """Return what kubectl prints of several objects."""
+    return json.dumps({"items": found})
+
+
 def istiods(version: str, **more: str) -> str:
-    """Return what kubectl prints of one istiod."""
-    return json.dumps({"items": [istiod(version, **more)]})
+    return items(istiod(version, **more))
 
 
 def minor(version: str, difference: int) -> str:

@@ -1,21 +1,15 @@
 """What `make deploy` adds to the sets, and in which order it applies them."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
 
-from tests.manifests.conftest import Document, container, injector, labels, load, of_kind, services
-from tests.manifests.test_versions import VERSIONS
+from tests.manifests.conftest import Document, container, labels, load, of_kind, services
+from tests.manifests.stand_in import Cluster
 from tests.support import ROOT
-
-FIRST_STEP = ("base", "knative/namespace.yaml", "knative/security.yaml", "knative/user-v1.yaml")
 
 
 def test_images_and_namespace_are_set_everywhere(customized: list[Document]) -> None:
@@ -27,7 +21,8 @@ def test_images_and_namespace_are_set_everywhere(customized: list[Document]) -> 
 
 
 def test_the_first_step_on_knative_is_in_the_same_namespace(deploy_sh: Any) -> None:
-    made = deploy_sh("render", *FIRST_STEP, NAMESPACE="other", TAG="v9")
+    first_step = ("base", *(f"knative/{name}.yaml" for name in ("namespace", "security", "user-v1")))
+    made = deploy_sh("render", *first_step, NAMESPACE="other", TAG="v9")
     assert in_namespace_other(made)
     assert [container(workload)["image"] for workload in services(made)] == ["dev.local/user:v9"]
 
@@ -72,104 +67,39 @@ def test_an_option_is_1_or_unset(deploy_sh: Any) -> None:
             deploy_sh("render", "istio", **{option: "0"})
 
 
-# A cluster with Knative: it answers the queries of deploy.sh, and records all changes.
-KUBECTL = """#!/bin/sh
-[ "$1" = --namespace=todolist ] && shift
-case "$*" in
-  "config current-context") echo here ;;
-  "version --client"*) echo '{"clientVersion": {"gitVersion": "v9.9.9"}}' ;;
-  "get customresourcedefinitions"*) false ;;
-  "get mutatingwebhookconfigurations"*) echo "$INJECTORS" ;;
-  "get --raw"* | "get crd "*) ;;
-  "get namespace/todolist --ignore-not-found"*) ;;
-  "get namespace/todolist --output=go"*) echo todolist ;;
-  "get revision/user-v1"*image*) echo "$OLD" ;;
-  "get revision/user-v2"*image*) echo "$OLD" ;;
-  "get revision/"*conditions*) echo "$READY" ;;
-  "get revision/"* | "get services.serving.knative.dev/"*) [ "$OLD" ] ;;
-  "get deployment/"*) false ;;
-  "get pods"* | "get events"*) echo '{"items": []}' ;;
-  "get "*) ;;
-  diff*) [ "$CHANGED" = no ] ;;
-  wait*--for=create*) ;;
-  *) cat >/dev/null; echo "$*" >>"$CALLS" ;;
-esac
-"""
-
-
-def deploy_to_knative(directory: Path, **cluster: str) -> list[str]:
-    """Run `make deploy TARGET=knative` against a cluster, and return its changes."""
-    kubectl = directory / "kubectl"
-    kubectl.write_text(KUBECTL)
-    kubectl.chmod(0o755)
-    env = {
-        **os.environ,
-        **VERSIONS,
-        "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}",
-        "CALLS": str(directory / "calls"),
-        "REGISTRY": "dev.local",
-        "TAG": "new",
-        "TARGET": "knative",
-        "NAMESPACE": "todolist",
-        # The image of its revisions and whether they are ready; whether anything differs from what it has.
-        "OLD": "",
-        "READY": "",
-        "CHANGED": "yes",
-        "INJECTORS": json.dumps({"items": [injector()]}),
-        **cluster,
-    }
-    done = subprocess.run(
-        ["deploy/scripts/deploy.sh"], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return (directory / "calls").read_text().splitlines()
-
-
-def essence(calls: list[str]) -> list[str]:
+def deploy_to_knative(cluster: Cluster, **state: str) -> list[str]:
     """Return what is applied, waited for (without databases), and replaced."""
-    noise = r"--kustomize=.*/|--(?:namespace|timeout|type)=\S+|services\.serving\.knative\.dev/"
+    said, did = cluster.run("deploy", "", TARGET="knative", TAG="new", **state)
+    assert said == ""
+    noise = r"kubectl |--kustomize=.*/|--(?:namespace|timeout|type)=\S+|services\.serving\.knative\.dev/"
     others = r"rollout|secret|networkpolicies|requestauth|create namespace"
-    kept = (" ".join(re.sub(noise, "", call).split()) for call in calls)
+    kept = (" ".join(re.sub(noise, "", call).split()) for call in did)
     return [call for call in kept if not re.search(others, call)]
 
 
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The changes of a first deployment to Knative."""
-    return deploy_to_knative(tmp_path_factory.mktemp("first"))
+READY = [f"wait ksvc/{name} --for=condition=Ready" for name in ("user", "rule", "todolist")]
 
 
-def test_without_eventing_the_broker_of_an_earlier_deployment_goes(first: list[str], tmp_path: Path) -> None:
-    def removed(call: str) -> bool:
-        return "brokers.eventing" in call or "todolist-broker" in call
-
-    assert not [call for call in first if removed(call)]
-    calls = essence(deploy_to_knative(tmp_path, EVENTING="no"))
-    # Once rule sends its events to user itself.
-    last = next(index for index, call in enumerate(calls) if call.split()[-1] == "knative")
-    assert [index > last for index, call in enumerate(calls) if removed(call)] == [True, True]
-
-
-def test_the_first_deployment_to_knative_takes_two_steps(first: list[str]) -> None:
-    assert essence(first) == [
+def test_the_first_deployment_to_knative_takes_two_steps(cluster: Cluster) -> None:
+    assert deploy_to_knative(cluster) == [
         "apply namespace",
         "apply activator",
         "apply eventing",
         "apply first-step",
         "wait revision/user-v1 --for=condition=Ready",
         "apply knative",
-        *[f"wait ksvc/{name} --for=condition=Ready" for name in ("user", "rule", "todolist")],
+        *READY,
     ]
 
 
-def test_an_upgrade_on_knative_replaces_one_revision_while_the_other_takes_all(tmp_path: Path) -> None:
-    calls = essence(deploy_to_knative(tmp_path, OLD="dev.local/user:old", READY="True"))
+def test_an_upgrade_on_knative_replaces_one_revision_while_the_other_takes_all(cluster: Cluster) -> None:
+    """Without Eventing, so that the broker of an earlier deployment goes, once rule sends its events to user itself."""
+    old = {"DEPLOYED": "knative", "OLD": "dev.local/user:old", "READY": "True"}
+    *calls, broker, policies = deploy_to_knative(cluster, EVENTING="no", **old)
     to = '--patch={"spec":{"traffic":[{"revisionName":"user-%s","percent":100,"tag":"%s"}]}}'
     assert calls == [
         "apply namespace",
         "apply activator",
-        "apply eventing",
         "patch user " + to % ("v2", "v2"),
         "wait ksvc/user --for=condition=RoutesReady",
         "delete revision/user-v1",
@@ -179,18 +109,17 @@ def test_an_upgrade_on_knative_replaces_one_revision_while_the_other_takes_all(t
         "wait ksvc/user --for=condition=RoutesReady",
         "delete revision/user-v2",
         "apply knative",
-        *[f"wait ksvc/{name} --for=condition=Ready" for name in ("user", "rule", "todolist")],
+        *READY,
     ]
+    assert broker.startswith("delete triggers.eventing.knative.dev,brokers.eventing.knative.dev ")
+    assert policies.startswith("delete authorizationpolicies.security.istio.io todolist-broker ")
 
 
-def test_without_changes_nothing_is_applied(tmp_path: Path) -> None:
-    calls = essence(deploy_to_knative(tmp_path, OLD="dev.local/user:new", READY="True", CHANGED="no"))
-    assert [call for call in calls if not call.startswith("wait ")] == ["apply namespace"]
-
-
-def test_what_a_lesson_added_goes_with_the_next_deployment(first: list[str]) -> None:
-    (deleted,) = [call for call in first if "--selector=lesson" in call]
-    kinds = {name.partition(".")[0] for name in deleted.split()[1].split(",")}
+def test_without_changes_nothing_is_applied_and_what_a_lesson_added_goes(cluster: Cluster) -> None:
+    new = {"DEPLOYED": "knative", "OLD": "dev.local/user:new", "READY": "True"}
+    assert deploy_to_knative(cluster, UNCHANGED="yes", **new) == ["apply namespace", *READY]
+    (deleted,) = [call for call in cluster.changes() if "--selector=lesson" in call]
+    kinds = {name.partition(".")[0] for name in deleted.split()[2].split(",")}
     applied = (file for place in ("istio", "ambient", "knative") for file in (ROOT / "lessons").rglob(f"{place}*.yaml"))
     added = {one["kind"].lower() for file in applied for one in load(file)}
     # A lesson replaces these of the set, and adds none.
@@ -198,20 +127,9 @@ def test_what_a_lesson_added_goes_with_the_next_deployment(first: list[str]) -> 
     assert {kind.removesuffix("y") + "ies" if kind.endswith("y") else f"{kind}s" for kind in added} <= kinds
 
 
-@pytest.fixture
-def tls_cluster(cluster: Any) -> Any:
-    """A stand-in for a cluster, with the Python of `make deploy TLS=1`."""
-    python = cluster.directory / ".venv/bin/python"
-    if not python.exists():
-        python.parent.mkdir(parents=True)
-        python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-        python.chmod(0o755)
-    return cluster
-
-
-def test_tls_makes_a_certificate_for_the_cluster_and_keeps_one_of_others(tls_cluster: Any) -> None:
-    files = tls_cluster.directory / "data/tls"
-    said, did = tls_cluster.run("deploy", "", TLS="1", NO_SECRET="ingress-certificate")
+def test_tls_makes_a_certificate_for_the_cluster_and_keeps_one_of_others(cluster: Cluster) -> None:
+    files = cluster.directory / "data/tls"
+    said, did = cluster.run("deploy", "", TLS="1", NO_SECRET="ingress-certificate")
     assert said == ""
     assert f"--from-file=tls.crt={files}/cluster.pem" in next(call for call in did if "ingress-certificate" in call)
     names = x509.load_pem_x509_certificate((files / "cluster.pem").read_bytes()).extensions
@@ -219,19 +137,10 @@ def test_tls_makes_a_certificate_for_the_cluster_and_keeps_one_of_others(tls_clu
     assert names == ["localhost", "ingress-istio.todolist.svc.cluster.local"]
     assert not [call for call in did if "delete" in call and "https-redirect" in call]
     # The stand-in has any Secret, without our label.
-    said, did = tls_cluster.run("deploy", "", TLS="1")
-    assert "secret/ingress-certificate is not from `make deploy`, and stays as it is" in tls_cluster.output
+    said, did = cluster.run("deploy", "", TLS="1")
+    assert "secret/ingress-certificate is not from `make deploy`, and stays as it is" in cluster.output
     assert not [call for call in did if "ingress-certificate" in call]
     # Without it, what it added goes, after the routes are for HTTP again.
-    said, did = tls_cluster.run("deploy", "")
+    said, did = cluster.run("deploy", "")
     applied = max(index for index, call in enumerate(did) if call.startswith("kubectl apply"))
     assert [index > applied for index, call in enumerate(did) if "https-redirect" in call] == [True]
-
-
-def test_over_a_running_istio_set_the_refusal_names_the_lesson_that_moves_it(cluster: Any) -> None:
-    said = cluster.refusal("deploy", TARGET="ambient", DEPLOYED="istio", ZTUNNEL="yes", CNI="yes")
-    assert "lesson 21 moves it under load, step by step (lessons/21-ambient/README.md)" in said
-
-
-def test_tls_is_not_for_knative(cluster: Any) -> None:
-    assert cluster.refusal("deploy", TLS="1", TARGET="knative").startswith("TLS is for TARGET=istio and ambient")

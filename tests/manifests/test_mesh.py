@@ -2,23 +2,30 @@
 
 from typing import Any
 
-import pytest
 import yaml
 
 from tests.manifests.conftest import (
     CUSTOMIZED,
     DEPLOY,
     Document,
+    below,
     container,
     labels,
     name_of,
     named,
     of_kind,
+    services,
     workloads,
 )
 
 PERCENT = 100
-ALLOWED = {"user": ["todolist", "rule"], "rule": ["todolist"], "user-database": ["user"], "rule-database": ["rule"]}
+# Who may call what, and whether paths or ports are limited.
+ALLOWED = {
+    "user": [("todolist", False), ("rule", True)],
+    "rule": [("todolist", False)],
+    "user-database": [("user", True)],
+    "rule-database": [("rule", True)],
+}
 # Service accounts of others: Istio's Gateways, Knative's gateway and broker, Prometheus.
 FOREIGN = {
     "ingress-istio",
@@ -29,21 +36,20 @@ FOREIGN = {
 }
 
 
-def test_every_service_selects_pods(app: list[Document]) -> None:
+def test_every_selector_selects_pods(app: list[Document]) -> None:
+    def selected(wanted: dict[str, str]) -> list[Document]:
+        return [workload for workload in workloads(app) if wanted.items() <= labels(workload).items()]
+
+    for policy in of_kind(app, "AuthorizationPolicy", "NetworkPolicy"):
+        assert selected(policy["spec"].get("selector", {}).get("matchLabels", {})), name_of(policy)
     for service in of_kind(app, "Service"):
-        wanted = service["spec"]["selector"].items()
-        pods = [workload for workload in workloads(app) if wanted <= labels(workload).items()]
+        pods = selected(service["spec"]["selector"])
         assert pods, name_of(service)
         for port in service["spec"]["ports"]:
+            # Istio takes the protocol from the name.
             assert port["name"] in {"http", "tcp-postgres"}, name_of(service)
             for pod in pods:
                 assert port["targetPort"] in {own["name"] for own in container(pod)["ports"]}, name_of(service)
-
-
-def test_every_selector_selects_pods(app: list[Document]) -> None:
-    for policy in of_kind(app, "AuthorizationPolicy", "NetworkPolicy"):
-        wanted = policy["spec"].get("selector", {}).get("matchLabels", {}).items()
-        assert any(wanted <= labels(workload).items() for workload in workloads(app)), name_of(policy)
 
 
 def callers(policy: Document) -> list[tuple[str, bool]]:
@@ -57,39 +63,61 @@ def callers(policy: Document) -> list[tuple[str, bool]]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("called", "expected"),
-    [
-        ("user", [("todolist", False), ("rule", True)]),
-        ("rule", [("todolist", False)]),
-        ("user-database", [("user", True)]),
-        ("rule-database", [("rule", True)]),
-    ],
-)
-def test_only_the_expected_callers_are_allowed(
-    called: str, expected: list[tuple[str, bool]], istio: list[Document], knative: list[Document]
-) -> None:
-    platform = [] if called.endswith("-database") else [("knative-serving", False), ("istio-system", True)]
-    if called == "user":
-        platform.insert(0, ("knative-eventing/mt-broker-filter", True))
-    assert callers(named(istio, "AuthorizationPolicy", called)) == expected
-    assert callers(named(knative, "AuthorizationPolicy", called)) == expected + platform
+def test_only_the_expected_callers_are_allowed(istio: list[Document], knative: list[Document]) -> None:
+    for called, expected in ALLOWED.items():
+        platform = [] if called.endswith("-database") else [("knative-serving", False), ("istio-system", True)]
+        if called == "user":
+            platform.insert(0, ("knative-eventing/mt-broker-filter", True))
+        assert callers(named(istio, "AuthorizationPolicy", called)) == expected
+        assert callers(named(knative, "AuthorizationPolicy", called)) == expected + platform
+    # The ingress is the only entry.
+    assert callers(named(istio, "AuthorizationPolicy", "todolist")) == [("ingress-istio", False)]
+    assert callers(named(knative, "AuthorizationPolicy", "todolist")) == [
+        ("istio-system/istio-ingressgateway-service-account", False),
+        ("knative-serving", False),
+    ]
+    policy = named(istio, "AuthorizationPolicy", "ingress")["spec"]
+    gateway = named(istio, "Gateway", policy["targetRefs"][0]["name"])
+    ports = [str(listener["port"]) for listener in gateway["spec"]["listeners"]]
+    assert policy["rules"] == [{"to": [{"operation": {"ports": ports}}]}]
 
 
-def test_rule_may_only_post_events_to_user(app: list[Document]) -> None:
+def test_callers_are_limited_to_paths_and_ports(app: list[Document]) -> None:
     rules = named(app, "AuthorizationPolicy", "user")["spec"]["rules"]
     (rule,) = [rule for rule in rules if "rule" in rule["from"][0]["source"].get("serviceAccounts", [])]
     assert rule["to"] == [{"operation": {"methods": ["POST"], "paths": ["/events"]}}]
+    for workload in of_kind(app, "StatefulSet"):
+        policy = named(app, "AuthorizationPolicy", workload["metadata"]["name"])
+        ports = [str(port["containerPort"]) for port in container(workload)["ports"]]
+        assert [rule["to"] for rule in policy["spec"]["rules"]] == [[{"operation": {"ports": ports}}]]
+
+
+def test_network_policies_allow_what_the_authorization_policies_allow(customized: list[Document]) -> None:
+    policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(customized, "NetworkPolicy")}
+    assert policies["deny-by-default"]["podSelector"] == {}
+    assert "ingress" not in policies["deny-by-default"]
+    for called, callers in ALLOWED.items():
+        assert policies[called]["podSelector"]["matchLabels"] == {"app": called}
+        (rule,) = policies[called]["ingress"]
+        assert rule["from"] == [{"podSelector": {"matchLabels": {"app": caller}}} for caller, _ in callers]
+
+
+def test_service_accounts_in_policies_exist(app: list[Document]) -> None:
+    accounts = {account["metadata"]["name"] for account in of_kind(app, "ServiceAccount")} | FOREIGN
+    for workload in workloads(app):
+        assert workload["spec"]["template"]["spec"]["serviceAccountName"] in accounts, name_of(workload)
+    for policy in of_kind(app, "AuthorizationPolicy"):
+        for rule in policy["spec"].get("rules", []):
+            for entry in rule.get("from", []):
+                assert set(entry["source"].get("serviceAccounts", [])) <= accounts, name_of(policy)
 
 
 def test_the_sink_of_rule_accepts_its_events(
     istio: list[Document], ambient: list[Document], knative: list[Document], deploy_sh: Any
 ) -> None:
     def sink(documents: list[Document], kind: str = "KService") -> str:
-        (url,) = [
-            each["value"] for each in container(named(documents, kind, "rule"))["env"] if each["name"] == "K_SINK"
-        ]
-        return str(url)
+        entries = container(named(documents, kind, "rule"))["env"]
+        return next(str(each["value"]) for each in entries if each["name"] == "K_SINK")
 
     direct = "http://user.todolist.svc.cluster.local/events"
     assert sink(istio, "Deployment") == sink(ambient, "Deployment") == direct
@@ -107,63 +135,31 @@ def test_the_sink_of_rule_accepts_its_events(
     assert not of_kind(documents, "Broker", "Trigger")
 
 
-def test_the_ingress_is_the_only_entry(istio: list[Document], knative: list[Document]) -> None:
-    assert callers(named(istio, "AuthorizationPolicy", "todolist")) == [("ingress-istio", False)]
-    assert callers(named(knative, "AuthorizationPolicy", "todolist")) == [
-        ("istio-system/istio-ingressgateway-service-account", False),
-        ("knative-serving", False),
-    ]
-    gateway = named(istio, "Gateway", "ingress")
-    policy = named(istio, "AuthorizationPolicy", "ingress")["spec"]
-    assert [target["name"] for target in policy["targetRefs"]] == [gateway["metadata"]["name"]]
-    ports = [str(listener["port"]) for listener in gateway["spec"]["listeners"]]
-    assert policy["rules"] == [{"to": [{"operation": {"ports": ports}}]}]
-
-
-def test_service_accounts_in_policies_exist(app: list[Document]) -> None:
-    accounts = {account["metadata"]["name"] for account in of_kind(app, "ServiceAccount")} | FOREIGN
-    for workload in workloads(app):
-        assert workload["spec"]["template"]["spec"]["serviceAccountName"] in accounts, name_of(workload)
-    for policy in of_kind(app, "AuthorizationPolicy"):
-        for rule in policy["spec"].get("rules", []):
-            for entry in rule.get("from", []):
-                assert set(entry["source"].get("serviceAccounts", [])) <= accounts, name_of(policy)
-
-
-def test_database_policies_name_the_port(app: list[Document]) -> None:
-    for workload in of_kind(app, "StatefulSet"):
-        policy = named(app, "AuthorizationPolicy", workload["metadata"]["name"])
-        ports = [str(port["containerPort"]) for port in container(workload)["ports"]]
-        assert [rule["to"] for rule in policy["spec"]["rules"]] == [[{"operation": {"ports": ports}}]]
-
-
-def test_subsets_and_services_of_routes_exist(istio: list[Document]) -> None:
-    known = {service["metadata"]["name"] for service in of_kind(istio, "Service")}
-    subsets = {
-        rule["spec"]["host"]: {subset["name"]: subset["labels"] for subset in rule["spec"].get("subsets", [])}
-        for rule in of_kind(istio, "DestinationRule")
-    }
-    assert set(subsets) <= known
-    for route in of_kind(istio, "VirtualService"):
-        assert set(route["spec"]["hosts"]) <= known
-        for http in route["spec"]["http"]:
-            for entry in http["route"]:
-                destination = entry["destination"]
-                assert destination["host"] in known
+def test_hosts_backends_and_subsets_of_routes_exist(istio: list[Document], ambient: list[Document]) -> None:
+    for documents in (istio, ambient):
+        ports = {one["metadata"]["name"]: one["spec"]["ports"] for one in of_kind(documents, "Service")}
+        rules = {rule["spec"]["host"]: rule["spec"] for rule in of_kind(documents, "DestinationRule")}
+        assert set(rules) <= set(ports)
+        subsets = {(host, each["name"]): each["labels"] for host in rules for each in rules[host].get("subsets", [])}
+        for route in of_kind(documents, "VirtualService"):
+            assert set(route["spec"]["hosts"]) <= set(ports)
+            for destination in below(route["spec"]["http"], "destination"):
+                assert destination["host"] in ports
                 if "subset" in destination:
-                    wanted = subsets[destination["host"]][destination["subset"]].items()
-                    assert any(wanted <= labels(workload).items() for workload in workloads(istio))
-    (http_route,) = of_kind(istio, "HTTPRoute")
-    gateway = named(istio, "Gateway", http_route["spec"]["parentRefs"][0]["name"])
-    listeners = {listener["name"] for listener in gateway["spec"]["listeners"]}
-    assert {parent["sectionName"] for parent in http_route["spec"]["parentRefs"]} <= listeners
-    for rule in http_route["spec"]["rules"]:
-        for backend in rule["backendRefs"]:
-            ports = {port["port"] for port in named(istio, "Service", backend["name"])["spec"]["ports"]}
-            assert backend["port"] in ports
+                    wanted = subsets[destination["host"], destination["subset"]].items()
+                    assert any(wanted <= labels(workload).items() for workload in workloads(documents))
+        for backends in below(of_kind(documents, "HTTPRoute"), "backendRefs"):
+            for backend in backends:
+                assert backend["port"] in {port["port"] for port in ports[backend["name"]]}
+    (parent,) = named(istio, "HTTPRoute", "todolist")["spec"]["parentRefs"]
+    listeners = named(istio, "Gateway", parent["name"])["spec"]["listeners"]
+    assert parent["sectionName"] in {listener["name"] for listener in listeners}
 
 
-def test_each_service_ejects_failing_pods(istio: list[Document]) -> None:
+def test_each_service_ejects_failing_pods(istio: list[Document], ambient: list[Document]) -> None:
+    """In ambient mode as well: test_istio_and_ambient_differ_only_in_the_mesh."""
+    hosts = {rule["spec"]["host"] for rule in of_kind(ambient, "DestinationRule")}
+    assert hosts == {"todolist", "user-v1", "user-v2", "rule"}
     rules = {rule["spec"]["host"]: rule["spec"] for rule in of_kind(istio, "DestinationRule")}
     assert set(rules) == {"todolist", "user", "rule"}
     for rule in rules.values():
@@ -188,11 +184,22 @@ def test_traces_have_a_provider_that_the_mesh_knows(app: list[Document]) -> None
         assert tracing["randomSamplingPercentage"] > 0
 
 
-def test_network_policies_allow_what_the_authorization_policies_allow(customized: list[Document]) -> None:
-    policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(customized, "NetworkPolicy")}
-    assert policies["deny-by-default"]["podSelector"] == {}
-    assert "ingress" not in policies["deny-by-default"]
-    for called, names in ALLOWED.items():
-        assert policies[called]["podSelector"]["matchLabels"] == {"app": called}
-        (rule,) = policies[called]["ingress"]
-        assert rule["from"] == [{"podSelector": {"matchLabels": {"app": caller}}} for caller in names]
+# Ambient mode: every call to a service passes the waypoint; that pods accept no other client is in tests/cluster.
+
+
+def test_services_use_the_waypoint_and_databases_do_not(ambient: list[Document]) -> None:
+    # For calls to addresses of pods, too.
+    assert named(ambient, "Gateway", "waypoint")["metadata"]["labels"]["istio.io/waypoint-for"] == "all"
+    ours = {labels(workload)["app"] for workload in services(ambient)}
+    for service in of_kind(ambient, "Service"):
+        behind = "waypoint" if service["spec"]["selector"]["app"] in ours else None
+        assert service["metadata"]["labels"].get("istio.io/use-waypoint") == behind
+    for workload in services(ambient):
+        assert labels(workload)["istio.io/use-waypoint"] == "waypoint"
+
+
+def test_no_policy_for_ztunnel_has_l7_rules(ambient: list[Document]) -> None:
+    for policy in of_kind(ambient, "AuthorizationPolicy"):
+        if "targetRefs" not in policy["spec"]:
+            for rule in policy["spec"].get("rules", []):
+                assert {field for to in rule.get("to", []) for field in to["operation"]} <= {"ports"}

@@ -10,7 +10,6 @@ from string import Template
 from typing import Any
 
 import kubernetes_validate
-import pytest
 import yaml
 
 from services.todolist.session import COOKIE
@@ -44,7 +43,6 @@ def as_deployment(service: Document) -> Document:
 
 
 def faults(document: Document) -> Iterator[str]:
-    """Yield the errors of the document."""
     if document["apiVersion"] in CUSTOM or (document["apiVersion"], document["kind"]) == OLD:
         return
     if kind(document) == "KService":
@@ -57,34 +55,9 @@ def faults(document: Document) -> Iterator[str]:
         yield f"no such kind: {document['apiVersion']} {document['kind']}"
 
 
-def test_the_sets_have_only_known_fields(customized: list[Document]) -> None:
-    """With all settings, and so also without."""
-    assert {name_of(document): found for document in customized if (found := list(faults(document)))} == {}
-
-
-def test_what_is_applied_beside_them_has_only_known_fields(
-    user_v1: list[Document], activator: list[Document], eventing: list[Document], traffic: list[Document]
-) -> None:
-    documents = [*user_v1, *activator, *eventing, *traffic]
-    assert {name_of(document): found for document in documents if (found := list(faults(document)))} == {}
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        {"apiVersion": "networking.istio.io/v1beta1", "kind": "VirtualService", "metadata": {"name": "x"}},
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "x"}, "automount": False},
-        {"apiVersion": "policy/v1beta1", "kind": "PodDisruptionBudget", "metadata": {"name": "x"}},
-        {
-            "apiVersion": "serving.knative.dev/v1",
-            "kind": "Service",
-            "spec": {"template": {"metadata": {"labels": {}}, "spec": {"containers": [{"name": "x", "prots": []}]}}},
-        },
-    ],
-    ids=lambda document: f"{document['apiVersion']}/{document['kind']}",
-)
-def test_the_check_finds_a_fault(document: Document) -> None:
-    assert list(faults(document))
+def test_only_known_fields_are_applied(customized: list[Document], beside: list[Document]) -> None:
+    """The sets with all settings, and so also without."""
+    assert {name_of(each): found for each in (*customized, *beside) if (found := list(faults(each)))} == {}
 
 
 def test_request_authentication_checks_the_tokens_that_user_makes(deploy_sh: Any) -> None:

@@ -59,12 +59,8 @@ def wait(
     kubectl = directory / "kubectl"
     kubectl.write_text(KUBECTL.replace("{waiting}", waiting))
     kubectl.chmod(0o755)
-    env = {
-        "NAMESPACE": "n",
-        "TIMEOUT": "20",
-        "FAILURE_TIMEOUT": str(patience),
-        "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}",
-    }
+    env = {"NAMESPACE": "n", "TIMEOUT": "20", "FAILURE_TIMEOUT": str(patience)}
+    env["PATH"] = f"{directory}{os.pathsep}{os.environ['PATH']}"
     said, complained = io.StringIO(), io.StringIO()
     with patch.dict(os.environ, {**env, **(settings or {})}), redirect_stdout(said), redirect_stderr(complained):
         loader = SourceFileLoader("wait", str(ROOT / "deploy/scripts/wait.py"))
@@ -77,8 +73,7 @@ def wait(
 
 
 def test_what_is_ready_is_not_waited_for(tmp_path: Path) -> None:
-    done = wait(tmp_path, READY, pod("rule-1"))
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert wait(tmp_path, READY, pod("rule-1")) == (0, "", "")
     assert (tmp_path / "waited").read_text().startswith("rollout status deployment/rule --timeout=")
 
 
@@ -96,15 +91,12 @@ def test_a_failure_ends_the_waiting_and_is_printed_once(tmp_path: Path) -> None:
     ]
 
 
-def test_events_are_printed(tmp_path: Path) -> None:
-    def event(kind: str, name: str, message: str) -> Any:
-        return {
-            "involvedObject": {"kind": kind, "name": name},
-            "reason": "Why",
-            "message": message,
-            "lastTimestamp": "",
-        }
+def event(kind: str, name: str, message: str, reason: str = "Why") -> Any:
+    about = {"kind": kind, "name": name}
+    return {"involvedObject": about, "reason": reason, "message": message, "lastTimestamp": ""}
 
+
+def test_events_are_printed(tmp_path: Path) -> None:
     events = [
         event("Pod", "rule-1", "secret not found"),
         event("Pod", "rule-2", "secret not found"),
@@ -156,20 +148,16 @@ QUOTA = (
     "limited: limits.cpu=4"
 )
 RULES = {
-    "quota": (QUOTA.format("x", 3), "compute"),
-    "limit range": (
-        'pods "user-v1-x" is forbidden: maximum cpu usage per Container is 200m, but limit is 1',
-        "maximum cpu",
-    ),
-    "Pod Security": (
+    "compute": QUOTA.format("x", 3),
+    "maximum cpu": 'pods "user-v1-x" is forbidden: maximum cpu usage per Container is 200m, but limit is 1',
+    "restricted:latest": (
         'pods "rule-x" is forbidden: violates PodSecurity "restricted:latest": unrestricted capabilities (container '
-        '"istio-init" must not include "NET_ADMIN", "NET_RAW" in securityContext.capabilities.add)',
-        "restricted:latest",
+        '"istio-init" must not include "NET_ADMIN", "NET_RAW" in securityContext.capabilities.add)'
     ),
-    "Kyverno": (
+    # Of Kyverno.
+    "validate-readOnlyRootFilesystem": (
         'admission webhook "validate.kyverno.svc-fail" denied the request: \n\nresource Pod/n/rule-x was blocked '
-        "due to the following policies \n\nrequire-ro-rootfs:\n  validate-readOnlyRootFilesystem: 'validation error'",
-        "validate-readOnlyRootFilesystem",
+        "due to the following policies \n\nrequire-ro-rootfs:\n  validate-readOnlyRootFilesystem: 'validation error'"
     ),
 }
 
@@ -179,12 +167,12 @@ def refused(name: str, message: str) -> Any:
     return {"metadata": {"name": name, "labels": {}}, "status": {"conditions": [condition]}}
 
 
-def test_a_rejection_of_pods_is_reported_at_once(tmp_path: Path) -> None:
-    for rule, (message, name) in RULES.items():
-        done = wait(tmp_path, NEVER, deployments={"items": [refused("rule", message)]})
-        assert done.returncode == 1, rule
-        assert f"deployment/rule: FailedCreate: {message[:20]}" in done.stderr
-        assert name in done.stderr
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rejection_of_pods_is_reported_at_once(rule: str, tmp_path: Path) -> None:
+    done = wait(tmp_path, NEVER, deployments={"items": [refused("rule", RULES[rule])]})
+    assert done.returncode == 1
+    assert f"deployment/rule: FailedCreate: {RULES[rule][:20]}" in done.stderr
+    assert rule in done.stderr
 
 
 def test_a_quota_that_affects_several_is_reported_once(tmp_path: Path) -> None:
@@ -195,19 +183,13 @@ def test_a_quota_that_affects_several_is_reported_once(tmp_path: Path) -> None:
 
 
 def test_the_rejection_of_a_database_is_in_its_last_event(tmp_path: Path) -> None:
-    def event(name: str, reason: str, message: str = "") -> Any:
-        about = {"kind": "StatefulSet", "name": name}
-        return {"involvedObject": about, "reason": reason, "message": message, "lastTimestamp": ""}
-
-    def sets(*short: str) -> Any:
-        return {"items": [{"metadata": {"name": name}, "status": {"replicas": 0}} for name in short]}
-
-    refusal = event("user-database", "FailedCreate", "create Pod user-database-0 failed: " + RULES["quota"][0])
+    sets = {"items": [{"metadata": {"name": "user-database"}, "status": {"replicas": 0}}]}
     workload = "statefulset/user-database"
-    done = wait(tmp_path, NEVER, workload=workload, statefulsets=sets("user-database"), events={"items": [refusal]})
+    refusal = event("StatefulSet", "user-database", "create Pod failed: " + RULES["compute"], "FailedCreate")
+    done = wait(tmp_path, NEVER, workload=workload, statefulsets=sets, events={"items": [refusal]})
     assert "statefulset/user-database: FailedCreate" in done.stderr
-    over = [refusal, event("user-database", "SuccessfulCreate")]
-    done = wait(tmp_path, READY, workload=workload, statefulsets=sets("user-database"), events={"items": over})
+    over = [refusal, event("StatefulSet", "user-database", "", "SuccessfulCreate")]
+    done = wait(tmp_path, READY, workload=workload, statefulsets=sets, events={"items": over})
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -267,9 +249,8 @@ def test_the_hint_fits_the_image(image: str, reason: str, hint: str, tmp_path: P
     failed["status"]["containerStatuses"][0]["state"]["waiting"]["message"] = reason
     registry = "ghcr.io/you" if image.startswith("ghcr.io") else "dev.local"
     done = wait(tmp_path, NEVER, failed, settings={"REGISTRY": registry})
-    hints = [
-        word for word in ("`make build push`", "MIRROR=", "IMAGE_PULL_SECRET=", "PLATFORMS=") if word in done.stderr
-    ]
+    every = ("`make build push`", "MIRROR=", "IMAGE_PULL_SECRET=", "PLATFORMS=")
+    hints = [word for word in every if word in done.stderr]
     assert hints == [hint]
 
 

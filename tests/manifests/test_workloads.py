@@ -1,31 +1,23 @@
 """Requirements of every pod."""
 
-from tests.manifests.conftest import (
-    Document,
-    container,
-    labels,
-    name_of,
-    named,
-    of_kind,
-    services,
-    workloads,
-)
+from tests.manifests.conftest import Document, container, labels, name_of, named, of_kind, services, workloads
 
 
-def test_pods_have_the_labels_that_kiali_needs(manifests: list[Document]) -> None:
-    for workload in workloads(manifests):
+def test_pods_have_the_labels_that_kiali_needs(app: list[Document], beside: list[Document]) -> None:
+    for workload in workloads([*app, *beside]):
         found = labels(workload)
         assert {"app", "version"} <= set(found), name_of(workload)
         assert found["app.kubernetes.io/name"] == found["app"], name_of(workload)
         assert found["app.kubernetes.io/part-of"] == "todolist", name_of(workload)
 
 
-def test_services_are_probed_over_http_on_their_port(app: list[Document]) -> None:
+def test_services_are_probed_on_their_port_and_report_their_version(app: list[Document]) -> None:
     for workload in services(app):
         found = container(workload)
         (port,) = found["ports"]
         for probe, path in (("readinessProbe", "/readyz"), ("livenessProbe", "/healthz")):
             assert found[probe]["httpGet"] == {"path": path, "port": port["containerPort"]}, name_of(workload)
+        assert {"name": "VERSION", "value": labels(workload)["version"]} in found["env"], name_of(workload)
 
 
 def test_databases_keep_their_data(app: list[Document]) -> None:
@@ -64,12 +56,6 @@ def test_each_service_uses_its_own_database(app: list[Document]) -> None:
         # $(NAME) is filled in only from what stands before it.
         names = list(environment)
         assert names.index("DATABASE_PASSWORD") < names.index("DATABASE_URL")
-
-
-def test_the_version_reported_is_the_label(app: list[Document]) -> None:
-    for workload in services(app):
-        (entry,) = [entry for entry in container(workload)["env"] if entry["name"] == "VERSION"]
-        assert entry["value"] == labels(workload)["version"]
 
 
 def test_deployments_have_no_replicas(istio: list[Document]) -> None:

@@ -168,10 +168,10 @@ def test_one_that_was_not_solved_comes_next(mesh: Mesh, capsys: pytest.CaptureFi
 
 
 def test_a_riddle_that_is_not_there_says_which_are(mesh: Mesh) -> None:
-    one = next(one for one in ALL if "knative" not in one.truth.places)
     place = find_place()
     place.name = "knative"
-    there = ", ".join(str(other.number) for other in ALL if "knative" in other.truth.places)
+    one = next(one for one in ALL if place.name not in one.truth.places)
+    there = ", ".join(str(other.number) for other in ALL if place.name in other.truth.places)
     with pytest.raises(UnsuitableError, match=f"is not there for Knative. These are: {there}$"):
         command.begin(place, one, None)
 
@@ -220,11 +220,8 @@ def test_an_answer_is_judged_by_what_it_says(one: Riddle) -> None:
     for text in (*one.truth.wrong, *others):
         assert judge(text, findings) is not Verdict.RIGHT, text
     # Whoever names everything names nothing.
-    every_word = [
-        form.replace("_", " ").replace("*", "")
-        for both in words.CONCEPTS_IN_WORDS.values()
-        for form in " ".join(both).split()
-    ]
+    forms = (form for both in words.CONCEPTS_IN_WORDS.values() for form in " ".join(both).split())
+    every_word = [form.replace("_", " ").replace("*", "") for form in forms]
     for listed in (every_word, every_word[::-1]):
         for glue in (" ", ", ", " and ", ". "):
             assert judge(glue.join(listed), findings) is not Verdict.RIGHT
@@ -274,8 +271,6 @@ def test_no_search_finds_the_truth() -> None:
     kinds = "|".join(one.truth.kind["en"] for one in ALL)
     found = subprocess.run(["grep", "-rlE", kinds, str(riddle.FOLDER)], capture_output=True, text=True, check=False)
     assert found.stdout == ""
-    for name in ("README.md", "README.zh-CN.md"):
-        assert (ROOT / "riddles" / name).exists()
 
 
 def test_a_truth_can_be_changed_and_sealed_again(tmp_path) -> None:

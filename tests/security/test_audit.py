@@ -26,7 +26,7 @@ def index(vulnerabilities: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
             self.wfile.write(json.dumps({"vulnerabilities": vulnerabilities.get(name, [])}).encode())
 
         def log_message(self, *_: object) -> None:
-            """Keep quiet."""
+            pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

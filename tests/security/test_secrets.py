@@ -67,10 +67,7 @@ class Visitor:
 
 
 def test_no_secret_is_exposed(
-    databases: dict[str, str],
-    postgres: PostgresServer,
-    token_key: Path,
-    tmp_path: Path,
+    databases: dict[str, str], postgres: PostgresServer, token_key: Path, tmp_path: Path
 ) -> None:
     settings = {"LOG_LEVEL": "DEBUG", "ACCESS_LOG": "true"}
     accounts = {"TOKEN_KEY_FILE": str(token_key), "ADMIN_PASSWORD": ADMIN_PASSWORD, "LOGIN_ATTEMPTS": "2", **settings}
