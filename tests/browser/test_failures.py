@@ -52,7 +52,7 @@ def test_with_user_dead_the_rest_works_and_no_input_is_lost(owner: Page, breakab
     expect(name).to_have_text("No answer")
     expect(error).to_have_text("Profile unavailable")
     expect(owner.locator("#announcer-session")).to_contain_text(
-        "Profile unavailable. A service behind the gateway is unavailable."
+        "Profile unavailable. A service behind the gateway is unavailable. Try again in 1 second."
     )
     action(owner, "Complete", "Buy milk").click()
     expect(status_of(owner, "Buy milk")).to_have_text("Done")

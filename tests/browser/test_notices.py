@@ -1,22 +1,12 @@
 """The bell: how many notices are not read, their list, and the way of each event."""
 
 import re
-from collections.abc import Callable
 
-import pytest
 from playwright.sync_api import APIResponse, Page, Route, expect
 
-from tests.browser.conftest import Faults, Visit
-from tests.browser.screen import add_items, hold, open_list, sign_up
+from tests.browser.conftest import Faults
+from tests.browser.screen import add_items, hold, open_list
 from tests.support import wait_until
-
-
-@pytest.fixture
-def member(visit: Visit, unique: Callable[[str], str]) -> Page:
-    """A page of a user with a new account, on the list."""
-    page = visit()
-    sign_up(page, unique("bell"))
-    return open_list(page)
 
 
 def wait_for_notices(page: Page, count: int) -> None:
@@ -33,6 +23,7 @@ def wait_for_notices(page: Page, count: int) -> None:
 
 def test_a_change_rings_the_bell_and_the_panel_shows_the_way_of_its_event(member: Page) -> None:
     bell, name = member.get_by_test_id("bell"), "<b>mine</b> & \u202ereversed"
+    open_list(member)
     expect(bell).to_have_accessible_name("Notices, all read")
     member.get_by_test_id("new-item").click()
     member.get_by_role("dialog").get_by_label("Name").fill(name)
@@ -112,13 +103,11 @@ def test_more_than_the_list_has_are_counted_in_chinese_too(member: Page) -> None
     expect(lines.first).to_have_text(re.compile(r"^删除：牛奶 \d+（未读）.* · rule → user v[12]，.* 后送达$"))
 
 
-def test_the_bell_loads_before_it_is_known_who_asks(visit: Visit, unique: Callable[[str], str]) -> None:
-    page = visit()
-    sign_up(page, unique("early"))
-    held = hold(page, lambda request: "/api/notices" not in request.url)
-    page.goto("/")
-    page.get_by_test_id("bell").click()
-    expect(page.get_by_role("dialog", name="Notices")).to_contain_text("No notices yet")
+def test_the_bell_loads_before_it_is_known_who_asks(member: Page) -> None:
+    held = hold(member, lambda request: "/api/notices" not in request.url)
+    member.goto("/")
+    member.get_by_test_id("bell").click()
+    expect(member.get_by_role("dialog", name="Notices")).to_contain_text("No notices yet")
     for request in held:
         request.continue_()
 
@@ -158,6 +147,7 @@ def test_the_bell_follows_the_newest_answer_only(member: Page) -> None:
 
 def test_the_end_of_a_session_is_not_said_in_the_notices_of_the_guest(member: Page, faults: Faults) -> None:
     faults.expect(401)
+    open_list(member)
     member.context.clear_cookies()
     with member.expect_response(lambda response: response.url.endswith("/api/notices") and response.status == 401):
         member.get_by_test_id("bell").click()
