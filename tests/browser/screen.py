@@ -121,16 +121,16 @@ def field_error(page: Page, label: str) -> Locator:
 def requests_of(page: Page, *methods: str, path: str = "/api/") -> list[Request]:
     """Return a list that grows with each request of these methods (of any, if none is named)."""
     seen: list[Request] = []
-    page.on("request", lambda request: _keep(seen, request, methods, path))
+
+    def keep(request: Request) -> None:
+        if path in request.url and (not methods or request.method in methods):
+            seen.append(request)
+
+    page.on("request", keep)
     return seen
 
 
-def _keep(seen: list[Request], request: Request, methods: tuple[str, ...], path: str) -> None:
-    if path in request.url and (not methods or request.method in methods):
-        seen.append(request)
-
-
-def hold(page: Page, wanted: Callable[[Request], bool]) -> list[Route]:
+def hold(page: Page, wanted: Callable[[Request], bool], path: str = "**/api/**") -> list[Route]:
     """Hold matching requests until the test continues them."""
     held: list[Route] = []
 
@@ -140,5 +140,5 @@ def hold(page: Page, wanted: Callable[[Request], bool]) -> list[Route]:
         else:
             route.fallback()
 
-    page.route("**/api/**", handle)
+    page.route(path, handle)
     return held

@@ -1,7 +1,5 @@
 """Keyboard and screen reader."""
 
-import re
-
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.screen import action, add_items, chip, dialog, expect_settled, names, open_list, status_of, stored
@@ -19,24 +17,17 @@ def tab_to(page: Page, target: Locator) -> None:
     raise AssertionError(f"Tab never reaches {target}")
 
 
-def test_the_skip_link_comes_first(member: Page) -> None:
-    add_items(member, "Here")
+def test_create_and_delete_an_item(member: Page) -> None:
     open_list(member)
-    skip = member.get_by_role("link", name="Skip to the items")
+    new, skip = member.get_by_test_id("new-item"), member.get_by_role("link", name="Skip to the items")
     member.keyboard.press("Tab")
     expect(skip).to_be_focused()
     expect(skip).to_be_in_viewport(ratio=1)
     member.keyboard.press("Enter")
     expect(member.get_by_role("heading", name="Todo items")).to_be_focused()
     member.keyboard.press("Tab")
-    expect(member.get_by_test_id("new-item")).to_be_focused()
+    expect(new).to_be_focused()
     expect(skip).not_to_be_in_viewport()
-
-
-def test_create_and_delete_an_item(member: Page) -> None:
-    open_list(member)
-    new = member.get_by_test_id("new-item")
-    tab_to(member, new)
     member.keyboard.press("Enter")
     expect(member.get_by_label("Name", exact=True)).to_be_focused()
     member.keyboard.type("By hand")
@@ -121,10 +112,6 @@ def test_the_focus_stays_where_the_work_is(member: Page) -> None:
     action(member, "Complete", "Item 9").press("Enter")
     expect(status_of(member, "Item 9")).to_have_text("Done")
     expect(action(member, "Reopen", "Item 9")).to_be_focused()
-    member.keyboard.press("Enter")
-    expect(status_of(member, "Item 9")).to_have_text("In progress")
-    action(member, "Pause", "Item 9").press("Enter")
-    expect(action(member, "Resume", "Item 9")).to_be_focused()
     # At the item that takes the place of a deleted one.
     action(member, "Delete", "Item 8").press("Enter")
     member.get_by_role("alertdialog").get_by_role("button", name="Delete").press("Enter")
@@ -148,25 +135,25 @@ def test_the_focus_stays_where_the_work_is(member: Page) -> None:
 
 
 def test_every_control_has_a_name(member: Page) -> None:
+    """The browser itself computes what a screen reader reads out."""
     add_items(member, "Here")
     open_list(member)
-    controls = "button:visible, input:visible, select:visible, textarea:visible, a:visible, [tabindex='0']:visible"
-    for opens in ("", "new-item"):
-        if opens:
-            member.get_by_test_id(opens).click()
-        nameless = member.locator(controls).evaluate_all(
-            """nodes => nodes.filter((node) => ![node.getAttribute('aria-label'), node.textContent,
-                 ...(node.getAttribute('aria-labelledby') ?? '').split(' ')
-                   .map((id) => document.getElementById(id)?.textContent),
-                 ...[...(node.labels ?? [])].map((label) => label.textContent)].some((text) => text?.trim()))
-               .map((node) => node.outerHTML)"""
-        )
-        assert nameless == []
+    tree = member.context.new_cdp_session(member)
+
+    def names_of(*roles: str) -> list[str]:
+        nodes = tree.send("Accessibility.getFullAXTree")["nodes"]
+        return [node["name"]["value"] for node in nodes if not node["ignored"] and node["role"]["value"] in roles]
+
+    controls = "button", "textbox", "searchbox", "checkbox", "combobox", "slider", "switch", "link", "list"
+    for opens_dialog in (False, True):
+        if opens_dialog:
+            member.get_by_test_id("new-item").click()
+        found = names_of(*controls)
+        assert len(found) > 3
+        assert all(name.strip() for name in found), found
     member.keyboard.press("Escape")
-    # The browser itself reads out their roles: a name is the word alone.
-    nodes = member.context.new_cdp_session(member).send("Accessibility.getFullAXTree")["nodes"]
-    radios = [node for node in nodes if node.get("role", {}).get("value") == "radio" and not node["ignored"]]
-    assert {node["name"]["value"] for node in radios} == {"中文", "English", "Same as system", "Light", "Dark"}
+    # A name is the word alone.
+    assert {*names_of("radio")} == {"中文", "English", "Same as system", "Light", "Dark"}
 
 
 def test_live_regions_announce(member: Page) -> None:
@@ -177,9 +164,6 @@ def test_live_regions_announce(member: Page) -> None:
     expect(announcer).to_have_text("3 items")
     chip(member, "Done").check()
     expect(announcer).to_have_text("1 item")
-    member.get_by_test_id("search").fill("nothing like this")
-    expect(announcer).to_have_text("0 items")
-
     expect(member.locator("#toast-status")).to_have_role("status")
     expect(member.locator("#toast-alert")).to_have_role("alert")
     expect(member.locator("#traffic-state")).to_have_role("status")
@@ -187,13 +171,3 @@ def test_live_regions_announce(member: Page) -> None:
     for region in ("#announcer-items", "#announcer-session", "#toast-status", "#toast-alert"):
         hidden = member.locator(region).evaluate("node => node.closest('[aria-hidden=true], [hidden]') !== null")
         assert not hidden, region
-
-
-def test_the_picture_can_be_read_as_text(guest: Page) -> None:
-    open_list(guest)
-    lines = guest.get_by_role("list", name="Calls so far").get_by_role("listitem")
-    expect(
-        lines.filter(has_text=re.compile(r"^gateway todolist v1: 2 calls, median .+ ms, last .+ ms, 1 instance$"))
-    ).to_have_count(1)
-    expect(lines.filter(has_text=re.compile(r"^user v[12]: 1 call, ")).first).to_be_attached()
-    expect(lines.filter(has_text="not seen yet")).to_have_count(1)

@@ -21,32 +21,23 @@ from tests.browser.screen import (
 )
 from tests.support import GUEST_NAMES
 
-# By chance alone one of two variants stays unseen in so many loads once in 2^39 runs.
-LOADS = 40
 
-
-def test_both_names_are_seen_over_reloads_of_page_and_profile(guest: Page) -> None:
+def test_both_names_are_seen_over_reloads_of_the_profile(guest: Page) -> None:
+    open_list(guest)
     seen: set[str] = set()
-    for number in range(LOADS):
-        if number % 2:
-            with guest.expect_response("**/api/currentUser") as answer:
-                guest.get_by_role("button", name="Reload the profile").click()
-            version = answer.value.json()["version"]
-            expect(guest.locator("#announcer-session")).to_have_text(
-                f"{GUEST_NAMES[version]}, answered by user {version}"
-            )
-        else:
-            open_list(guest)
-        badge = guest.get_by_test_id("profile-variant")
-        expect(badge).to_have_text(re.compile("^v[12]$"))
-        version = badge.inner_text()
+    badge, avatar = guest.get_by_test_id("profile-variant"), guest.locator("#profile-avatar")
+    # Two variants take turns at random: one stays unseen once in 2^39 runs.
+    for _ in range(40):
+        with guest.expect_response("**/api/currentUser") as answer:
+            guest.get_by_role("button", name="Reload the profile").click()
+        version = answer.value.json()["version"]
+        expect(guest.locator("#announcer-session")).to_have_text(f"{GUEST_NAMES[version]}, answered by user {version}")
+        expect(badge).to_have_text(version)
         expect(guest.get_by_test_id("profile-name")).to_have_text(GUEST_NAMES[version])
-        avatar = guest.locator("#profile-avatar")
         expect(avatar).to_have_attribute("src", f"/avatars/guest-{version}.svg")
-        expect(avatar).to_have_js_property("complete", True)
-        assert avatar.evaluate("image => image.naturalWidth") > 0
+        expect(avatar).not_to_have_js_property("naturalWidth", 0)
         seen.add(version)
-        if len(seen) == 2 and number:
+        if len(seen) == 2:
             return
     raise AssertionError(f"only {seen} answered")
 
@@ -90,13 +81,9 @@ def test_register(guest: Page, faults: Faults, unique: Callable[[str], str]) -> 
     expect(guest.locator("#toast-status")).to_have_text(f"Welcome, {name}")
     expect(guest.get_by_test_id("profile-name")).to_have_text(name)
     expect(guest.locator("#profile-kind")).to_have_text("Logged in")
-    expect(guest.get_by_test_id("profile-variant")).to_have_text(re.compile("^v[12]$"))
     expect(guest.get_by_test_id("empty")).to_contain_text("Nothing to do yet")
     expect(guest.get_by_test_id("login")).to_be_hidden()
     expect(guest.get_by_test_id("users")).to_be_hidden()
-    cookie = next(cookie for cookie in guest.context.cookies() if cookie["name"] == "jwtToken")
-    assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Lax", "/")
-    assert guest.evaluate("document.cookie") == ""
 
 
 def test_log_out_and_in_again_also_as_administrator(guest: Page, unique: Callable[[str], str]) -> None:
@@ -128,9 +115,6 @@ def test_log_out_and_in_again_also_as_administrator(guest: Page, unique: Callabl
     expect(names(guest)).to_have_text(["Mine"])
     # The button that opened the dialog is gone: the focus goes to what a login is for.
     expect(guest.get_by_role("heading", name="Todo items")).to_be_focused()
-    guest.reload()
-    expect(shown).to_have_text(name)
-    expect(names(guest)).to_have_text(["Mine"])
 
     log_out.click()
     log_in.click()
@@ -142,39 +126,12 @@ def test_log_out_and_in_again_also_as_administrator(guest: Page, unique: Callabl
     expect(accounts.get_by_role("row").filter(has_text=re.compile("^adminAdministrator$"))).to_have_count(1)
     count = accounts.locator("tbody tr").count()
     expect(dialog(guest).get_by_text(f"{count} account")).to_be_visible()
-    assert "argon2" not in dialog(guest).inner_text()
     dialog(guest).get_by_role("button", name="Close").click()
     expect(guest.get_by_test_id("users")).to_be_focused()
 
 
-def test_a_log_out_whose_answer_does_not_come(guest: Page, faults: Faults, unique: Callable[[str], str]) -> None:
-    faults.expect("ERR_FAILED")
-    sign_up(guest, unique("lost"))
-    add_items(guest, "Mine")
-    open_list(guest)
-    expect(row(guest, "Mine")).to_be_visible()
-    guest.get_by_role("searchbox").fill("Mine")
-    expect(guest).to_have_url(re.compile(r"\?q=Mine$"))
-
-    def lose_the_answer(route: Route) -> None:
-        route.fetch()
-        route.abort()
-
-    guest.route("**/api/login/outLogin", lose_the_answer)
-    guest.get_by_test_id("logout").click()
-    expect(guest.locator("#toast-alert")).to_have_text("The gateway cannot be reached.")
-    # It was done, and the page finds out at once.
-    expect(guest.locator("#profile-kind")).to_have_text("Guest")
-    expect(row(guest, "Mine")).to_have_count(0)
-    expect(guest.get_by_test_id("owner-notice")).to_contain_text("you now see the shared list")
-    # The next one at this screen does not see what was searched for.
-    expect(guest.get_by_role("searchbox")).to_have_value("")
-    expect(guest).to_have_url(re.compile(r"/$"))
-
-
-def test_a_login_and_a_registration_whose_answers_do_not_come(
-    guest: Page, faults: Faults, unique: Callable[[str], str]
-) -> None:
+def test_a_session_whose_changes_have_no_answer(guest: Page, faults: Faults, unique: Callable[[str], str]) -> None:
+    """The page finds out that it was done, instead of calling it a login elsewhere."""
     faults.expect("ERR_FAILED")
     open_list(guest)
 
@@ -188,12 +145,22 @@ def test_a_login_and_a_registration_whose_answers_do_not_come(
     for button in ("Register", "Log in"):
         guest.get_by_role("button", name=button).click()
         submit(guest, button, name)
-        # It was done, and the page finds out, instead of calling it a login elsewhere.
         expect(guest.get_by_test_id("profile-name")).to_have_text(name)
         expect(dialog(guest)).to_have_count(0)
         expect(guest.get_by_test_id("owner-notice")).to_be_hidden()
-        guest.get_by_test_id("logout").click()
-        expect(guest.locator("#profile-kind")).to_have_text("Guest")
+        if button == "Register":
+            guest.get_by_test_id("logout").click()
+
+    guest.get_by_role("searchbox").fill("Mine")
+    expect(guest).to_have_url(re.compile(r"\?q=Mine$"))
+    guest.route("**/api/login/outLogin", lose_the_answer)
+    guest.get_by_test_id("logout").click()
+    expect(guest.locator("#toast-alert")).to_have_text("The gateway cannot be reached.")
+    expect(guest.locator("#profile-kind")).to_have_text("Guest")
+    expect(guest.get_by_test_id("owner-notice")).to_contain_text("you now see the shared list")
+    # The next one at this screen does not see what was searched for.
+    expect(guest.get_by_role("searchbox")).to_have_value("")
+    expect(guest).to_have_url(re.compile(r"/$"))
 
 
 def test_a_login_that_is_refused(guest: Page, faults: Faults, unique: Callable[[str], str]) -> None:

@@ -4,26 +4,23 @@ import re
 from functools import partial
 from urllib.parse import urljoin
 
+import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Faults, Visit
-from tests.browser.screen import expect_settled
+from tests.browser.screen import expect_settled, hold
 
 IMPORT = re.compile(r"^import (?:.* from )?'([^']+)';$", re.MULTILINE)
 # What has its size and place before any script runs.
 FRAME = (
-    ".top",
-    "#new-item",
-    "#search",
-    "#status-filter",
-    "#list-body",
-    "#mesh",
-    "#picture",
-    "#split-bar",
-    "#traffic-toggle",
-    "#traffic-rate",
-    "#calls",
+    ".top, #new-item, #search, #status-filter, #list-body, #mesh, #picture, #split-bar, #traffic-toggle, "
+    "#traffic-rate, #calls"
 )
+BOXES = """nodes => nodes.map((node) => {
+  const { x, y, width, height } = node.getBoundingClientRect();
+  // These grow with what they hold.
+  return [node.id, x, y, width, ['list-body', 'mesh', 'calls'].includes(node.id) ? 0 : height];
+})"""
 
 
 def imported(page: Page, script: str) -> set[str]:
@@ -50,43 +47,35 @@ def trouble(page: Page) -> Locator:
     return page.get_by_role("alert").filter(has=page.locator("a[href='']"))
 
 
-def hold_back(page: Page, path: str) -> list[Route]:
-    """Keep this file waiting, as a slow line does."""
-    held: list[Route] = []
-
-    def keep(route: Route) -> None:
-        held.append(route)
-
-    page.route(f"**{path}", keep)
-    return held
+fail = partial(Route.fulfill, status=404, content_type="application/problem+json", body="{}")
 
 
-def fail(route: Route) -> None:
-    route.fulfill(status=404, content_type="application/problem+json", body="{}")
+def end_patience(page: Page) -> None:
+    """End the time that the page gives itself to start: it is the delay of an animation."""
+    page.evaluate("document.getAnimations().filter((a) => a.animationName === 'conceal').forEach((a) => a.finish())")
 
 
-def test_each_module_is_asked_for_at_once(guest: Page) -> None:
+def test_a_page_that_is_slow_says_so_and_nothing_moves_when_it_starts(guest: Page) -> None:
     assert sorted(linked(guest, "modulepreload")) == sorted(imported(guest, "/app.js"))
-
-
-def test_nothing_grows_or_moves_when_the_scripts_run(guest: Page) -> None:
-    held = hold_back(guest, "/app.js")
+    held = hold(guest, lambda _: True, "**/app.js")
     guest.goto("/", wait_until="commit")
     expect(guest.locator("#calls")).to_have_css("list-style-type", "none")
-    boxes = {name: guest.locator(name).bounding_box() for name in FRAME}
+    before = guest.locator(FRAME).evaluate_all(BOXES)
     # An image without a size of its own is 300 x 150 px until a style or a script says otherwise.
     sizeless = "nodes => nodes.filter((node) => !node.hasAttribute('width') || !node.hasAttribute('height')).length"
     assert guest.locator("svg, img").evaluate_all(sizeless) == 0
+    expect(trouble(guest)).to_be_hidden()
+    end_patience(guest)
+    expect(trouble(guest).get_by_role("link")).to_have_text(["Reload"])
 
     held[0].continue_()
     expect_settled(guest)
+    expect(trouble(guest)).to_be_hidden()
     expect(guest.get_by_test_id("login")).to_be_visible()
-    for name, before in boxes.items():
-        after = guest.locator(name).bounding_box()
-        assert before is not None
-        assert after is not None
-        sides = ("x", "y", "width") if name in ("#list-body", "#mesh", "#calls") else ("x", "y", "width", "height")
-        assert all(abs(after[side] - before[side]) <= 2 for side in sides), f"{name}: {before} becomes {after}"
+    after = guest.locator(FRAME).evaluate_all(BOXES)
+    assert [name for name, *_ in after] == [name for name, *_ in before]
+    for (name, *box), (_, *new_box) in zip(before, after, strict=True):
+        assert new_box == pytest.approx(box, abs=2), name
     assert guest.locator("svg, img").evaluate_all(sizeless) == 0
     lost = "nodes => nodes.map((node) => node.getAttribute('href')).filter((id) => !document.querySelector(id))"
     assert guest.locator("svg use").evaluate_all(lost) == []
@@ -96,7 +85,6 @@ def test_each_part_that_is_missing_is_said_with_a_way_out(guest: Page, faults: F
     faults.expect(404)
     # The first, one that only others need, and a language.
     scripts = ("/app.js", "/modules/timing.js", "/locales/en.js")
-    assert {*scripts} - {"/app.js"} <= imported(guest, "/app.js")
     styles = [path for path in linked(guest, "stylesheet") if "forced" not in path]
     assert len(styles) == 3
     for part in (*scripts, *styles):
@@ -110,6 +98,14 @@ def test_each_part_that_is_missing_is_said_with_a_way_out(guest: Page, faults: F
     trouble(guest).get_by_role("link", name="Reload").first.click()
     expect_settled(guest)
     expect(trouble(guest)).to_be_hidden()
+    # Without the script that watches the others.
+    for part in ("/early.js", "/app.js"):
+        guest.route(f"**{part}", fail)
+        guest.goto("/")
+        expect(trouble(guest)).to_be_hidden()
+        end_patience(guest)
+        # It is not known which language is wanted.
+        expect(trouble(guest).get_by_role("link")).to_have_text(["Reload", "重新加载"])
 
 
 def test_a_script_that_breaks_is_said_in_chinese_too(visit: Visit, faults: Faults) -> None:
@@ -123,34 +119,6 @@ def test_a_script_that_breaks_is_said_in_chinese_too(visit: Visit, faults: Fault
         expect(trouble(page).get_by_role("link", name="Reload")).to_be_hidden()
         assert any("uncaught" in fault for fault in faults.found)
         faults.found.clear()
-
-
-def end_patience(page: Page) -> None:
-    """End the time that the page gives itself to start: it is the delay of an animation."""
-    page.evaluate("document.getAnimations().filter((a) => a.animationName === 'conceal').forEach((a) => a.finish())")
-
-
-def test_a_page_that_is_slow_says_so_until_it_starts(guest: Page) -> None:
-    held = hold_back(guest, "/app.js")
-    guest.goto("/", wait_until="commit")
-    expect(guest.locator("#calls")).to_have_css("list-style-type", "none")
-    expect(trouble(guest)).to_be_hidden()
-    end_patience(guest)
-    expect(trouble(guest).get_by_role("link")).to_have_text(["Reload"])
-    held[0].continue_()
-    expect_settled(guest)
-    expect(trouble(guest)).to_be_hidden()
-
-
-def test_without_the_script_that_watches_the_others_the_page_still_says_so(guest: Page, faults: Faults) -> None:
-    faults.expect(404)
-    for part in ("/early.js", "/app.js"):
-        guest.route(f"**{part}", fail)
-        guest.goto("/")
-        expect(trouble(guest)).to_be_hidden()
-        end_patience(guest)
-        # It is not known which language is wanted.
-        expect(trouble(guest).get_by_role("link")).to_have_text(["Reload", "重新加载"])
 
 
 def test_without_scripts_the_page_says_what_it_needs(visit: Visit) -> None:

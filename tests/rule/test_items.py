@@ -35,18 +35,15 @@ def names(rule: Service, owner: dict[str, str], **query: object) -> list[str]:
 
 
 def test_a_created_item_has_all_fields(rule: Service, owner: dict[str, str]) -> None:
+    owner["x-user-name"] = "%E6%9D%8E%E9%9B%B7"
     item = create(rule, owner, "  Buy milk  ", desc="two bottles")
     assert set(item) == FIELDS
     assert (item["name"], item["desc"], item["status"]) == ("Buy milk", "two bottles", 1)
-    assert item["owner"] == owner["x-user-name"]
+    assert item["owner"] == "李雷"
     assert isinstance(item["key"], str)
     assert item["createdAt"].endswith("Z")
     assert datetime.fromisoformat(item["createdAt"]).tzinfo is not None
     assert rule.client.get("/api/rule", headers=owner).json()["data"] == [item]
-
-
-def test_the_owners_name_may_be_chinese(rule: Service, unique: Callable[[str], str]) -> None:
-    assert create(rule, as_caller(unique("owner"), "%E6%9D%8E%E9%9B%B7"))["owner"] == "李雷"
 
 
 def test_without_a_caller_it_is_the_guests_demonstration_list(rule: Service) -> None:
@@ -94,14 +91,6 @@ def test_read_by_key(rule: Service, owner: dict[str, str], unique: Callable[[str
     assert rule.client.get("/api/rule", params={"key": theirs}, headers=owner).json()["total"] == 0
     for wrong in (",", "1,", ",".join(["1"] * 101)):
         assert rule.client.get("/api/rule", params={"key": wrong}, headers=owner).status_code == 422
-
-
-def test_items_of_other_owners_are_inaccessible(rule: Service, owner: dict[str, str], unique) -> None:
-    item, stranger = create(rule, owner), as_caller(unique("stranger"))
-    assert names(rule, stranger) == []
-    assert rule.client.put("/api/rule", json={"key": item["key"], "name": "x"}, headers=stranger).status_code == 404
-    assert rule.client.request("DELETE", "/api/rule", json={"key": item["key"]}, headers=stranger).status_code == 200
-    assert rule.client.get("/api/rule", headers=owner).json()["data"] == [item]
 
 
 def test_pages_in_every_order(rule: Service, owner: dict[str, str]) -> None:
@@ -236,12 +225,6 @@ def test_an_invalid_body_is_422_and_names_the_field(rule: Service, owner: dict[s
 
 
 @ON_SQLITE
-def test_a_body_nested_too_deeply_is_400(rule: Service) -> None:
-    answer = rule.client.post("/api/rule", content="[" * 20_000, headers={"content-type": "application/json"})
-    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
-
-
-@ON_SQLITE
 def test_a_form_of_another_site_adds_nothing(rule: Service, owner: dict[str, str]) -> None:
     """On a laptop a browser reaches the service, and any site can send such a body without a preflight request."""
     for content_type in ("text/plain", "application/x-www-form-urlencoded", ""):
@@ -295,8 +278,7 @@ def test_nothing_to_change_is_no_change(rule: Service, owner: dict[str, str]) ->
 @ON_SQLITE
 def test_errors_name_the_json_fields(rule: Service, owner: dict[str, str]) -> None:
     for method, body, fields in (
-        ("PUT", {"key": "1", "status": 9}, {"status"}),
-        ("PUT", {"key": "1", "status": [2]}, {"status"}),
+        *(("PUT", {"key": "1", "status": status}, {"status"}) for status in (4, "4", -1, "x", 1.5, True, [2])),
         ("PUT", {"status": 2}, {"key"}),
         ("DELETE", {"key": []}, {"key"}),
         ("DELETE", {"key": 5}, {"key"}),
@@ -306,14 +288,6 @@ def test_errors_name_the_json_fields(rule: Service, owner: dict[str, str]) -> No
         answer = rule.client.request(method, "/api/rule", json=body, headers=owner)
         assert answer.status_code == 422, body
         assert {error["field"] for error in answer.json()["errors"]} == fields
-
-
-@ON_SQLITE
-def test_an_unknown_status_is_422(rule: Service, owner: dict[str, str]) -> None:
-    item = create(rule, owner)
-    for status in ("4", 4, -1, "x", 1.5, True):
-        answer = rule.client.put("/api/rule", json={"key": item["key"], "status": status}, headers=owner)
-        assert answer.status_code == 422, status
 
 
 QUERIES = (
@@ -332,15 +306,10 @@ def test_an_invalid_query_is_422(rule: Service) -> None:
         assert fields
 
 
-def test_the_last_page_of_the_window_is_served(rule: Service, owner: dict[str, str]) -> None:
-    assert rule.client.get("/api/rule?current=500&pageSize=20", headers=owner).status_code == 200
-
-
 def test_more_than_100_keys_are_rejected(rule: Service, owner: dict[str, str]) -> None:
     keys = [str(number) for number in range(101)]
     assert rule.client.request("DELETE", "/api/rule", json={"key": keys}, headers=owner).status_code == 422
     assert rule.client.request("DELETE", "/api/rule", json={"key": keys[:100]}, headers=owner).status_code == 200
-    assert rule.client.request("DELETE", "/api/rule", json={"key": []}, headers=owner).status_code == 422
 
 
 def test_writers_at_the_same_time_lose_nothing(rule: Service, owner: dict[str, str]) -> None:

@@ -1,13 +1,14 @@
 """A list that is longer than its pages reach."""
 
 import sqlite3
+from contextlib import closing
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, event
 
-from services.rule.models import metadata
 from services.rule.schemas import PageQuery
 from services.rule.store import read_page
 from tests.forking import Forked
@@ -28,22 +29,13 @@ def full_rule(tmp_path_factory: pytest.TempPathFactory):
 
 
 def fill(path: Path) -> None:
-    with sqlite3.connect(path) as connection:
+    day = "2026-01-01 00:00:00.000000"
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany(
             'INSERT INTO items (owner, name, "desc", status, changes, created_at, updated_at) '
-            'VALUES (?, ?, "", ?, 0, ?, ?)',
-            (
-                (
-                    "collector",
-                    f"item {number:05}",
-                    number % 2,
-                    "2026-01-01 00:00:00.000000",
-                    "2026-01-01 00:00:00.000000",
-                )
-                for number in range(COUNT)
-            ),
+            f"VALUES ('collector', ?, '', ?, 0, '{day}', '{day}')",
+            ((f"item {number:05}", number % 2) for number in range(COUNT)),
         )
-    connection.close()
 
 
 def test_the_total_is_counted_up_to_the_window(full_rule: Service) -> None:
@@ -83,42 +75,30 @@ def test_pages_that_take_long_are_searches(query: dict[str, Any], takes_long: bo
     assert PageQuery.model_validate(query).takes_long == takes_long
 
 
-def test_items_are_looked_up_by_their_keys(tmp_path: Path) -> None:
-    """SQLite's planner would rather scan the owner's list."""
-    engine = create_engine(f"sqlite:///{tmp_path}/rule.db")
-    metadata.create_all(engine)
-    statements = []
+def test_items_are_looked_up_by_their_keys_and_pages_read_from_an_index(full_rule: Service) -> None:
+    """SQLite's planner would rather scan the owner's list, or sort it."""
+    engine = create_engine(full_rule._environment["DATABASE_URL"])
+    statements: list[tuple[str, Any]] = []
+    fields, directions = ("name", "status", "createdAt", "updatedAt"), ("ascend", "descend")
+    queries: list[dict[str, Any]] = [{"key": ",".join(map(str, range(1, 101)))}]
+    queries += [
+        {"sorter": f"{field}_{direction}", "status": status}
+        for field, direction, status in product(fields, directions, ("", "1", "0,1"))
+    ]
     with engine.connect() as connection:
         event.listen(connection, "before_cursor_execute", lambda *found: statements.append(found[2:4]))
-        read_page(connection, "collector", PageQuery(key=",".join(map(str, range(1, 101)))))
-        ((statement, values),) = statements
-        (step,) = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+        for query in queries:
+            statements.clear()
+            read_page(connection, "collector", PageQuery(**query))
+            plan = [
+                step[3]
+                for statement, values in list(statements)
+                for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+            ]
+            reads = [step for step in plan if "items" in step]
+            assert reads
+            index = "USING INTEGER PRIMARY KEY" if "key" in query else "INDEX items_by_"
+            assert all(index in step for step in reads), (query, plan)
+            # Only a page of several statuses is sorted.
+            assert query.get("status") == "0,1" or not [step for step in plan if "TEMP B-TREE" in step], (query, plan)
     engine.dispose()
-    assert "USING INTEGER PRIMARY KEY" in step[3]
-
-
-@pytest.mark.parametrize(
-    "sorter", [f"{f}_{d}" for f in ("name", "status", "createdAt", "updatedAt") for d in ("ascend", "descend")]
-)
-@pytest.mark.parametrize("status", ["", "1", "0,1"])
-def test_every_page_is_read_from_an_index(full_rule: Service, tmp_path: Path, sorter: str, status: str) -> None:
-    from sqlalchemy.dialects import sqlite as dialect
-
-    from services.rule.schemas import PageQuery
-    from services.rule.store import _page
-
-    statuses = PageQuery(status=status).statuses
-    compiled = _page(sorter, statuses, False, with_total=True).compile(
-        dialect=dialect.dialect(), compile_kwargs={"literal_binds": False}
-    )
-    path = full_rule._environment["DATABASE_URL"].removeprefix("sqlite:///")
-    with sqlite3.connect(path) as connection:
-        parameters = {"owner": "collector", "limit": 20, "offset": 0, "end": 20, "param_1": 10_001}
-        values = [parameters.get(name, 10_001) for name in compiled.positiontup]
-        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {compiled}", values)]
-    connection.close()
-    reads = [step for step in plan if "items" in step]
-    assert reads
-    assert all("USING" in step and "INDEX items_by_" in step for step in reads), plan
-    if "," not in status:
-        assert not [step for step in plan if "TEMP B-TREE" in step], plan

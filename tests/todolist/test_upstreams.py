@@ -20,7 +20,7 @@ from tests.support import Service, free_port, running, running_envoy
 PROPAGATED = {
     "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     "tracestate": "vendor=1",
-    "baggage": "shop=3",
+    "baggage": "shop=值",
     "x-request-id": "4711",
     "b3": "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1",
     "x-b3-traceid": "0af7651916cd43dd8448eb211c80319c",
@@ -85,9 +85,13 @@ def test_trace_headers_are_propagated_and_forged_ones_are_not(tmp_path: Path) ->
     seen: list[bytes] = []
     with upstream(recording(seen)) as url, gateway(tmp_path, url, url) as service:
         forged = {"x-user-id": "admin", "x-user-name": "admin", "end-user": "admin", "x-served-by": "forged"}
+        sent = {name: value.encode() for name, value in {**PROPAGATED, **forged}.items()}
         for path in ("/api/currentUser", "/api/rule?current=1&name=%E7%89%9B"):
-            assert service.client.get(path, headers={**PROPAGATED, **forged}).status_code == 200
-        service.client.post("/api/rule", json={"name": "x"}, headers={**PROPAGATED, **forged})
+            assert service.client.get(path, headers=sent).status_code == 200
+        service.client.post("/api/rule", json={"name": "x"}, headers=sent)
+        rejected = service.client.get("/api/rule", headers={"baggage": b"a=\xe9"})
+        assert (rejected.status_code, "UTF-8" in rejected.text) == (400, True)
+    assert len(seen) == 3
     assert seen[1].startswith(b"GET /api/rule?current=1&name=%E7%89%9B HTTP/1.1\r\n")
     for request in seen:
         lines = [line.split(": ", 1) for line in request.split(b"\r\n\r\n")[0].decode().split("\r\n")[1:]]
@@ -96,16 +100,6 @@ def test_trace_headers_are_propagated_and_forged_ones_are_not(tmp_path: Path) ->
         assert (headers["x-user-id"], headers["x-user-name"]) == ("guest", "guest")
         assert "end-user" not in headers
         assert "x-served-by" not in headers
-
-
-def test_header_values_are_propagated_unchanged_or_rejected(tmp_path: Path) -> None:
-    seen: list[bytes] = []
-    with upstream(recording(seen)) as url, gateway(tmp_path, url, url) as service:
-        for value, status in (("值".encode(), 200), (b"\xe9", 400)):
-            got = service.client.get("/api/rule", headers={"baggage": b"a=" + value})
-            assert (got.status_code, "UTF-8" in got.text) == (status, status == 400)
-    (request,) = seen
-    assert b"baggage: a=" + "值".encode() + b"\r\n" in request
 
 
 def test_a_header_that_is_not_ascii_is_not_passed_back(tmp_path: Path) -> None:
@@ -209,38 +203,18 @@ def test_local_replies_of_envoy_show_whether_a_write_may_have_been_applied(tmp_p
 
 
 @ON_SQLITE
-def test_unavailable_upstream_returns_503_then_recovers(tmp_path: Path, users: dict[str, Service]) -> None:
-    port = free_port()
-    rule = Forked("rule", tmp_path, PORT=str(port))
-    with running(rule), gateway(tmp_path, users["v1"].url, rule.url) as service:
-        assert service.client.get("/api/rule").status_code == 200
-        rule.kill()
-        away = service.client.get("/api/rule")
-        assert (away.status_code, away.headers["retry-after"]) == (503, "1")
-        assert service.client.get("/api/currentUser").json()["name"] == "秦粤"
-        rule.restart()
-        assert service.client.get("/api/rule").status_code == 200
-
-
-@ON_SQLITE
 def test_a_session_that_cannot_be_validated_is_not_a_guest(tmp_path: Path, rule: Service, member: httpx.Client) -> None:
-    """A gateway that has no keys yet must not show the guest's list as one's own."""
-    away = f"http://127.0.0.1:{free_port()}"
-    with gateway(tmp_path, away, rule.url) as service:
-        cookie = {"cookie": f"jwtToken={member.cookies['jwtToken']}"}
+    """A gateway that has no keys, or invalid ones, must not show the guest's list as one's own."""
+    cookie = {"cookie": f"jwtToken={member.cookies['jwtToken']}"}
+    with gateway(tmp_path, f"http://127.0.0.1:{free_port()}", rule.url) as service:
         assert service.client.get("/api/rule", headers=cookie).status_code == 503
         assert service.client.get("/api/rule").status_code == 200
-
-
-@ON_SQLITE
-def test_invalid_keys_do_not_turn_a_session_into_a_guest(tmp_path: Path, rule: Service, member: httpx.Client) -> None:
     senseless = [b"5", b"[]", b'{"keys": 5}', b'{"keys": [5]}', b'{"keys": [{"kty": "OKP"}]}']
     bodies = iter(senseless)
     with (
         upstream(lambda connection, _: connection.sendall(answer(next(bodies)))) as url,
         gateway(tmp_path, url, rule.url) as service,
     ):
-        cookie = {"cookie": f"jwtToken={member.cookies['jwtToken']}"}
         for _ in senseless:
             assert service.client.get("/api/rule", headers=cookie).status_code == 502
 
@@ -303,16 +277,16 @@ def test_forged_tokens_do_not_overload_user(kind: str, tmp_path: Path) -> None:
 
     def forged(number: int) -> str:
         header = json.dumps({"alg": "EdDSA", "kid": str(number)}).encode()
-        return f"{base64.urlsafe_b64encode(header).rstrip(b'=').decode()}.e30.AAAA"
+        return f"jwtToken={base64.urlsafe_b64encode(header).rstrip(b'=').decode()}.e30.AAAA"
 
     with upstream(behave) as url, gateway(tmp_path, url, url) as service:
         started = time.monotonic()
         # The first one does not affect the others.
-        spoiled = {"cookie": f"jwtToken={forged(-1)}", "baggage": b"\xff"}
+        spoiled = {"cookie": forged(-1), "baggage": b"\xff"}
         assert service.client.get("/api/currentUser", headers=spoiled).status_code in (400, status)
 
         def ask(number: int) -> int:
-            return service.client.get("/api/currentUser", headers={"cookie": f"jwtToken={forged(number)}"}).status_code
+            return service.client.get("/api/currentUser", headers={"cookie": forged(number)}).status_code
 
         with ThreadPoolExecutor(32) as threads:
             statuses = set(threads.map(ask, range(300)))
