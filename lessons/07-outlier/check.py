@@ -17,7 +17,7 @@ ABOUT = About(
     failures="user .* 502",
 )
 
-# Half of them would go to v2. They are over long before its ejection is.
+# Half of them would go to v2. All are answered long before its ejection ends.
 REQUESTS = 60
 # Enough to see whether v2 is ejected: otherwise half of them fail.
 FEW = 30

@@ -1,5 +1,7 @@
 """The database of a service: runs its SQL functions in threads, so that they do not block the event loop.
 
+A statement that exceeds DATABASE_TIMEOUT is interrupted (engine.py), and its request gets a 503.
+
 Such a function takes a connection: `def find(connection: Connection, owner: str) -> Row`. A route runs it with
 `await database.read(store.find, owner)`.
 """

@@ -113,7 +113,7 @@ function remember(page) {
 /**
  * @param {{name: string, desc: string}} item
  * @param {string | null} owner for whom it is meant
- * @param {string} idempotencyKey the same for each try: the service creates one item, and returns it as it now is
+ * @param {string} idempotencyKey the same for each attempt of the user: the service creates one item, and returns it as it now is
  * @returns {Promise<Item>}
  */
 export async function createItem(item, owner, idempotencyKey) {

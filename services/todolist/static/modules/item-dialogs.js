@@ -32,7 +32,7 @@ export function setUpItemDialogs({ created, changed, deleted, failed }) {
   let deleting = [];
   /** @type {string | null} */
   let meantFor = null;
-  // The tries to send one new item: they have one key, and those of unknown outcome look for what they may have created.
+  // The attempts to create one item: they share a key, and after one with an unknown outcome the item is looked up.
   let tries = newTries();
 
   const button = (text, onclick) => el('button', { type: 'button', class: 'button quiet', onclick }, t(text));

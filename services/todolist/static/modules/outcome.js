@@ -7,7 +7,7 @@ const LOOKUPS = 3;
 
 /**
  * Sends a write. If its outcome is unknown, looks it up, again and again until the service responds; the write is never
- * sent again.
+ * sent again. What a lookup compares: for a new item `newItemFinder` in api.js, for others item-dialogs.js.
  * @template T
  * @param {object} options
  * @param {() => Promise<T>} options.send
