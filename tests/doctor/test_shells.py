@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from deploy.local import ports
-from services.user.tokens import _generated_key
+from services.user.settings import Settings
+from services.user.tokens import Tokens
 from tests.local_mesh import DIRECTLY, Mesh, make
 from tests.support import ROOT, free_port, wait_until
 
@@ -198,9 +199,11 @@ def test_a_file_system_without_hard_links_works(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "link", refuse)
     monkeypatch.chdir(tmp_path)
     with ThreadPoolExecutor(3) as threads:
-        keys = set(threads.map(lambda _: _generated_key().read_text(), range(3)))
-    assert [key.partition("\n")[0] for key in keys] == ["-----BEGIN PRIVATE KEY-----"]
-    assert (tmp_path / "data/token-key.pem").stat().st_mode & 0o777 == 0o600
+        published = list(threads.map(lambda _: Tokens(Settings()).jwks, range(3)))
+    assert published[0] == published[1] == published[2]
+    file = tmp_path / "data/token-key.pem"
+    assert file.read_text().startswith("-----BEGIN PRIVATE KEY-----")
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_missing_features_of_the_file_system_are_reported(tmp_path: Path) -> None:
