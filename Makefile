@@ -74,7 +74,7 @@ clean: ## Remove everything that was installed or created; asks before the data 
 ##@ For developers
 
 .PHONY: test
-test: .venv/dev.done .venv/local.done .venv/traffic.done ## Run all tests that need no cluster (TESTS=tests/rule for some)
+test: .venv/dev.done .venv/local.done .venv/traffic.done .venv/crds.done ## Run all tests that need no cluster (TESTS=tests/rule for some)
 	@$(VENV)/pytest $(TESTS)
 
 .PHONY: test-faults
@@ -118,6 +118,12 @@ audit: .venv/dev.done ## Look for known vulnerabilities in everything that is pi
 
 .venv/%.done: requirements/%.txt .venv/pyvenv.cfg
 	@python=$$(sh deploy/scripts/python.sh) && exec $(HOLD_INTERRUPT) "$$python" -m deploy.environment $*
+
+# The CRDs of Istio and the Gateway API, for the tests of the manifests, are part of their Go modules.
+.venv/crds.done: deploy/versions.mk .venv/dev.done
+	@GOMODCACHE="$(CURDIR)/.venv/go" GOFLAGS=-modcacherw go mod download \
+		istio.io/api@v$(ISTIO_VERSION) sigs.k8s.io/gateway-api@$(GATEWAY_API_VERSION) && touch $@ || \
+		echo "The CRDs could not be downloaded, which needs Go: the tests that need them are skipped"
 
 .PHONY: FORCE
 FORCE:

@@ -3,12 +3,15 @@
 import json
 import re
 from copy import deepcopy
+from string import Template
 from typing import Any
 
 import pytest
 import yaml
 
+from services.todolist.session import COOKIE
 from services.todolist.settings import Settings
+from services.user.settings import Settings as UserSettings
 from tests.manifests.conftest import DEPLOY, Document, below, container, kind, load, name_of, named, of_kind, workloads
 from tests.support import ROOT
 
@@ -237,3 +240,40 @@ def test_the_ingress_of_lesson_19_is_the_laptops_with_tls() -> None:
     del manager["http2_protocol_options"]
     assert manager["http_filters"].pop(0)["name"] == "hsts"
     assert secured == plain
+
+
+def test_request_authentication_checks_the_tokens_that_user_makes(deploy_sh: Any) -> None:
+    documents = deploy_sh("render", "istio", NAMESPACE="other", REQUEST_AUTHENTICATION="1")
+    (added,) = of_kind(documents, "RequestAuthentication")
+    assert added["metadata"]["labels"]["app.kubernetes.io/part-of"] == "todolist"
+    (rule,) = added["spec"]["jwtRules"]
+    assert rule["issuer"] == UserSettings.model_fields["token_issuer"].default
+    assert rule["audiences"] == [UserSettings.model_fields["token_audience"].default]
+    assert rule["fromCookies"] == [COOKIE]
+    assert rule["jwksUri"] == "http://user.other.svc.cluster.local/.well-known/jwks.json"
+    (port,) = container(named(documents, "Deployment", "todolist"))["ports"]
+    (to,) = named(documents, "AuthorizationPolicy", "session")["spec"]["rules"][0]["to"]
+    # Without ports istiod would take it for all of TCP.
+    assert to["operation"]["ports"] == [str(port["containerPort"])]
+
+
+def test_an_invalid_session_is_removed_in_the_same_way_everywhere(deploy_sh: Any) -> None:
+    def mappers(config: Document) -> list[Document]:
+        found: list[Document] = config["typed_config"]["local_reply_config"]["mappers"]
+        return found
+
+    # The browser tests run with the laptop's filter; todolist's sidecar has the same, in the option and in the lesson.
+    listeners = yaml.safe_load(Template((DEPLOY / "local/envoy/listeners.yaml").read_text()).safe_substitute(PORT=1))
+    tried, *_ = mappers(listeners["resources"][0]["filter_chains"][0]["filters"][0])
+    (cookie,) = tried["headers_to_add"]
+    assert cookie["header"]["value"].startswith(f"{COOKIE}=; Max-Age=0; Path=/;")
+    option = of_kind(deploy_sh("render", "istio", REQUEST_AUTHENTICATION="1"), "EnvoyFilter")
+    for added in (option, of_kind(load(ROOT / "lessons/10-session/istio.yaml"), "EnvoyFilter")):
+        (document,) = added
+        assert document["spec"]["workloadSelector"] == {"labels": {"app": "todolist"}}
+        (patch,) = document["spec"]["configPatches"]
+        assert patch["match"]["context"] == "SIDECAR_INBOUND"
+        assert mappers(patch["patch"]["value"]) == [tried]
+    # Without the option it goes again.
+    removed = (DEPLOY / "scripts/deploy.sh").read_text().partition("remove_unwanted()")[2].partition("}\n")[0]
+    assert f"envoyfilters.networking.istio.io/{option[0]['metadata']['name']}" in removed
