@@ -105,7 +105,7 @@ def is_riddle(name: str | None) -> bool:
 
 
 def called(name: str | None) -> str:
-    """Return what people call a lesson or a riddle, such as "Lesson 01-split" and "Riddle 7"."""
+    """Return the displayed name of a lesson or a riddle, such as "Lesson 01-split" and "Riddle 7"."""
     return f"Riddle {int(name.removeprefix('riddle-'))}" if name and is_riddle(name) else f"Lesson {name}"
 
 

@@ -56,7 +56,7 @@ def run(check: Check) -> None:
         return
     wanted = ", ".join(f"{needed(percent)} at {percent} %" for percent in STEPS)
     show(f"         Reads of v2 that show a bad one, with a certainty of 99.9 %: {wanted}")
-    with people_read(check) as (reading, failed):
+    with profile_reads(check) as (reading, failed):
 
         def figures() -> dict[str, Figures]:
             if reading.done():
@@ -70,7 +70,7 @@ def run(check: Check) -> None:
                 check.step(step, f"a release of v2 that {what}")
                 new_pods(check)
             one_release(check, figures, what, is_good=is_good)
-    check.that(sum(failed) > 0, f"{sum(failed)} reads failed for people meanwhile: the price of finding out", "some")
+    check.that(sum(failed) > 0, f"{sum(failed)} reads failed meanwhile: the price of finding out", "some")
 
 
 def one_release(check: Check, figures: Callable[[], dict[str, Figures]], what: str, *, is_good: bool) -> None:
@@ -111,8 +111,8 @@ def new_pods(check: Check) -> None:
 
 
 @contextmanager
-def people_read(check: Check) -> Iterator[tuple[Future[None], list[int]]]:
-    """Let people read the profile all the time, and collect how many reads failed."""
+def profile_reads(check: Check) -> Iterator[tuple[Future[None], list[int]]]:
+    """Read the profile all the time, and collect how many reads failed."""
     ended, failed = threading.Event(), list[int]()
     with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
         read = reader(check, stack)

@@ -1,4 +1,4 @@
-"""People who read: `python reads.py URL SECONDS [CA]` reads the profile again and again, and prints how many failed.
+"""`python reads.py URL SECONDS [CA]` reads the profile again and again, and prints how many reads failed.
 
 CA, as PEM, is the only one that is trusted, if the URL begins with https.
 

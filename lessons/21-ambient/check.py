@@ -98,17 +98,17 @@ class Stream:
 
 
 class Watch:
-    """Counts what fails for people, and what is allowed to callers without permission."""
+    """Counts what fails for users, and what is allowed to callers without permission."""
 
-    def __init__(self, check: Check, people: Stream, intruders: dict[str, Stream]) -> None:
-        self._check, self._people, self._intruders = check, people, intruders
+    def __init__(self, check: Check, users: Stream, intruders: dict[str, Stream]) -> None:
+        self._check, self._users, self._intruders = check, users, intruders
         self._ended = threading.Event()
 
     def report(self, what: str, costs: str = "") -> None:
         """Print what was counted since the last report, a while after a step. costs: why requests may have failed."""
         # Some requests have to meet the new configuration.
         self._ended.wait(WATCHED)
-        sent, failed = self._people.take()
+        sent, failed = self._users.take()
         said = f"{what}: {len(failed)} of {sent} requests failed"
         expected = "0, and some requests"
         kinds = f" ({', '.join(sorted(set(failed)))})" if failed else ""
@@ -125,14 +125,14 @@ class Watch:
 
 @contextmanager
 def watched(check: Check) -> Iterator[Watch]:
-    """Let people use the application, and callers without permission try: with a sidecar, by ztunnel, and outside."""
+    """Send requests of users, and of callers without permission: with a sidecar, by ztunnel, and outside the mesh."""
     cluster = check.cluster
     url = cluster.address_inside()
     with ExitStack() as stack:
         # Outside the mesh also when the namespace has the label: ztunnel would break the connections that are open.
-        pod = stack.enter_context(cluster.stranger(name="people", labels=OUTSIDE))
-        people = Stream(pod, "people.py", url, cluster.authority())
-        stack.callback(people.end)
+        pod = stack.enter_context(cluster.stranger(name="users", labels=OUTSIDE))
+        users = Stream(pod, "users.py", url, cluster.authority())
+        stack.callback(users.end)
         intruders = {}
         for name, labels in (
             ("with a sidecar", {"sidecar.istio.io/inject": "true"}),
@@ -142,4 +142,4 @@ def watched(check: Check) -> Iterator[Watch]:
             pod = stack.enter_context(cluster.stranger(name=name.replace(" ", "-"), labels=labels))
             intruders[f"A caller {name}"] = Stream(pod, "intruder.py", cluster.namespace)
             stack.callback(intruders[f"A caller {name}"].end)
-        yield Watch(check, people, intruders)
+        yield Watch(check, users, intruders)

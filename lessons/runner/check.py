@@ -23,7 +23,7 @@ from lessons.runner.place import Place, UnsuitableError
 from lessons.runner.waiting import wait_until
 
 PROFILE, LIST = "/api/currentUser", "/api/rule"
-# The password of the people in the lessons; each reader may log in as one of them.
+# The password of the lessons' users; each reader may log in as one of them.
 PASSWORD = "learn-the-mesh"  # noqa: S105
 # Confidence level of checks of random shares: a correct system passes 999 times of 1,000.
 CONFIDENCE = 0.999

@@ -59,7 +59,7 @@ def carry_out(doing: str, action: Callable[[], int], resetting: str) -> int:
     except OSError as error:
         print(here.unwritable(error), file=sys.stderr)
     except KeyboardInterrupt:
-        # A reset is left to people: they may want to look at what was changed so far.
+        # A reset is left to the user, who may want to look at what was changed so far.
         print(f"\nStopped. `{resetting}` puts everything back; so does the next start.", file=sys.stderr)
         return 130
     return 1

@@ -26,8 +26,8 @@ from riddles.runner.riddle import Riddle, Text
 from riddles.runner.state import Played
 from riddles.runner.words import Verdict, judge
 
-# Some complaints come from people with names. They exist in every riddle, so that their accounts are no hint.
-PEOPLE = ("lesson-alice", "lesson-bob")
+# Some complaints come from users with names. They exist in every riddle, so that their accounts are no hint.
+USERS = ("lesson-alice", "lesson-bob")
 RESET = "make riddle-reset"
 TOOLS = {
     "laptop": "the page at {url}, `make status`, `make traffic`, Envoy's counters at {admin}/stats (they count "
@@ -123,7 +123,7 @@ def begin(place: Place, wanted: Riddle | None, current: Riddle | None) -> int:
         raise UnsuitableError(f"Riddle {riddle.number} is not there for {PLACES[place.name]}. These are: {there}")
     put_back(place)
     with place.client() as client:
-        for name in PEOPLE:
+        for name in USERS:
             Person(client, name, place)
             client.cookies.clear()
     place.apply(riddle.as_lesson())
@@ -157,12 +157,12 @@ def start_beside(riddle: Riddle) -> None:
 
 
 def show_complaint(place: Place, riddle: Riddle) -> None:
-    """Print what people complain about, and what there is to find out more."""
-    print("People complain:")
+    """Print what users complain about, and what there is to find out more."""
+    print("Users complain:")
     show_text(riddle.complaint)
     tools = TOOLS["laptop"].format(**place.addresses()) if isinstance(place, Laptop) else TOOLS["cluster"]
     print("\n".join(["", *wrap(f"You have {tools}.", rest="  ")]))
-    print("\n".join(wrap(f"{' and '.join(PEOPLE)} can log in; the password of both is {PASSWORD}.", rest="  ")))
+    print("\n".join(wrap(f"{' and '.join(USERS)} can log in; the password of both is {PASSWORD}.", rest="  ")))
     print('\nmake riddle ANSWER="where, and what"   says right or wrong')
     print("make riddle HINT=1                     gives the next hint, which counts")
     print("make riddle REVEAL=1                   gives up, and prints the solution")

@@ -163,18 +163,18 @@ def gives_up(check: Check, seconds: float, ambient: float, requests: int) -> Non
         )
 
 
-def refuses_company(check: Check, people: int) -> None:
+def refuses_company(check: Check, users: int) -> None:
     """Lists come one at a time; of several at once some are refused by the proxy."""
     guest = check.guest()
     alone = guest.get(LIST, 4)
     check.that(not alone.failed(), f"{len(alone.failed())} of 4 lists failed, one after the other", "0")
-    warm_up(check, lambda: guest.get(LIST, people, at_once=people).failed())
+    warm_up(check, lambda: guest.get(LIST, users, at_once=users).failed())
     before = check.place.proxy_counter("rule", None, "upstream_rq_pending_overflow")
-    answers = guest.get(LIST, people, at_once=people)
+    answers = guest.get(LIST, users, at_once=users)
     refused, served = answers.with_status(503), answers.with_status(200)
     check.that(
-        refused and served and len(refused) + len(served) == people,
-        f"{len(refused)} of {people} lists at once are a 503, after {refused.seconds():.2f} s",
+        refused and served and len(refused) + len(served) == users,
+        f"{len(refused)} of {users} lists at once are a 503, after {refused.seconds():.2f} s",
         "some, not all",
     )
     counts = check.place.proxy_counter("rule", None, "upstream_rq_pending_overflow") - before
@@ -208,7 +208,7 @@ def is_slow_for(check: Check, name: str, seconds: float) -> None:
 
 
 def limits_all(check: Check, requests: int) -> None:
-    """Three people who send few requests each are refused, as together they send too many."""
+    """Three users who send few requests each are refused, as together they send too many."""
     refused_before = counted(check, r".*http_local_rate_limit.rate_limited")
     first, *others = (check.guest() for _ in range(3))
     # One client can use up the tokens that all share.
@@ -289,10 +289,10 @@ def refuses_tokens(check: Check, requests: int) -> None:
         check.that(denied, f"Envoy's counter http.ingress.jwt_authn.denied rose by {denied}", "more than 0")
 
 
-def starts_cold(check: Check, people: int) -> None:
+def starts_cold(check: Check, users: int) -> None:
     """Who comes after a pause waits for a process to start, and all who come meanwhile wait with them."""
     guest = check.guest()
-    awake = guest.get(LIST, people, at_once=people)
+    awake = guest.get(LIST, users, at_once=users)
     if check.place.name == "laptop":
         print("  then   no request for a while")
         asleep = check.eventually(lambda: not check.laptop.processes(), 40)
@@ -306,10 +306,10 @@ def starts_cold(check: Check, people: int) -> None:
     check.that(asleep, "rule has no process", "none (`make traffic` and Gentle traffic keep it awake)")
     if not asleep:
         return
-    waited = guest.get(LIST, people, at_once=people)
+    waited = guest.get(LIST, users, at_once=users)
     check.that(
         waited.seconds() > 2 * awake.seconds(),
-        f"of {people} people who came at once half had an answer after {waited.seconds():.2f} s, before the pause "
+        f"of {users} users who came at once half had an answer after {waited.seconds():.2f} s, before the pause "
         f"after {awake.seconds():.2f} s",
         "much later than before",
     )

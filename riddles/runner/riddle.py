@@ -66,7 +66,7 @@ class Riddle:
 
     @property
     def complaint(self) -> Text:
-        """What people complain about."""
+        """What users complain about."""
         names = {"en": "complaint.txt", "zh": "complaint.zh-CN.txt"}
         return {language: (self.folder / name).read_text(encoding="utf-8").strip() for language, name in names.items()}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 # The words of each concept: in English by their forms, where `*` is any ending and `_` a space, a hyphen or nothing;
-# and in Chinese. Parts of the system, and of its people:
+# and in Chinese. Parts of the system, and its users:
 PLACES = {
     "user": ("user profile profiles", "用户服务 个人资料"),
     "v1": ("v1", ""),
@@ -71,7 +71,7 @@ CAUSES = {
         "冷启动 休眠 睡 唤醒 缩容 缩到 按需启动 启动慢",
     ),
 }
-# What people see, and what fits everywhere.
+# What users see, and what fits everywhere.
 SYMPTOMS = {
     "fails": (
         "fail* error errors broke broken break breaks 500 500s 502 502s 503 503s 5xx abort* bad_gateway crash* refus* "
@@ -180,7 +180,7 @@ class Verdict(Enum):
 
     RIGHT = "right"
     PARTLY = "one of several is right"
-    SYMPTOM = "says what people see, and not what makes it so"
+    SYMPTOM = "says what users see, and not what makes it so"
     UNCLEAR = "lacks a place or a kind"
     WRONG = "wrong"
 

@@ -183,7 +183,7 @@ export default {
   'mesh.share': '{version}: {count} ({percent})',
 
   'riddle.on': 'Riddle {number}',
-  'riddle.look': 'Something is wrong. In the terminal, `make riddle` repeats what people complain about.',
+  'riddle.look': 'Something is wrong. In the terminal, `make riddle` repeats what users complain about.',
   'lesson.on': 'Lesson {number}: {title}',
   'lesson.01-split': 'Split',
   'lesson.01-split.look': 'Reload the profile a few times: the badge in the corner says which version answered.',

@@ -1,4 +1,4 @@
-"""People who use the application: `python people.py URL [CA]` reads and writes until it is ended.
+"""The requests of users: `python users.py URL [CA]` reads and writes until it is ended.
 
 It prints a line of JSON each half second: how many requests it has sent, and the statuses of those that failed. It runs
 in a pod outside the mesh. CA, as PEM, is the only one that is trusted, if the URL begins with https.
