@@ -38,7 +38,7 @@ doctor: ## Check this machine and the cluster: what works, what is missing, and 
 	@python=$$(sh deploy/scripts/python.sh 2>/dev/null || sh deploy/scripts/python.sh 9) && exec $(HOLD_INTERRUPT) "$$python" -m deploy.doctor
 
 .PHONY: run
-run: .venv/local.done ## Start everything: the services, and an Envoy that plays every proxy (PORT=3001, PORT_OFFSET=100, VERBOSE=1)
+run: .venv/local.done ## Start everything: the services, and one Envoy that acts as every proxy (PORT=3001, PORT_OFFSET=100, VERBOSE=1)
 	@exec $(HOLD_INTERRUPT) $(VENV)/python -m deploy.local
 
 .PHONY: traffic-local
@@ -64,7 +64,7 @@ lessons-check: .venv/local.done ## Run all lessons that can run here, and check 
 riddle: .venv/local.done ## Something is wrong: find out what (N=7, ANSWER="where, and what", HINT=1, REVEAL=1)
 	@$(HOLD_INTERRUPT) $(VENV)/python -u -m riddles.runner play
 
-riddle-reset: .venv/local.done ## End a riddle: everything is as it was started
+riddle-reset: .venv/local.done ## End a riddle: restore the initial configuration
 	@$(HOLD_INTERRUPT) $(VENV)/python -m riddles.runner reset
 
 .PHONY: clean
@@ -74,7 +74,7 @@ clean: ## Remove everything that was installed or created; asks before the data 
 ##@ For developers
 
 .PHONY: test
-test: .venv/dev.done .venv/local.done .venv/traffic.done .venv/crds.done ## Run all tests that need no cluster (TESTS=tests/rule for some)
+test: .venv/dev.done .venv/local.done .venv/traffic.done .venv/crds.done ## Run the tests that need neither a cluster nor Docker (TESTS=tests/rule for some)
 	@$(VENV)/pytest $(TESTS)
 
 .PHONY: test-faults

@@ -1,4 +1,5 @@
-# All third-party versions: included by cluster.mk; no other file contains one.
+# The versions of Istio, the Gateway API, Knative, Kubernetes, kubectl and kind. Included by cluster.mk; no other file
+# contains one.
 #   make versions                          shows them
 #   make versions ISTIO_VERSION=X.Y.Z      writes another one here; then make install-istio updates the cluster
 #   make install-istio ISTIO_VERSION=X.Y.Z installs another one once

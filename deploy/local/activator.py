@@ -62,14 +62,14 @@ class Activator:
             ready = select.select(watched, [], [], waiting or None)[0]
             signals = set(self._signals.recv(100)) if self._signals in ready else set()
             if self._process and (code := self._process.poll()) is not None:
-                # A service that fails at its first start ends `make run`.
+                # If the first process exits, before any cold start, `make run` ends.
                 if not is_woken or signals & STOP:
                     return code
                 self._process = None
                 self._write_state()
                 print(
                     f"{time.strftime('%H:%M:%S')} WARNING activator: {self._name} ended with exit code {code}. "
-                    f"Its callers wait, and it starts again after {pause} s; `VERBOSE=1 make run` shows why it ends.",
+                    f"Its callers wait, and it starts again in {pause} s; `VERBOSE=1 make run` shows why it ends.",
                     flush=True,
                 )
                 not_before, pause = time.monotonic() + pause, min(2 * pause, LONGEST_PAUSE)

@@ -1,4 +1,4 @@
-"""The local mesh: starts and stops all services and the Envoy that plays every proxy of a cluster.
+"""The local mesh: starts and stops all services and the Envoy that acts as every proxy of a cluster.
 
     browser -> Envoy PORT -> todolist -> Envoy USER_PORT -> user v1 | v2
                                       -> Envoy RULE_PORT -> rule -> Envoy EVENTS_PORT -> user v1 | v2
@@ -187,7 +187,7 @@ class WatchedManager(Manager):
 
 
 def main() -> int:
-    """Run until Ctrl-C (0), or until a process exits or fails to start (1)."""
+    """Run until Ctrl-C (0), or until a process exits (1); a service that exits after a cold start is started again."""
     inherited.reset()
     # A file system without locks is reported by the check file-system below.
     with suppress(OSError):
@@ -333,9 +333,9 @@ def _is_ready(client: httpx.Client, url: str) -> bool:
 
 
 def _stop_with(make: int) -> None:
-    """Stop when make has exited, or when SIGINT was sent to it alone: it does not forward the signal, but waits.
+    """Stop when make has exited, or received SIGINT alone: it does not forward the signal, but no longer catches it.
 
-    make: its process id. Once it has received the signal it no longer catches it.
+    make: its process id.
     """
     while os.getppid() == make and _catches_sigint(make):
         time.sleep(1)

@@ -1,4 +1,4 @@
-"""The ports of `make run`: defaults, a variable for each, and PORT_OFFSET, which is added to all others."""
+"""The ports of `make run`: defaults, a variable for each, and PORT_OFFSET, which is added to each that is not set."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Ends the processes of `make run` if their manager is killed, and so cannot stop them.
 
-Reads their process groups from standard input, a line each, which closes when the manager is gone.
+Reads their process group ids from standard input, one per line; its end means that the manager is gone.
 """
 
 import os

@@ -39,7 +39,7 @@ manifests() {
 # heading FILE SET: the header of a file for an installation without the repository.
 heading() {
   cat <<HEADING
-# todolist $TAG for $2, with its images by digest. Two commands install it where that is:
+# todolist $TAG for $2, with its images by digest. Two commands install it in a cluster that has $2:
 #   sh secrets.sh                  the namespace todolist, and in it the Secrets with random passwords
 #   kubectl apply --filename=$1
 # Then \`kubectl get pods --namespace=todolist\`, until all are ready. \`kubectl delete --filename=$1\` removes

@@ -10,8 +10,8 @@ istio() {
   install_gateway_api
   if [ "$answer" != install ]; then
     # Installed by others: neither replaced, nor joined by a second one that would conflict over the same pods.
-    [ "${MODE:-}" != ambient ] || has_part ambient || die "$answer; it has no ambient mode, which whoever installed it can add"
-    [ "${MODE:-}" != cni ] || has_part cni || die "$answer; it has no CNI plugin, which whoever installed it can add"
+    [ "${MODE:-}" != ambient ] || has_part ambient || die "$answer; it has no ambient mode: ask whoever installed it to add it"
+    [ "${MODE:-}" != cni ] || has_part cni || die "$answer; it has no CNI plugin: ask whoever installed it to add it"
     say "$answer"
     return
   fi
@@ -34,8 +34,8 @@ install_gateway_api() {
   kubectl apply --server-side --field-manager=todolist --force-conflicts --filename="$gateway_api"
 }
 
-# install_istio GATEWAY: with the ingress for Knative, unless it is empty. Ambient mode and the CNI plugin are kept if
-# installed.
+# install_istio GATEWAY: with istio-ingressgateway, for Knative, unless GATEWAY is empty. Ambient mode and the CNI plugin
+# are kept if installed.
 install_istio() {
   local options=(--filename="$root/deploy/install/istio.yaml") platform
   if [ "${MODE:-}" = ambient ] || has_part ambient; then
@@ -107,17 +107,17 @@ eventing() {
   kubectl apply --filename="$root/deploy/install/eventing.yaml"
   local part
   for part in eventing-core in-memory-channel mt-channel-broker; do
-    # Its components request 100m or 125m each, and use less than a fifth of it.
+    # Its components request 100m or 125m each, and use less than a fifth of it: lowered to 20m.
     fetch_yaml "$eventing/$part.yaml" | sed -E 's/^( *cpu: )"?1(00|25)m"?$/\120m/' | kubectl apply --filename=-
   done
-  # todolist uses neither of the two. The autoscalers are deleted, too: they would compare the usage with these small
-  # requests.
+  # todolist uses neither job-sink nor request-reply. The autoscalers are deleted, too: they would compare the usage with
+  # these small requests.
   kubectl scale deployment/job-sink statefulset/request-reply --namespace=knative-eventing --replicas=0
   kubectl delete horizontalpodautoscalers --all --namespace=knative-eventing
   kubectl wait --for=condition=Available --timeout=300s deployment --all --namespace=knative-eventing
 }
 
-# ADDONS selects some of them, for a small machine. PROMETHEUS_URL replaces prometheus.
+# ADDONS selects which add-ons are installed, for a small machine. PROMETHEUS_URL replaces prometheus.
 kiali() {
   need_istio
   local addon there wanted
@@ -125,22 +125,22 @@ kiali() {
   for addon in $wanted; do
     case $addon in
       prometheus | grafana | jaeger | kiali) ;;
-      *) die "ADDONS knows prometheus, kiali, grafana and jaeger, and not $addon" ;;
+      *) die "ADDONS contains $addon: choose from prometheus, kiali, grafana and jaeger" ;;
     esac
   done
   if [ -n "${PROMETHEUS_URL:-}" ]; then
-    [[ $PROMETHEUS_URL =~ ^https?:// ]] || die "PROMETHEUS_URL is $PROMETHEUS_URL: it begins with http://, as http://prometheus.monitoring:9090"
+    [[ $PROMETHEUS_URL =~ ^https?:// ]] || die "PROMETHEUS_URL is $PROMETHEUS_URL: it must begin with http:// or https://"
     wanted=${wanted/ prometheus / }
-    [[ $wanted == *" kiali "* ]] || die "ADDONS needs kiali: the graph is its page"
+    [[ $wanted == *" kiali "* ]] || die "ADDONS must include kiali, which shows the graph"
   else
-    [[ $wanted == *" prometheus "* && $wanted == *" kiali "* ]] || die "ADDONS needs prometheus and kiali: the graph is made of both"
+    [[ $wanted == *" prometheus "* && $wanted == *" kiali "* ]] || die "ADDONS must include prometheus and kiali, which the graph needs"
     there=$(other_prometheus)
-    [ -z "$there" ] || echo "This cluster has a Prometheus at $there. PROMETHEUS_URL=$there would take it, if it collects the proxies' metrics."
+    [ -z "$there" ] || echo "This cluster has a Prometheus at $there. To use it, set PROMETHEUS_URL=$there; it must scrape the proxies' metrics."
   fi
   for addon in $wanted; do
     there=$(helm_release "deployment/$addon")
-    [ -z "$there" ] || die "$addon in istio-system is of the Helm release $there, and stays: leave it out with ADDONS=," \
-      "or take it, if it is Prometheus, with PROMETHEUS_URL=http://prometheus.istio-system:9090"
+    [ -z "$there" ] || die "$addon in istio-system belongs to the Helm release $there and is not replaced: omit it from ADDONS," \
+      "or, if it is Prometheus, use it with PROMETHEUS_URL=http://prometheus.istio-system:9090"
   done
   download_istio
   say "installing$wanted"

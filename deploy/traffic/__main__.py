@@ -1,4 +1,4 @@
-"""`make traffic` for `make run`: Locust, at RATE requests a second, for DURATION. traffic.sh has looked at both."""
+"""`make traffic` for `make run`: Locust, at RATE requests a second, for DURATION. traffic.sh validates both."""
 
 import os
 import sys

@@ -12,11 +12,11 @@ from lessons.runner.waiting import wait_until
 
 ABOUT = About(
     title="Events",
-    learn="let a service know of a change without waiting for it, so that nothing is lost and nothing counts twice",
+    learn="notify a service of a change without waiting for it, so that nothing is lost and nothing counts twice",
     look="On the laptop and on Knative, leave the page alone until user sleeps (`make status`), and mark an item as "
     "done: it is done at once, and a moment later the bell counts it. The panel Request path says which service sent "
-    "the event, which took it, and after how long. As lesson-alice (password: learn-the-mesh) you find the notices of "
-    "this lesson.",
+    "the event, which consumed it, and after how long. As lesson-alice (password: learn-the-mesh) you find the notices "
+    "of this lesson.",
     think="user recorded the event, but was killed before its answer reached rule. What does rule do, and what does "
     "user do then?",
     places=("laptop", "istio", "ambient", "knative"),
@@ -130,7 +130,7 @@ def changed_while_killed(check: Check, alice: Person, keys: list[str]) -> None:
         count = deliveries.count()
         check.that(
             count > deliveries.least * good,
-            f"{good} events were sent {deliveries.said}{count} times: copies on purpose, and again after each kill",
+            f"{good} events were sent {deliveries.said}{count} times: mirrored copies, and retries after each kill",
             f"more than {deliveries.least * good} times",
         )
     count = check.unread_in_the_end(alice, good)

@@ -5,7 +5,7 @@ from lessons.runner.lesson import About
 
 ABOUT = About(
     title="Trigger",
-    learn="send events on by their type, drop the others, and keep what a broken consumer refuses",
+    learn="route events by type, drop the others, and keep what a failing consumer rejects",
     look="Mark an item as done, and the bell counts it; create, reopen or delete one, and it does not: user no longer "
     "gets these events. The archive is broken now, so what you delete goes to the dead letter sink. The lesson's page "
     "has the command that shows it.",

@@ -1,4 +1,4 @@
-"""Lesson 18, Release by figures: a release goes on, or back, by what the proxies have counted."""
+"""Lesson 18, Release by metrics: a release goes on, or back, by what the proxies have counted."""
 
 import runpy
 import subprocess
@@ -16,15 +16,15 @@ from lessons.runner.lesson import About
 from lessons.runner.place import Figures
 
 ABOUT = About(
-    title="Release by figures",
-    learn="give a new version more of the calls step by step while its figures are right, and else take all back",
+    title="Release by metrics",
+    learn="shift traffic to a new version step by step while its metrics are good, or roll it back",
     look="Switch on Gentle traffic in the panel Request path, reset its counts, and start the lesson once more: the "
     "bar of the split follows the steps, up to v2 alone, and goes back to v1 twice.",
-    think="A release fails for one person in ten thousand, in every read. What becomes of it here?",
+    think="A release fails for one user in ten thousand, in every read. What happens to it here?",
     places=("laptop", "istio"),
     elsewhere={
-        "ambient": "Nothing can make v2 fail: its pods have no sidecar, and an HTTPRoute knows no faults.",
-        "knative": "A new split takes Knative some seconds, and the lesson wants to be back within one.",
+        "ambient": "Nothing can make v2 fail: its pods have no sidecar, and an HTTPRoute has no fault injection.",
+        "knative": "A new split takes Knative some seconds, and the lesson requires less than one.",
     },
     failures="user .* 502",
 )

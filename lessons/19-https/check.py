@@ -1,4 +1,4 @@
-"""Lesson 19, HTTPS at the door: the ingress terminates TLS, and a client refuses a certificate that proves nothing."""
+"""Lesson 19, HTTPS at the ingress: it terminates TLS, and a client refuses a certificate that proves nothing."""
 
 import socket
 import ssl
@@ -13,10 +13,10 @@ from lessons.runner.check import PROFILE, Check
 from lessons.runner.lesson import About
 
 ABOUT = About(
-    title="HTTPS at the door",
+    title="HTTPS at the ingress",
     learn="encrypt what browsers send, and prove to them which server answers",
-    look="Open the page again: the address begins with https, and the browser warns, as it does not know this CA. Look "
-    "at the certificate that it shows: who issued it, and until when it is valid.",
+    look="Open the page again: the address begins with https, and the browser warns, as it does not trust this CA. "
+    "Look at the certificate that it shows: who issued it, and until when it is valid.",
     think="A browser that trusts data/tls/ca.pem shows no warning. What could an attacker do with a stolen "
     "data/tls/ca.key?",
     places=("laptop", "istio", "ambient"),

@@ -1,4 +1,4 @@
-"""Lesson 20, What may go out: calls to hosts outside pass, then none does, then one host is allowed, and is seen."""
+"""Lesson 20, Egress: calls to hosts outside pass, then none does, then one host is allowed, and is seen."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from lessons.runner.lesson import About
 from lessons.runner.stranger import Stranger
 
 ABOUT = About(
-    title="What may go out",
+    title="Egress",
     learn="let pods call one host outside and no other, and see who calls it",
     look="Search the counters of the proxy for partner.example: on the laptop `curl -s localhost:15000/stats | grep "
     "partner`. What was refused has no counter of a host.",

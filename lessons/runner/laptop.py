@@ -24,7 +24,7 @@ from lessons.runner.waiting import wait_until
 FOLDER = proxy.CONFIGURATION
 # How many seconds a run takes to end, at most.
 ENDING = 15
-# In this order no route ever leads to a cluster that is not there; to put things back, the other way round.
+# In this order no route ever leads to a cluster that is not there; a reset uses the reverse order.
 ORDER = ("clusters.yaml", "-secret.yaml", "listeners.yaml", "-filter.yaml", "-routes.yaml", "lesson-filter.yaml")
 
 LESSON = """\
@@ -41,7 +41,7 @@ resources:
 
 
 class Laptop:
-    """The local mesh that is on in this folder."""
+    """The `make run` of this folder."""
 
     name: PlaceName = "laptop"
 
@@ -70,7 +70,7 @@ class Laptop:
         return self._text(lesson, "")
 
     def must_be_on(self) -> None:
-        # Envoy may have ended while the run is on: a run that is ending still waits for its last process.
+        # Envoy may have stopped while `make run` still waits for other processes to end.
         end = time.monotonic() + ENDING
         while here.current() == self._run:
             with suppress(httpx.TransportError):
@@ -172,7 +172,7 @@ class Laptop:
         return self._sum(rf"^{name}$")
 
     def addresses(self) -> dict[str, str]:
-        """Return the addresses of the ingress and of Envoy's administration."""
+        """Return the addresses of the ingress and of Envoy's admin page."""
         return {"url": self._run.url, "admin": self._run.admin}
 
     def _url(self, service: str, version: str) -> str:
@@ -180,7 +180,7 @@ class Laptop:
         return f"http://127.0.0.1:{self._run.ports[f'{service}_{version}_PORT'.upper()]}"
 
     def _let_sleep(self, after: int) -> None:
-        """Let services sleep after so many seconds; if never, wake up those that sleep."""
+        """Scale services to zero after this many idle seconds; 0 disables that, and starts those that are at zero."""
         if after == sleepers.after():
             return
         sleepers.let_sleep(after)
@@ -221,8 +221,8 @@ class Laptop:
         path = FOLDER / name
         if path.exists() and path.read_text(encoding="utf-8") == text:
             return
-        # Not watched, so Envoy counts no update: a new file, until a listener refers to it. Nor is a certificate, while
-        # HTTPS is off; the check waits until it is served.
+        # Two kinds of file are not waited for: a new one, which Envoy watches once a listener refers to it, and a
+        # certificate, which it watches with HTTPS only (lesson 19 waits until it is served).
         is_watched, updates = path.exists() and not name.endswith("-secret.yaml"), counter_of(name)
         taken, refused = self._sum(updates + "success$"), self._sum(updates + "rejected$")
         proxy.replace(path, text)
@@ -236,7 +236,7 @@ class Laptop:
         wait_until(lambda: not self._sum(r"(warming_clusters|total_listeners_warming)$"), f"{path} is applied")
 
     def _sum(self, pattern: str) -> int:
-        """Return the sum of Envoy's counters whose names match."""
+        """Return the sum of Envoy's stats, counters or gauges, whose names match."""
         stats = self._get(f"{self._run.admin}/stats", {"filter": pattern})
         return sum(int(line.rpartition(": ")[2]) for line in stats.splitlines())
 

@@ -1,4 +1,4 @@
-"""The expected caller: a request may name the account it is meant for, and responses name the caller.
+"""The expected caller: a request may name the account that it is intended for, and responses name the caller.
 
 A page may show the list of one account while the cookie already belongs to another: the session has expired, or another
 tab has logged in. Otherwise an item for a private list could go to the list that all guests share.

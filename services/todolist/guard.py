@@ -58,9 +58,9 @@ class Guard:
     def _cross_origin(self, headers: dict[bytes, str]) -> Problem | None:
         """Return the problem of a cross-origin request (CSRF), or None.
 
-        Like Go's http.CrossOriginProtection, but with default ports: by Sec-Fetch-Site, which pages cannot set and
-        proxies do not rewrite; if a browser does not send it, as on http, by Origin and Host. Other clients send
-        neither.
+        Like Go's http.CrossOriginProtection, but with default ports. It checks Sec-Fetch-Site, which pages cannot set
+        and proxies do not rewrite. Browsers omit it on plain HTTP: then Origin is compared with Host. Clients other
+        than browsers send neither, and are accepted.
         """
         origin, site = headers.get(b"origin", ""), headers.get(b"sec-fetch-site", "")
         if site in ("same-origin", "none") or (not site and not origin):

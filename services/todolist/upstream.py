@@ -82,8 +82,8 @@ class Upstream:
 
         target: path and query, percent-encoded; caller, device (a token): sent in headers; body: JSON.
         Raises a Problem: 503 when the service cannot be reached, 504 when it is too slow, 502 when there is no
-        usable response; 400 for a header that is not UTF-8, 405 for an unknown method. The proxy retries reads
-        (deploy/local/envoy, deploy/istio); aiohttp repeats one only if its idle connection was closed.
+        usable response; 400 for a header that is not UTF-8, 405 for an unknown method. The proxies retry
+        reads, except searches, and except on Knative; aiohttp repeats one once if its connection breaks.
         """
         if method not in METHODS:
             # Not forwarded: a proxy would reject it, without an Allow header. The service has one.
@@ -169,7 +169,7 @@ async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
         raise aiohttp.ClientConnectionError(str(error)) from error
 
 
-# By method. If a pooled connection turns out to be closed, aiohttp sends an idempotent request again: safe for a GET,
+# By method. If a connection breaks before the response, aiohttp sends an idempotent request once more: safe for a GET,
 # but a PUT or DELETE could be applied twice.
 SEND_ONCE = {"PUT": [_send_once], "DELETE": [_send_once]}
 

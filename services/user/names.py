@@ -37,7 +37,7 @@ def allowed(name: str) -> str:
     try:
         form = canonical(name)
     except ValueError:
-        raise ValueError("must consist of letters, digits and the signs of ASCII") from None
+        raise ValueError("must consist of letters, digits and ASCII punctuation") from None
     if form in RESERVED:
         raise ValueError("is reserved")
     if len({unicodedata.name(character, "").split(" ")[0] for character in form} & ALPHABETS) > 1:

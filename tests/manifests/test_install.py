@@ -39,7 +39,7 @@ REFUSALS: list[tuple[str, dict[str, str], str]] = [
     ("install istio", {"MODE": "sidecar"}, "MODE is sidecar: it "),
     ("install knative", {"EVENTING": "yes"}, "EVENTING is yes: it "),
     ("install kiali", {"ADDONS": "prometheus kiali zipkin"}, "ADDONS knows prometheus, kiali, grafana and jaeger"),
-    ("install kiali", {"ADDONS": "grafana"}, "ADDONS needs prometheus and kiali"),
+    ("install kiali", {"ADDONS": "grafana"}, "ADDONS must include prometheus and kiali"),
     ("install kiali", {"PROMETHEUS_URL": "prometheus:9090"}, "PROMETHEUS_URL is prometheus:9090: it "),
     ("deploy", {"TARGET": "knative", "TLS": "1"}, "TLS is for TARGET=istio and ambient"),
     ("deploy", {**AMBIENT, "REQUEST_AUTHENTICATION": "1"}, "REQUEST_AUTHENTICATION is for TARGET=istio"),

@@ -1,8 +1,8 @@
-"""The database of a service: runs its SQL functions in threads, so that they do not block the event loop.
+"""The database of a service: runs Python functions that execute SQL, in threads, so that the event loop is not blocked.
 
 A statement that exceeds DATABASE_TIMEOUT is interrupted (engine.py), and its request gets a 503.
 
-Such a function takes a connection: `def find(connection: Connection, owner: str) -> Row`. A route runs it with
+Each function takes a connection first: `def find(connection: Connection, owner: str) -> Row`. A route runs it with
 `await database.read(store.find, owner)`.
 """
 
@@ -38,7 +38,7 @@ log = logging.getLogger("database")
 
 
 class Database:
-    """Runs SQL functions. They return plain data only, as SQLAlchemy's results belong to a connection.
+    """Runs functions that execute SQL. They return plain data only, as SQLAlchemy's results belong to a connection.
 
     `read`, `search`, `write`, `insert` and `check` raise a Problem if the database is unavailable or times out (503),
     or its disk is full (507).
@@ -81,7 +81,7 @@ class Database:
         return await self._in_time(lambda: self._inserts.submit(function, value))
 
     async def check(self) -> None:
-        """Raise a Problem unless the database is prepared and answers. In its own thread: it waits for no other job."""
+        """Raise a Problem unless the database is prepared and answers. In its own thread: it does not wait for jobs."""
         if not self._is_prepared:
             raise Problem(503, "The database is not prepared yet.")
         await self._in_time(lambda: self._checks.submit(_select_one))
@@ -245,7 +245,7 @@ class WriteQueue(JobQueue):
                 _raise_if_cancelled(jobs)
                 return result
         except BaseException as error:
-            # With an outdated statement (engine.py), the whole transaction was rolled back.
+            # With a stale prepared statement (engine.py), the whole transaction was rolled back.
             is_undone = not is_begun or is_outdated(getattr(error, "orig", None))
             if repeat and is_undone and _is_disconnected(error) and not _are_cancelled(jobs):
                 return self._write(function, arguments, jobs, repeat=False)
@@ -277,7 +277,7 @@ def rows_of(result: CursorResult[Any]) -> list[Row]:
 
 
 def _is_disconnected(error: BaseException) -> bool:
-    """Return whether the connection was broken, as after a restart of the database, or has an outdated statement."""
+    """Return whether the connection is broken, as after a restart of the database, or has a stale statement."""
     return isinstance(error, exc.DBAPIError) and error.connection_invalidated
 
 

@@ -183,7 +183,7 @@ export default {
   'mesh.share': '{version}：{count} 次（{percent}）',
 
   'riddle.on': '第 {number} 道谜题',
-  'riddle.look': '有地方出了毛病。在终端里输入 `make riddle`，会重复人们的投诉。',
+  'riddle.look': '应用出了毛病。在终端里运行 `make riddle` 可以再次查看投诉。',
   'lesson.on': '第 {number} 课：{title}',
   'lesson.01-split': '分流',
   'lesson.01-split.look': '多刷新几次个人资料：右上角的徽标会显示是哪个版本响应的。',
@@ -223,10 +223,10 @@ export default {
   'lesson.18-release.look': '开启流量，再开始一次这一课：分流条会跟着发布的每一步变化，并两次退回 v1。',
   'lesson.19-https': '入口的 HTTPS',
   'lesson.19-https.look': '在浏览器里查看本页的证书：由谁签发，有效期到哪天。',
-  'lesson.20-egress': '什么可以出去',
+  'lesson.20-egress': '出口流量',
   'lesson.20-egress.look': '这些调用离开了应用，所以页面上看不到：代理的计数器里有唯一允许调用的那个主机的名字。',
   'lesson.21-ambient': '从 sidecar 到 ambient 模式',
-  'lesson.21-ambient.look': '搬迁期间继续使用页面：除了要用到正在重启的数据库的操作，其他都不应失败。',
+  'lesson.21-ambient.look': '迁移期间继续使用页面：除了要用到正在重启的数据库的操作，其他都不应失败。',
 
   'traffic.title': '模拟流量',
   'traffic.rate': '每秒请求数',
