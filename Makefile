@@ -12,8 +12,9 @@ export HOLD_INTERRUPT := $(shell env --block-signal=INT true 2>/dev/null && echo
 # The targets that were typed, for programs that name them; also if make runs make.
 export TYPED := $(or $(TYPED),$(MAKECMDGOALS))
 EXTRAS := todolist user rule local traffic dev
-# In recipes they are variables of the shell ("$$N"), which does not execute what they contain.
-export PYTHON RATE DURATION PORT PORT_OFFSET N DIFF V1 V2
+export PYTHON
+# Settings such as N come from the command line or the environment, so make exports them: in recipes they are variables of
+# the shell ("$$N"), which does not execute what they contain.
 
 # Variables that a shell profile exports for other programs must have no effect here.
 unexport BASH_ENV ENV CDPATH GLOBIGNORE POSIXLY_CORRECT SHELLOPTS BASHOPTS GREP_OPTIONS GREP_COLOR VIRTUAL_ENV

@@ -13,44 +13,7 @@ export NAMESPACE ?= todolist
 # The versions that `make install-*` installs, and the required versions of Kubernetes.
 include deploy/versions.mk
 
-# build, push: the platforms, such as linux/amd64,linux/arm64. Unset: that of this machine.
-export PLATFORMS
-# build, push: more arguments for `docker build`, such as --no-cache.
-export DOCKER_FLAGS
-# deploy: 1 adds deploy/options/network-policies. Unset: they are removed.
-export NETWORK_POLICIES
-# deploy: 1 adds deploy/options/request-authentication. Unset: it is removed.
-export REQUEST_AUTHENTICATION
-# deploy: 1 adds deploy/options/tls, HTTPS at the ingress. Unset or 0: it is removed.
-export TLS
-# deploy: 1 deploys into a namespace that an administrator created, and does not change it. Unset: `make deploy` creates it.
-export KEEP_NAMESPACE
-# deploy: the type of the ingress's Service: ClusterIP, NodePort or LoadBalancer. Unset: LoadBalancer.
-export INGRESS_SERVICE
-# deploy, install-knative: a revision of Istio. Unset: the default one, or the only one.
-export ISTIO_REVISION
-# deploy, traffic: the Secret for pulling images from a private registry. Unset: none.
-export IMAGE_PULL_SECRET
-# cluster, install-*, build, deploy, traffic: a mirror, prefixed to the full name of each third-party image. Unset: none.
-export MIRROR
-# The kubectl context for all of them. Unset: the current one.
-export CONTEXT
-# deploy: the timeout of each wait, in seconds; on Knative there are several. Unset: 300.
-export TIMEOUT
-# undeploy, cluster-delete: keep or delete the databases' volumes; clean: keep or delete data/. Unset: it asks.
-export VOLUMES
-# install-istio: ambient adds ambient mode, for TARGET=ambient; cni adds the CNI plugin, for namespaces with Pod Security.
-# Unset: both are kept if installed.
-export MODE
-# install-knative: `no` omits Knative Eventing; deploy TARGET=knative: `no` sends events to user without a broker. Unset: it
-# is installed, and used if present.
-export EVENTING
-# install-kiali: the add-ons. Unset: prometheus kiali grafana jaeger.
-export ADDONS
-# install-kiali: the URL of an existing Prometheus. Unset: one is installed.
-export PROMETHEUS_URL
-# url: the local port. Unset: 3001.
-export PORT
+# The others have no default here: docs/settings.md. From the command line or the environment make exports them itself.
 
 ##@ Images
 

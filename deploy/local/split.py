@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from deploy.local import here, proxy
+from deploy.local import files
 
 ROUTES = Path("data/envoy/user-routes.yaml")
 NAMES = ("user-v1", "user-v2")
@@ -47,7 +47,7 @@ def main(*shares: str) -> None:
         for name, weight in found[:2]:
             print(f"  {name.removeprefix('user-')} {weight.value} %")
     elif found:
-        proxy.replace(ROUTES, with_weights(routes, *shares))
+        files.replace(ROUTES, with_weights(routes, *shares))
     else:
         sys.exit(f"{ROUTES} has no weights: a lesson or riddle has routes of its own. `make lesson-reset` ends it.")
 
@@ -56,4 +56,4 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except OSError as failure:
-        sys.exit(here.unwritable(failure))
+        sys.exit(files.unwritable(failure))

@@ -21,7 +21,7 @@ create() {
   fi
   kubectl config use-context "kind-$name" >/dev/null
   # An existing cluster may be too old.
-  need_kubernetes
+  doctor kubernetes
 
   # To a node, localhost is the node itself: point it at the registry's container for this name.
   local node hosts=/etc/containerd/certs.d/localhost:$port

@@ -72,7 +72,7 @@ deploy_knative() {
 check_preconditions() {
   [[ ${TIMEOUT:-} =~ ^[0-9]*$ ]] || die "TIMEOUT is $TIMEOUT: it is a number of seconds, such as 300"
   need_cluster
-  need_kubernetes
+  doctor kubernetes
   need_istio
   case $namespace in
     default | kube-* | istio-system | knative-serving | knative-eventing) die "NAMESPACE=$namespace is the cluster's own: choose another" ;;
@@ -80,12 +80,12 @@ check_preconditions() {
   case $TARGET in
     istio) ;;
     ambient)
-      need_ambient
+      doctor ambient
       [ -z "${REQUEST_AUTHENTICATION:-}" ] ||
         die "REQUEST_AUTHENTICATION is for TARGET=istio: istiod does not configure a waypoint to fetch user's keys"
       ;;
     knative)
-      need_knative
+      doctor knative
       [ -z "${TLS:-}" ] ||
         die "TLS is for TARGET=istio and ambient: Knative has settings of its own for HTTPS (lessons/19-https/README.md)"
       [ -z "${REQUEST_AUTHENTICATION:-}" ] ||

@@ -176,6 +176,6 @@ other_prometheus() {
 }
 
 need_cluster
-need_kubernetes
+doctor kubernetes
 "$1"
 say "$1 is installed"

@@ -81,11 +81,6 @@ pin_context() {
   export KUBECONFIG=$pinned:${KUBECONFIG:-$HOME/.kube/config}
 }
 
-# Fails for a cluster that is older than versions.mk allows.
-need_kubernetes() {
-  doctor kubernetes
-}
-
 # Whether the API server serves the group of a kind.
 has_kind() {
   [ "$(check access serves "${1#*.}")" ]
@@ -99,14 +94,6 @@ has_part() {
 need_istio() {
   check mesh istio
   check mesh gateway-api-fields
-}
-
-need_ambient() {
-  doctor ambient
-}
-
-need_knative() {
-  doctor knative
 }
 
 # Sets `deployed` to the set in the namespace, or ends the script.

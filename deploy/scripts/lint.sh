@@ -4,8 +4,7 @@
 . "$(dirname "$0")/render.sh"
 
 doctor kubectl
-checkov=$root/.venv/bin/checkov
-[ -x "$checkov" ] || checkov=$(command -v checkov) || die "checkov is missing: \`pip install checkov\` installs it"
+command -v checkov >/dev/null || die "checkov is missing: \`pip install checkov\` installs it"
 
 rendered=$build/lint
 rm -rf "$rendered"
@@ -16,5 +15,5 @@ for set in istio ambient knative; do
 done
 # checkov rejects objects in the namespace default.
 kubectl kustomize "$root/deploy/traffic" | sed "s/^metadata:/&\n  namespace: $namespace/" >"$rendered/traffic.yaml"
-"$checkov" --config-file="$root/deploy/checkov.yaml" --skip-download --directory="$rendered" --directory="$root/services"
+checkov --config-file="$root/deploy/checkov.yaml" --skip-download --directory="$rendered" --directory="$root/services"
 say "checkov found nothing"

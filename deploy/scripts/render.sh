@@ -190,19 +190,23 @@ EOF
   } >"$out/kustomization.yaml"
 }
 
-# render_namespace NAME: only the namespace, which the Secrets need before the set.
-render_namespace() {
+# overlay NAME FILE: writes .build/deploy/NAME, a kustomization of this file of deploy/ and of what stdin adds.
+overlay() {
   local out=$build/deploy/$1
   rm -rf "$out"
   mkdir -p "$out"
-  cp "$root/deploy/$TARGET/namespace.yaml" "$out"
-  cat >"$out/kustomization.yaml" <<EOF
-apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
+  cp "$root/deploy/$2" "$out"
+  {
+    printf '%s\n' 'apiVersion: kustomize.config.k8s.io/v1beta1' 'kind: Kustomization' "resources: [$(basename "$2")]"
+    cat
+  } >"$out/kustomization.yaml"
+}
+
+# render_namespace NAME: only the namespace, which the Secrets need before the set.
+render_namespace() {
+  overlay "$1" "$TARGET/namespace.yaml" <<EOF
 # Renames the object, too.
 namespace: $namespace
-resources:
-  - namespace.yaml
 patches:
 $(IMAGE_PULL_SECRET='' patches)
 EOF
@@ -210,15 +214,7 @@ EOF
 
 # render_activator NAME: deploy/knative/activator.yaml, whose object is in another namespace and refers to ours.
 render_activator() {
-  local out=$build/deploy/$1
-  rm -rf "$out"
-  mkdir -p "$out"
-  cp "$root/deploy/knative/activator.yaml" "$out"
-  cat >"$out/kustomization.yaml" <<EOF
-apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources:
-  - activator.yaml
+  overlay "$1" knative/activator.yaml <<EOF
 patches:
   - target: {kind: AuthorizationPolicy}
     patch: |-
@@ -233,15 +229,7 @@ EOF
 
 # render_eventing NAME: deploy/knative/eventing.yaml, whose objects are in another namespace and refer to ours.
 render_eventing() {
-  local out=$build/deploy/$1
-  rm -rf "$out"
-  mkdir -p "$out"
-  cp "$root/deploy/knative/eventing.yaml" "$out"
-  cat >"$out/kustomization.yaml" <<EOF
-apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources:
-  - eventing.yaml
+  overlay "$1" knative/eventing.yaml <<EOF
 patches:
   - target: {name: todolist-broker}
     patch: |-

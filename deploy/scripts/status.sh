@@ -28,7 +28,7 @@ if url=$(here); then
   show_split "$(.venv/bin/python -m deploy.local.split)"
   # Printed by the shell, which ends without a traceback if its reader has ended, as in `make status | head`.
   printf '%s\n' "$(.venv/bin/python -m deploy.local.sleepers)"
-  show_lesson "$(.venv/bin/python -c 'from deploy.local import proxy; print(proxy.lesson(proxy.CONFIGURATION) or "")')"
+  show_lesson "$(.venv/bin/python -c 'from deploy.local import proxy; print(proxy.lesson() or "")')"
   exit
 fi
 here_or_cluster

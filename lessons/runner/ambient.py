@@ -20,7 +20,7 @@ class Ambient(Cluster):
     def _mark(self, lesson: Lesson) -> Any:
         """Return the route of todolist that names the lesson in each answer: a waypoint takes no EnvoyFilter."""
         (route,) = (
-            item for item in self._set() if item["kind"] == "HTTPRoute" and item["metadata"]["name"] == "todolist"
+            item for item in self.objects() if item["kind"] == "HTTPRoute" and item["metadata"]["name"] == "todolist"
         )
         route["metadata"]["labels"]["lesson"] = lesson.name
         header = {"name": "x-lesson", "value": lesson.name}

@@ -135,7 +135,7 @@ class Cluster:
             for step in runpy.run_path(str(MOVE))["Move"](self).back():
                 step.do()
         # First what the set has under the same names, so that nothing is ever missing; then what only lessons have.
-        self._put_back(self._set())
+        self._put_back(self.objects())
         script("delete_lesson", self.namespace)
         self._wait_for(None)
 
@@ -272,17 +272,9 @@ class Cluster:
         """Return whether this cluster's Istio has it."""
         return bool(script("has_part ambient && echo yes || true", self.namespace))
 
-    def objects(self) -> list[Any]:
-        """Return the objects of the set, in this namespace, with the options that `make deploy` was given."""
-        return self._set()
-
     def put(self, objects: list[Any]) -> None:
         """Apply objects."""
         self._apply_one({"apiVersion": "v1", "kind": "List", "items": objects})
-
-    def image(self, service: str) -> str:
-        """Return the image that is deployed for a service."""
-        return self._image(service)
 
     def _metrics(self, service: str, version: str) -> list[str]:
         """Return the metrics of each pod of a version. One that is not ready has answered nothing."""
@@ -310,16 +302,8 @@ class Cluster:
             port = free.getsockname()[1]
         # kubectl ends when the ingress resets one of its connections, as it may with a request that it refuses.
         again = 'until kubectl "$@" 2>/dev/null; do sleep 0.1; done'
-        command = [
-            "bash",
-            "-c",
-            again,
-            "",
-            f"--namespace={namespace}",
-            "port-forward",
-            f"service/{service}",
-            f"{port}:{to}",
-        ]
+        forwarding = (f"--namespace={namespace}", "port-forward", f"service/{service}", f"{port}:{to}")
+        command = ["bash", "-c", again, "", *forwarding]
         with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as forward:  # noqa: S603
             try:
                 if forward.stdout:
@@ -328,19 +312,13 @@ class Cluster:
             finally:
                 os.killpg(forward.pid, signal.SIGTERM)
 
-    def _set(self) -> list[Any]:
+    def objects(self) -> list[Any]:
         """Return the objects of the set, in this namespace, with the options that `make deploy` was given."""
-        chosen = {}
+        chosen = {"REGISTRY": "any", "TAG": "any"}
         for option, (what, field) in OPTIONS.items():
             value = self.kubectl("get", what, "--ignore-not-found", f"--output=jsonpath={field}")
             chosen[option] = "1" if value and option == "TLS" else value
-        script(
-            f". deploy/scripts/render.sh; render lesson {self.name}",
-            self.namespace,
-            REGISTRY="any",
-            TAG="any",
-            **chosen,
-        )
+        script(f". deploy/scripts/render.sh; render lesson {self.name}", self.namespace, **chosen)
         objects = list(yaml.safe_load_all(self.kubectl("kustomize", str(ROOT / ".build/deploy/lesson"))))
         for item in objects:
             item["metadata"]["namespace"] = self.namespace
@@ -353,12 +331,12 @@ class Cluster:
             return []
         # As in the sets, images have plain names, and addresses the namespace todolist: take what is deployed.
         image = re.compile(r"(?<=image: )(todolist|user|rule)$", re.MULTILINE)
-        text = image.sub(lambda found: self._image(found[0]), path.read_text(encoding="utf-8"))
+        text = image.sub(lambda found: self.image(found[0]), path.read_text(encoding="utf-8"))
         for name, value in {".todolist.svc": f".{self.namespace}.svc", **self.replaced}.items():
             text = text.replace(name, value)
         return list(yaml.safe_load_all(text))
 
-    def _image(self, service: str) -> str:
+    def image(self, service: str) -> str:
         """Return the image that is deployed for a service."""
         pod_template = "--output=jsonpath={.spec.template.spec.containers[0].image}"
         return self.kubectl("get", self._workload(service), pod_template)
@@ -380,7 +358,7 @@ class Cluster:
     def _put_back(self, objects: list[Any]) -> None:
         """Apply what lessons may have replaced."""
         rules = [item for item in objects if item["apiVersion"].startswith(GROUPS)]
-        self._apply_one({"apiVersion": "v1", "kind": "List", "items": rules})
+        self.put(rules)
         for item in rules:
             if item["kind"] == "HorizontalPodAutoscaler":
                 # An autoscaler is inactive at 0 replicas, where an interrupted lesson may leave it. Else kubectl fails.

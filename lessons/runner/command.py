@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from deploy.local import here, proxy
+from deploy.local import files, proxy
 from lessons.runner import lesson as lessons
 from lessons.runner.check import Check
 from lessons.runner.difference import essence, marks, words, wrap
@@ -57,7 +57,7 @@ def carry_out(doing: str, action: Callable[[], int], resetting: str) -> int:
     except httpx.HTTPError as error:
         print(f"The application does not answer: {error}. `{resetting}` puts everything back.", file=sys.stderr)
     except OSError as error:
-        print(here.unwritable(error), file=sys.stderr)
+        print(files.unwritable(error), file=sys.stderr)
     except KeyboardInterrupt:
         # A reset is left to the user, who may want to look at what was changed so far.
         print(f"\nStopped. `{resetting}` puts everything back; so does the next start.", file=sys.stderr)
@@ -76,9 +76,10 @@ def alone(doing: str) -> Iterator[None]:
             file.seek(0)
             raise UnsuitableError(
                 f"`{file.read() or 'make lesson'}` is at work in another terminal, and two at once would disturb each "
-                "other: wait for its end, or press Ctrl-C there"
+                "other, in two namespaces too: both write to this folder's .build/. Wait for its end, press Ctrl-C "
+                "there, or use a second checkout"
             ) from None
-        with proxy.named(LOCK):
+        with files.named(LOCK):
             file.truncate(0)
             file.write(doing)
             file.flush()

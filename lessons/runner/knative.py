@@ -28,8 +28,8 @@ class Knative(Cluster):
     def has_broker(self) -> bool:
         return bool(self.kubectl("get", BROKER, "--ignore-not-found", "--output=name", accept=(0, 1)))
 
-    def _set(self) -> list[Any]:
-        return self._without_eventing(super()._set())
+    def objects(self) -> list[Any]:
+        return self._without_eventing(super().objects())
 
     def _lesson_objects(self, lesson: Lesson, step: str) -> list[Any]:
         return self._without_eventing(super()._lesson_objects(lesson, step))

@@ -14,7 +14,7 @@ from string import Template
 
 import httpx
 
-from deploy.local import certificates, here, proxy, resources, sleepers
+from deploy.local import certificates, files, here, proxy, resources, sleepers
 from deploy.local.split import with_weights
 from lessons.runner.difference import is_comment, with_comments
 from lessons.runner.lesson import Lesson, PlaceName
@@ -56,7 +56,7 @@ class Laptop:
         return f"`make run` at {self._run.url}"
 
     def current(self) -> str | None:
-        return proxy.lesson(FOLDER)
+        return proxy.lesson()
 
     def difference(self, lesson: Lesson, *, comments: bool = False) -> str:
         result: list[str] = []
@@ -225,7 +225,7 @@ class Laptop:
         # certificate, which it watches with HTTPS only (lesson 19 waits until it is served).
         is_watched, updates = path.exists() and not name.endswith("-secret.yaml"), counter_of(name)
         taken, refused = self._sum(updates + "success$"), self._sum(updates + "rejected$")
-        proxy.replace(path, text)
+        files.replace(path, text)
         if is_watched:
             wait_until(
                 lambda: self._sum(updates + "(success|rejected)$") > taken + refused,

@@ -21,7 +21,7 @@ HELD, FREE = 0.7, 0.15
 
 def is_on(name: str) -> bool:
     """Say whether the riddle is still on."""
-    return proxy.lesson(proxy.CONFIGURATION) == name and here.current() is not None
+    return proxy.lesson() == name and here.current() is not None
 
 
 def hold_writers(name: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from lessons.runner.check import LIST, PROFILE, Answers, Check, Person
+from lessons.runner.check import LIST, PROFILE, Answers, Check
 from lessons.runner.lesson import PlaceName
 from lessons.runner.waiting import wait_until
 from riddles.runner import beside
@@ -240,7 +240,7 @@ def denies_events(check: Check, seconds: float) -> None:
         (created,) = alice.send("POST", LIST, json={"name": "Tea"}).all
         statuses.add(created.status)
         try:
-            wait_until(lambda: bell(alice) > 0, "the bell rings", seconds, pause=0.1)
+            wait_until(lambda: alice.unread() > 0, "the bell rings", seconds, pause=0.1)
         except TimeoutError:
             return True
         finally:
@@ -402,9 +402,3 @@ def warm_up(check: Check, condition: Callable[[], Any]) -> None:
     """In a cluster wait until open connections know of the fault; on the laptop they do."""
     if check.place.name != "laptop":
         check.eventually(condition, 60)
-
-
-def bell(person: Person) -> int:
-    """Return how many notices a person has not read."""
-    (answer,) = person.get(PROFILE).all
-    return int(json.loads(answer.body)["unreadCount"]) if answer.status == 200 else 0

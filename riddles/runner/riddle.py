@@ -78,18 +78,13 @@ class Riddle:
 
 def every() -> list[Riddle]:
     """Return all riddles, in their order."""
-    return [Riddle(path.parent, open_seal(path.read_text("ascii"))) for path in sorted(FOLDER.glob(f"*/{SEALED}"))]
+    return [Riddle(path.parent, parse(unseal(path.read_text("ascii")))) for path in sorted(FOLDER.glob(f"*/{SEALED}"))]
 
 
 def find(wanted: str) -> Riddle | None:
     """Return a riddle by its number or its name."""
     number = wanted.strip().lower().removeprefix("riddle-").lstrip("0")
     return next((riddle for riddle in every() if str(riddle.number) == number), None)
-
-
-def open_seal(text: str) -> Truth:
-    """Return what a sealed text says."""
-    return parse(unseal(text))
 
 
 def parse(text: str) -> Truth:

@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from deploy.local import proxy
+from deploy.local import files
 
 FILE = Path("data/riddles.json")
 
@@ -51,7 +51,7 @@ def read() -> Memory:
 def write(memory: Memory) -> None:
     """Keep what is known."""
     FILE.parent.mkdir(exist_ok=True)
-    proxy.replace(FILE, json.dumps(asdict(memory)))
+    files.replace(FILE, json.dumps(asdict(memory)))
 
 
 def played(name: str, place: str) -> Played:

@@ -20,14 +20,11 @@ DRAIN_STEP, DRAIN_STEPS = 0.1, 30
 
 def handed_over() -> socket.socket | None:
     """Return the socket that the service manager passed, or None. Raises ValueError for invalid variables."""
-    pid, count = os.environ.get("LISTEN_PID", ""), os.environ.get("LISTEN_FDS", "")
-    for name, value in (("LISTEN_PID", pid), ("LISTEN_FDS", count)):
-        if value and not value.isdecimal():
-            raise ValueError(f"{name}: {value} is not a number")
-    # Set for another process, and inherited by this one.
-    if not count or not pid or int(pid) != os.getpid():
+    count = os.environ.get("LISTEN_FDS")
+    # Or set for another process, and inherited by this one.
+    if not count or os.environ.get("LISTEN_PID") != str(os.getpid()):
         return None
-    if int(count) != 1:
+    if count != "1":
         raise ValueError(f"LISTEN_FDS: a service takes one socket, and {count} were handed over")
     try:
         listener = socket.socket(fileno=FIRST)

@@ -9,17 +9,17 @@ import uvicorn
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
-from services.chassis import activation, logs, metrics, start
+from services.chassis import activation, logs, metrics
 from services.chassis.settings import Settings
 
 
-def run(service: str) -> None:
+def run(service: str, started: float | None = None) -> None:
     """Run a service until SIGTERM, then shut down gracefully: no new connections, running requests finish.
 
     Exit code 0 after that (start.py); 1, with one line that names the reason, if the service cannot start.
     """
     module = importlib.import_module(f"services.{service}.app")
-    metrics.reached("python", start.STARTED)
+    metrics.reached("python", started)
     metrics.reached("imports")
     try:
         settings: Settings = module.Settings()

@@ -20,4 +20,4 @@ def run(service: str) -> None:
     gc.disable()
     from services.chassis import server
 
-    server.run(service)
+    server.run(service, STARTED)

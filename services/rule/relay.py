@@ -10,7 +10,6 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
 from typing import Annotated, Any
 
 from prometheus_client import Gauge
@@ -158,8 +157,10 @@ class Relay:
             await _wait(self._stopping, POLL)
 
 
-def _new_sender(url: str | None) -> Any:
-    return import_module("services.rule.sender").Sender(url, SEND_TIMEOUT)
+def _new_sender(url: Any) -> Any:
+    from services.rule.sender import Sender
+
+    return Sender(url, SEND_TIMEOUT)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

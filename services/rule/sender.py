@@ -42,8 +42,15 @@ class Sender:
         client = self._idle.pop() if self._idle else self._new_client()
         try:
             # httpx has timeouts for single steps only.
-            async with asyncio.timeout(self._timeout):
-                answer = await client.post(self._url, content=message.body, headers={**message.headers, **trace})
+            headers = {**message.headers, **trace}
+            async with (
+                asyncio.timeout(self._timeout),
+                client.stream("POST", self._url, content=message.body, headers=headers) as answer,
+            ):
+                # Only the status counts (Knative's data plane contract). The body is read, for the connection's next
+                # request, and not decoded.
+                async for _ in answer.aiter_raw():
+                    pass
         finally:
             self._idle.append(client)
         answer.raise_for_status()

@@ -30,7 +30,7 @@ def start(directory: Path, **environment: str) -> subprocess.CompletedProcess[st
 
 def test_an_invalid_port_is_one_line() -> None:
     for settings, said in (
-        ({"PORT": "http"}, "PORT=http is not a port number: choose one from 1024 to 65535"),
+        ({"PORT": "http"}, "PORT=http is no port: choose one from 1024 to 65535"),
         ({"PORT": "70000"}, "PORT=70000 is no port: choose one from 1024 to 65535"),
         ({"PORT": "0"}, "PORT=0 is no port: choose one from 1024 to 65535"),
         ({"USER_PORT": "-1"}, "USER_PORT=-1 is no port: choose one from 1024 to 65535"),

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import yaml
 
-from deploy.local import proxy
+from deploy.local import files
 from tests.conftest import ON_POSTGRESQL, NewDatabase
 from tests.faults.conftest import Figure
 from tests.faults.traffic import traffic
@@ -71,7 +71,7 @@ def test_no_request_fails_while_every_process_is_replaced(
 
     def send_requests_to(*groups: Instances) -> None:
         """As with istiod: a stopping pod leaves the endpoints, and SIGTERM follows after preStop."""
-        proxy.replace(clusters, with_endpoints(shipped, *groups))
+        files.replace(clusters, with_endpoints(shipped, *groups))
         ports = {service.port for group in groups for service in group.values()}
 
         def known() -> set[int]:

@@ -17,7 +17,7 @@ import httpx
 import pytest
 import yaml
 
-from deploy.local import proxy
+from deploy.local import files, proxy
 from tests.support import ROOT, Envoy, is_problem, running_envoy, wait_until
 
 # The limits of clusters.yaml for lists: concurrent and pending requests.
@@ -415,7 +415,7 @@ def test_a_replaced_file_is_applied_at_once_and_no_request_fails(gateway: Gatewa
                 path = envoy.folder / name
                 before, shipped, seen = dump(), path.read_text(), statuses[200]
                 for version in (shipped.replace(text, other), shipped):
-                    proxy.replace(path, version)
+                    files.replace(path, version)
                     wait_until(lambda version=before: dump() != version, f"{name} is applied", 5)
                     before = dump()
                 wait_until(lambda seen=seen: statuses[200] > seen + 50, "requests")

@@ -96,7 +96,7 @@ def test_without_eventing_a_lesson_applies_no_trigger(kubectl: Any, capsys: pyte
     for there in ("broker.eventing.knative.dev/events", "", None):
         kubectl((["get brokers"], there), images)
         place = Knative("todolist")
-        objects = [*place._lesson_objects(trigger, ""), *place._lesson_objects(events, ""), *place._set()]
+        objects = [*place._lesson_objects(trigger, ""), *place._lesson_objects(events, ""), *place.objects()]
         kinds = {item["kind"] for item in objects}
         assert ({"Trigger", "Broker"} <= kinds) == bool(there)
         assert {"Deployment", "ConfigMap"} & kinds
@@ -108,7 +108,7 @@ def test_a_reset_brings_back_what_an_interrupted_lesson_scaled_to_0(kubectl: Any
     """In ambient mode as well, where the set has the same autoscalers."""
     calls = kubectl((["scale"], None))
     cluster = Cluster("todolist")
-    cluster._put_back(cluster._set())
+    cluster._put_back(cluster.objects())
     for name in ("user-v1", "user-v2"):
         scaled = f"deployment/{name} --current-replicas=0 --replicas=2"
         assert [call for call in calls() if " scale " in call and scaled in call]
@@ -124,7 +124,7 @@ def test_the_split_of_reads_and_writes_is_one(kubectl: Any) -> None:
 
 def test_a_reset_keeps_the_options_of_make_deploy(kubectl: Any) -> None:
     def gateway() -> Any:
-        return next(item for item in Cluster("shop")._set() if item["kind"] == "Gateway")
+        return next(item for item in Cluster("shop").objects() if item["kind"] == "Gateway")
 
     kubectl((["get", "https-redirect"], "https-redirect"), (["get", "service-type"], "ClusterIP"))
     kept = gateway()

@@ -295,8 +295,7 @@ def _deliver(jobs: Sequence[Job], outcomes: Sequence[Any]) -> None:
         if job.result.done():
             continue
         if isinstance(outcome, BaseException):
-            # A future does not accept a StopIteration.
-            job.result.set_exception(RuntimeError(repr(outcome)) if isinstance(outcome, StopIteration) else outcome)
+            job.result.set_exception(outcome)
         else:
             job.result.set_result(outcome)
 

@@ -31,7 +31,7 @@ export default {
   'session.another': 'An account was logged in elsewhere in this browser: you now see its list',
 
   'notices.title': 'Notices',
-  'notices.unread': { one: 'Notices, {count} not read', other: 'Notices, {count} not read' },
+  'notices.unread': 'Notices, {count} not read',
   'notices.allRead': 'Notices, all read',
   'notices.new': ' (not read)',
   'notices.none': 'No notices yet: create an item, or mark one as done.',
@@ -43,7 +43,6 @@ export default {
   'notices.deleted': 'Deleted: {name}',
   'notices.way': '{from} → {to} after {ms}',
 
-  'account.loginTitle': 'Log in',
   'account.loginLine': 'Your own list is waiting for you.',
   'account.registerTitle': 'Create an account',
   'account.registerLine': 'You get a list that only you can see.',
@@ -58,11 +57,9 @@ export default {
   'account.taken': 'This name is already taken.',
   'account.unknown': 'It is not known whether the account was created. Log in to see.',
 
-  'users.open': 'Accounts',
   'users.title': 'Accounts',
   'users.name': 'Name',
   'users.authority': 'Role',
-  'users.role.admin': 'Administrator',
   'users.role.user': 'User',
   'users.loading': 'Loading the accounts …',
   'users.count': { one: '{count} account', other: '{count} accounts' },
@@ -82,7 +79,7 @@ export default {
   'items.select': 'Select “{name}”',
   'items.selectAll': 'Select all on this page',
   'items.selection': 'Selection',
-  'items.selected': { one: '{count} selected', other: '{count} selected' },
+  'items.selected': '{count} selected',
   'items.deleteSelected': 'Delete selected',
   'items.clearSelection': 'Clear selection',
   'items.created': 'Created “{name}”',
@@ -130,7 +127,6 @@ export default {
   'action.delete': 'Delete',
   'action.of': '{action}: {name}',
 
-  'item.newTitle': 'New item',
   'item.editTitle': 'Edit item',
   'item.name': 'Name',
   'item.nameHint': 'What has to be done',
@@ -145,7 +141,6 @@ export default {
   'delete.title': { one: 'Delete this item?', other: 'Delete {count} items?' },
   'delete.text': 'This cannot be undone.',
   'delete.more': 'and {count} more',
-  'delete.submit': 'Delete',
 
   'discard.title': 'Discard what you entered?',
   'discard.text': 'It will be lost.',
@@ -175,7 +170,7 @@ export default {
   'mesh.node': '{node}: {calls}, median {median}, last {last}, {pods}',
   'mesh.nodeNone': '{node}: not seen yet',
   'mesh.calls': { one: '{count} call', other: '{count} calls' },
-  'mesh.failed': { one: '{count} failed', other: '{count} failed' },
+  'mesh.failed': '{count} failed',
   'mesh.cold': { one: '{count} cold start, {ms}', other: '{count} cold starts, the last {ms}' },
   'mesh.events': { one: '{count} event from rule to {node}, after {ms}', other: '{count} events from rule to {node}, the last after {ms}' },
   'mesh.split': 'How calls to user were split',

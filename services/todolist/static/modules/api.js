@@ -157,10 +157,7 @@ async function knownOwner() {
  * @returns {Promise<{profile: Profile, version: string}>}
  */
 export async function fetchProfile(signal) {
-  const since = currentEra();
   const { body, call } = await send('GET', '/api/currentUser', { signal });
-  // An older gateway does not return the caller.
-  if (currentOwner() === null) storeCaller(body.userid, since);
   const answered = call.upstreams.find((upstream) => upstream.service === 'user' && upstream.version);
   return { profile: body, version: answered?.version ?? body.version ?? '' };
 }

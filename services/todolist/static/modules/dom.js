@@ -31,7 +31,7 @@ export const icon = (name) => svg('svg', { class: 'icon', width: 18, height: 18,
 /** @returns {boolean} whether the browser requests reduced motion */
 export const prefersStill = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
 
-function fill(node, props = {}, children) {
+function fill(node, props, children) {
   for (const [key, value] of Object.entries(props ?? {})) {
     if (value === null || value === undefined || value === false) continue;
     if (typeof value === 'function') node.addEventListener(key.slice(2), value);

@@ -18,7 +18,6 @@ export const currentLanguage = () => language;
  * @param {'en' | 'zh'} next
  */
 export function setLanguage(next) {
-  if (!LOCALES[next]) return;
   language = next;
   formats = makeFormats();
   try { localStorage.setItem(STORED, next); } catch { /* private mode: the choice lasts for this page */ }
@@ -75,22 +74,14 @@ const cut = (name) => ([...name].length > NAME_SHOWN ? `${[...name].slice(0, NAM
 /** @param {string} key @returns {boolean} whether there is a text of this key */
 export const hasText = (key) => key in LOCALES[language].texts;
 
-/**
- * Puts texts into the elements that name them: data-text, data-label, data-title, data-placeholder.
- * @param {ParentNode} [root]
- */
-export function translate(root = document) {
-  for (const node of root.querySelectorAll('[data-text]')) node.textContent = t(node.dataset.text);
-  for (const node of root.querySelectorAll('[data-label]')) node.setAttribute('aria-label', t(node.dataset.label));
-  for (const node of root.querySelectorAll('[data-title]')) node.title = t(node.dataset.title);
-  for (const node of root.querySelectorAll('[data-placeholder]')) node.placeholder = t(node.dataset.placeholder);
-}
-
-/** Translates the page's markup, title and language attribute. */
+/** Translates the title, the language attribute and the markup, whose data-text, -label, -title and -placeholder name texts. */
 export function translatePage() {
   document.documentElement.lang = LOCALES[language].tag;
   document.title = t('title');
-  translate();
+  for (const node of document.querySelectorAll('[data-text]')) node.textContent = t(node.dataset.text);
+  for (const node of document.querySelectorAll('[data-label]')) node.setAttribute('aria-label', t(node.dataset.label));
+  for (const node of document.querySelectorAll('[data-title]')) node.title = t(node.dataset.title);
+  for (const node of document.querySelectorAll('[data-placeholder]')) node.placeholder = t(node.dataset.placeholder);
 }
 
 /** @param {number} value @returns {string} such as 10,000 */
@@ -126,7 +117,6 @@ export function formatAgo(iso, now) {
     }
     value /= size;
   }
-  return formatTime(iso);
 }
 
 function makeFormats() {

@@ -120,7 +120,7 @@ export function setUpItemDialogs({ created, changed, deleted, failed }) {
     editing = item;
     meantFor = currentOwner();
     tries = newTries();
-    byId('item-dialog-title').textContent = t(item ? 'item.editTitle' : 'item.newTitle');
+    byId('item-dialog-title').textContent = t(item ? 'item.editTitle' : 'items.new');
     byId('item-submit').textContent = t(item ? 'item.save' : 'item.create');
     byId('item-status').hidden = !item;
     byId('item-status').querySelector('.chips').replaceChildren(...statusRadios(item?.status ?? 1));
@@ -138,7 +138,7 @@ export function setUpItemDialogs({ created, changed, deleted, failed }) {
       meantFor = currentOwner();
       byId('confirm-title').textContent = t('delete.title', { count: items.length });
       byId('confirm-text').textContent = t('delete.text');
-      byId('confirm-submit').textContent = t('delete.submit');
+      byId('confirm-submit').textContent = t('action.delete');
       const names = items.slice(0, NAMES_SHOWN).map((item) => el('li', {}, el('bdi', {}, item.name)));
       if (items.length > NAMES_SHOWN) names.push(el('li', { class: 'muted' }, t('delete.more', { count: items.length - NAMES_SHOWN })));
       byId('confirm-list').replaceChildren(...names);

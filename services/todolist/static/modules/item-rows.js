@@ -64,14 +64,13 @@ export function setRowBusy(key, busy) {
   shown.get(key)?.row.setAttribute('aria-busy', String(busy));
 }
 
-/** Highlights a row for a moment. @param {string} key @returns {boolean} whether the row is there */
+/** Highlights a row for a moment, if it is there. @param {string} key */
 export function flashRow(key) {
   const row = shown.get(key)?.row;
-  if (!row) return false;
+  if (!row) return;
   row.classList.remove('flash');
   void row.offsetWidth;
   row.classList.add('flash');
-  return true;
 }
 
 /** @param {number} status @returns {HTMLElement} the pill of a status */

@@ -1,6 +1,6 @@
 import { changeItem, isAborted, listItems, readItems } from './api.js';
 import { byId, el, icon, svg } from './dom.js';
-import { currentLanguage, onLanguageChange, phrase, t } from './i18n.js';
+import { onLanguageChange, phrase, t } from './i18n.js';
 import { findChanged, setUpItemDialogs } from './item-dialogs.js';
 import { drawRows, flashRow, setRowBusy, setUpRows } from './item-rows.js';
 import { DEFAULT_SORTER, readKey, readQuery, SORT_FIELDS, writeQuery } from './list-query.js';

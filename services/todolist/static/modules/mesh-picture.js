@@ -26,7 +26,7 @@ export class MeshPicture {
     const dots = svg('g');
     place.append(svg('svg', { width: WIDTH, height: HEIGHT, viewBox: `0 0 ${WIDTH} ${HEIGHT}` }, this.edges, dots, this.nodes, this.labels));
     this.pulses = new Pulses(dots);
-    /** @type {Map<string, {leaf: object, edge: SVGPathElement, trunk: SVGPathElement | null, x: number, width: number}>} */
+    /** @type {Map<string, {edge: SVGPathElement, x: number, width: number}>} */
     this.ends = new Map();
   }
 
@@ -129,9 +129,8 @@ export class MeshPicture {
       const startX = GATEWAY.x + (index - (services.length - 1) / 2) * 84;
       const middle = own.reduce((sum, leaf) => sum + xOf(leaf), 0) / own.length;
       let from = { x: startX, y: startY };
-      let trunk = null;
       if (own.length > 1) {
-        trunk = edge(`mesh-trunk-${service}`, 'trunk', curve(from, { x: middle, y: FORK_Y }));
+        const trunk = edge(`mesh-trunk-${service}`, 'trunk', curve(from, { x: middle, y: FORK_Y }));
         from = { x: middle, y: FORK_Y };
         paths.push(trunk);
         this.trunks.set(service, { x: middle, trunk });
@@ -139,7 +138,7 @@ export class MeshPicture {
       for (const leaf of own) {
         const path = edge(`mesh-edge-${leaf.id}`, kindOf(leaf, service), curve(from, { x: xOf(leaf), y: endY }));
         paths.push(path);
-        this.ends.set(leaf.id, { leaf, edge: path, trunk, x: xOf(leaf), width });
+        this.ends.set(leaf.id, { edge: path, x: xOf(leaf), width });
       }
     });
     this.edges.replaceChildren(...paths);
@@ -178,7 +177,7 @@ function mark(path, { count, failed }) {
 const text = (x, y, kind, content, extra = {}) => svg('text', { x, y, class: kind, ...extra }, content);
 
 const browserNode = () => [
-  svg('rect', { class: 'node browser', x: BROWSER.x - BROWSER.width / 2, y: BROWSER.y - 16, width: BROWSER.width, height: 32, rx: 16 }),
+  svg('rect', { class: 'node', x: BROWSER.x - BROWSER.width / 2, y: BROWSER.y - 16, width: BROWSER.width, height: 32, rx: 16 }),
   text(BROWSER.x, BROWSER.y + 4.5, 'node-name', t('mesh.browser'), { 'data-room': BROWSER.width - 16 }),
 ];
 

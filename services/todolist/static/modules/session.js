@@ -56,13 +56,8 @@ function drawNotice() {
   box.replaceChildren(...(notice ? [
     el('p', {}, t(notice)),
     ...(notice === 'session.expired' ? [el('button', { type: 'button', class: 'button quiet', onclick: openLogin }, t('session.login'))] : []),
-    el('button', { type: 'button', class: 'button ghost', onclick: () => { setNotice(''); byId('items-heading').focus(); } }, t('close')),
+    el('button', { type: 'button', class: 'button ghost', onclick: () => { notice = ''; drawNotice(); byId('items-heading').focus(); } }, t('close')),
   ] : []));
-}
-
-function setNotice(key) {
-  notice = key;
-  drawNotice();
 }
 
 // A proxy that rejects the session removes its cookie, so the next profile is the guest's. Only once: a second
@@ -238,7 +233,7 @@ function openAccount(toRegister) {
 
 function drawAccount() {
   const mode = registering ? 'register' : 'login';
-  byId('account-title').textContent = t(`account.${mode}Title`);
+  byId('account-title').textContent = t(registering ? 'account.registerTitle' : 'session.login');
   byId('account-line').textContent = t(`account.${mode}Line`);
   byId('account-submit').textContent = t(`session.${mode}`);
   byId('account-other').textContent = t(registering ? 'account.toLogin' : 'account.toRegister');
@@ -303,4 +298,4 @@ async function openUsers() {
 
 const accountRow = ({ name, authority }) => el('tr', {},
   el('td', {}, el('bdi', {}, name)),
-  el('td', {}, el('span', { class: `pill ${authority === 'admin' ? 'status-1' : 'status-0'}` }, t(authority === 'admin' ? 'users.role.admin' : 'users.role.user'))));
+  el('td', {}, el('span', { class: `pill ${authority === 'admin' ? 'status-1' : 'status-0'}` }, t(authority === 'admin' ? 'session.admin' : 'users.role.user'))));

@@ -18,6 +18,9 @@ export function parseServedBy(value) {
   return match && { service: match[1], version: match[2], instance: match[3] };
 }
 
+// As todolist writes it: user;dur=8.4;desc="user/v1@127.0.0.1:3012", without desc if there was no answer.
+const ENTRY = /([^\s,;"]+);dur=([\d.]+)(?:;desc="([^"]*)")?/g;
+
 /**
  * Reads a Server-Timing header.
  * @param {string | null} header
@@ -25,29 +28,10 @@ export function parseServedBy(value) {
  * @returns {Upstream[]}
  */
 export function parseServerTiming(header, status = 200) {
-  const entries = splitOutsideQuotes(header ?? '', ',').map((entry) => {
-    const [service, ...params] = splitOutsideQuotes(entry, ';');
-    const values = Object.fromEntries(params.map(parseParameter));
-    const server = parseServedBy(values.desc);
-    return {
-      service: service.toLowerCase(),
-      version: server?.version ?? null,
-      instance: server?.instance ?? null,
-      ms: Number(values.dur) || 0,
-      failed: !server,
-    };
+  const entries = [...(header ?? '').matchAll(ENTRY)].map(([, service, ms, servedBy]) => {
+    const server = parseServedBy(servedBy);
+    return { service, version: server?.version ?? null, instance: server?.instance ?? null, ms: Number(ms), failed: !server };
   });
   if (status >= 500 && entries.length) entries.at(-1).failed = true;
   return entries;
-}
-
-function parseParameter(param) {
-  const [name, ...rest] = param.split('=');
-  const value = rest.join('=').trim();
-  return [name.trim().toLowerCase(), value.startsWith('"') ? value.slice(1, -1).replace(/\\(.)/g, '$1') : value];
-}
-
-function splitOutsideQuotes(text, separator) {
-  const parts = text.match(new RegExp(`(?:"(?:\\\\.|[^"\\\\])*"|[^"${separator}])+`, 'g')) ?? [];
-  return parts.map((part) => part.trim()).filter(Boolean);
 }
