@@ -4,10 +4,10 @@
 passes the socket as systemd does (services/chassis/activation.py), and keeps it open while processes start and stop.
 
 The same on Knative, and the differences:
-- Here the kernel plays the *activator*: while no process accepts, a connection waits in the queue of the socket, with
-  its request. Knative's activator is a proxy: it buffers the requests of every service that is scaled to zero, and
+- Here the kernel plays the *activator*: while no process accepts, a connection waits in the accept queue, with its
+  request. Knative's activator is a proxy: it buffers the requests of every service that is scaled to zero, and
   forwards them when a pod is ready. So it can count them, too, and wait for a pod on another machine.
-- Here this program starts and stops the process. There Kubernetes does, as a container with a sidecar and probes.
+- Here this program starts and stops the process. There Kubernetes starts a pod, with the sidecar, and probes it.
 - Here a service is ready when it accepts connections. There its readiness probe decides.
 - autoscaler.py decides when to scale to zero, and sends SIGUSR1 to this program.
 
@@ -24,13 +24,13 @@ import time
 
 from deploy.local import sleepers
 
-# The first file descriptor that systemd passes.
-FIRST = 3
+# The first file descriptor that systemd passes: sd_listen_fds(3).
+SD_LISTEN_FDS_START = 3
 # LISTEN_PID must be the id of the new process: exec keeps the shell's.
 COMMAND = ("/bin/sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", sys.executable, "-m")
 STOP = {signal.SIGTERM, signal.SIGINT}
 SLEEP = signal.SIGUSR1
-# Seconds after which a process that has crashed is started again, at the next connection: doubled each time, up to the
+# Seconds before a crashed process may be started again, by the next connection: doubled after each crash, up to the
 # longest.
 FIRST_PAUSE, LONGEST_PAUSE = 1, 30
 
@@ -41,7 +41,7 @@ class Activator:
     def __init__(self, name: str, host: str, port: int) -> None:
         self._name, self._address = name, f"{host}:{port}"
         self._listener = socket.create_server((host, port), backlog=2048)
-        os.dup2(self._listener.fileno(), FIRST)
+        os.dup2(self._listener.fileno(), SD_LISTEN_FDS_START)
         self._process: subprocess.Popen[bytes] | None = None
         # Each signal arrives as a byte on a socket, so that one `select` waits for signals and connections.
         self._signals, self._sends_signals = socket.socketpair()
@@ -69,7 +69,7 @@ class Activator:
                 self._write_state()
                 print(
                     f"{time.strftime('%H:%M:%S')} WARNING activator: {self._name} ended with exit code {code}. "
-                    f"Its callers wait, and it starts again in {pause} s; `VERBOSE=1 make run` shows why it ends.",
+                    f"The first connection after {pause} s starts it again; `VERBOSE=1 make run` shows why it ends.",
                     flush=True,
                 )
                 not_before, pause = time.monotonic() + pause, min(2 * pause, LONGEST_PAUSE)
@@ -79,14 +79,14 @@ class Activator:
                 self._stop()
                 pause = FIRST_PAUSE
             elif self._listener in ready:
-                # The name in x-served-by marks a cold start, and its time: the page shows it.
+                # The instance in x-served-by says that a request woke this process, and when: the page marks that call.
                 self._start(INSTANCE=f"{self._address}-woken-{time.strftime('%H%M%S')}")
                 is_woken = True
 
     def _start(self, **environment: str) -> None:
         service = f"services.{self._name.partition('-')[0]}"
         self._process = subprocess.Popen(  # noqa: S603 - our own
-            (*COMMAND, service), env={**os.environ, "LISTEN_FDS": "1", **environment}, pass_fds=(FIRST,)
+            (*COMMAND, service), env={**os.environ, "LISTEN_FDS": "1", **environment}, pass_fds=(SD_LISTEN_FDS_START,)
         )
         self._write_state()
 

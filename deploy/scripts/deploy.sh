@@ -91,14 +91,14 @@ check_preconditions() {
       [ -z "${REQUEST_AUTHENTICATION:-}" ] ||
         die "REQUEST_AUTHENTICATION is for TARGET=istio: a sidecar that fetches user's keys does not wait for a cold start of user"
       ;;
-    *) die "TARGET=$TARGET is neither istio, ambient nor knative" ;;
+    *) die "TARGET=$TARGET: it must be istio, ambient or knative" ;;
   esac
   local deployed
   deployed=$(deployed_target)
   local other=
   [ "$deployed $TARGET" != "istio ambient" ] || other="; lesson 21 moves it under load, step by step (lessons/21-ambient/README.md)"
   [[ -z $deployed || $deployed = "$TARGET" ]] ||
-    die "namespace $namespace holds the $deployed set, with the same names: \`make undeploy\` first, or choose NAMESPACE=$other"
+    die "namespace $namespace has the objects of TARGET=$deployed, whose names are the same: \`make undeploy\` first, or choose NAMESPACE=$other"
 
   if [ "$(kubectl get "namespace/$namespace" --ignore-not-found --output=jsonpath='{.status.phase}')" = Terminating ]; then
     say "waiting for the deletion of the former namespace $namespace"
@@ -109,7 +109,7 @@ check_preconditions() {
 }
 
 make_namespace() {
-  # Before the set, which also contains it, because the Secrets need it.
+  # The manifests contain the namespace, too, but the Secrets, which are created before them, need it.
   if [ -z "${KEEP_NAMESPACE:-}" ]; then
     render_namespace namespace
     kubectl apply --kustomize="$build/deploy/namespace"
@@ -194,7 +194,8 @@ template_name() {
 }
 
 # delete_revision OLD OTHER: revisions are immutable, so OLD is deleted before a new image can get its name. OTHER gets
-# all traffic meanwhile, and no request fails; if it is not ready, the Service `user` is recreated.
+# all traffic meanwhile, and no request fails; if OTHER is not ready, the Service `user` is deleted, and
+# the next step creates it again.
 delete_revision() {
   exists "revision/$1" || return 0
   if [ "$(revision_ready "$2")" = True ]; then

@@ -15,7 +15,7 @@ ABOUT = About(
     title="Asleep and awake",
     learn="scale services to zero until a request comes, and see how long the cold start takes",
     look="Leave the page alone, with Gentle traffic off: ten seconds on the laptop, three minutes on Knative. Then "
-    "reload it: the panel Request path marks each call with a cold start with a snowflake, and shows how long it took.",
+    "reload it: in the panel Request path a snowflake marks each call that waited for a cold start, with its duration.",
     think="user and rule are both asleep. Why does the page wait for one cold start and not for two?",
     places=("laptop", "knative"),
     elsewhere=dict.fromkeys(("istio", "ambient"), "Istio does not scale pods, so it never scales to zero."),

@@ -1,4 +1,4 @@
-"""The vocabulary of the lessons' checks: clients, their requests, and expectations about status, server and latency."""
+"""What the lessons' checks use: clients, their requests, and expectations about status, server and latency."""
 
 import json as jsons
 import math

@@ -1,7 +1,7 @@
 """The laptop: `make run`, whose Envoy watches the files in data/envoy/.
 
-A lesson's envoy.yaml is a list of Envoy's resources. Each takes the place of the one with its kind and name: a route
-configuration or a filter is a file of its own; clusters are in clusters.yaml, listeners in listeners.yaml. So a diff
+A lesson's envoy.yaml is a list of Envoy's resources. Each replaces the one of the same kind and name. Clusters are in
+clusters.yaml, listeners in listeners.yaml; each route configuration, filter and secret has a file of its own. So a diff
 shows what a lesson changes.
 """
 
@@ -144,11 +144,11 @@ class Laptop:
         return self.counter(rf"cluster\.{service}{f'-{version}' if version else ''}\.{name}")
 
     def processes(self) -> dict[str, int]:
-        """Return the processes of the services that may sleep and are awake, by their names, such as user-v1."""
+        """Return the process ids of the services that may sleep and are awake, by name, such as user-v1."""
         return {name: sleeper.process for name, sleeper in sleepers.read().items() if sleeper.process}
 
     def activators(self) -> list[int]:
-        """Return the processes that hold the sockets of the services that may sleep."""
+        """Return the process ids of the activators."""
         return [sleeper.activator for sleeper in sleepers.read().values()]
 
     def start_of(self, service: str, version: str) -> dict[str, float]:

@@ -12,26 +12,26 @@ import uvicorn
 
 from services.chassis import metrics
 
-# The first file descriptor that is passed, after standard input, output and error.
-FIRST = 3
+# The first file descriptor that is passed, after standard input, output and error: sd_listen_fds(3).
+SD_LISTEN_FDS_START = 3
 # Open connections are drained for 3 s. Clients close an idle one sooner (2 s: deploy/local/envoy/clusters.yaml).
 DRAIN_STEP, DRAIN_STEPS = 0.1, 30
 
 
-def handed_over() -> socket.socket | None:
+def inherited_socket() -> socket.socket | None:
     """Return the socket that the service manager passed, or None. Raises ValueError for invalid variables."""
     count = os.environ.get("LISTEN_FDS")
-    # Or set for another process, and inherited by this one.
+    # With the LISTEN_PID of another process, the variables are inherited from it, and there is no socket for this one.
     if not count or os.environ.get("LISTEN_PID") != str(os.getpid()):
         return None
     if count != "1":
-        raise ValueError(f"LISTEN_FDS: a service takes one socket, and {count} were handed over")
+        raise ValueError(f"LISTEN_FDS: expected one socket, got {count}")
     try:
-        listener = socket.socket(fileno=FIRST)
-        # No effect on a listening socket; fails for a connected one.
+        listener = socket.socket(fileno=SD_LISTEN_FDS_START)
+        # On a listening socket this only sets the backlog; it fails for a connected one.
         listener.listen(2048)
     except OSError as error:
-        raise ValueError(f"LISTEN_FDS: file descriptor {FIRST} is no listening socket: {error.strerror}") from None
+        raise ValueError(f"LISTEN_FDS: the file descriptor is no listening socket: {error.strerror}") from None
     return listener
 
 

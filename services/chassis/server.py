@@ -25,14 +25,14 @@ def run(service: str, started: float | None = None) -> None:
         settings: Settings = module.Settings()
         logs.configure(settings, service)
         app: ASGIApp = module.create_app(settings)
-        handed_over = activation.handed_over()
+        inherited = activation.inherited_socket()
     except ValidationError as error:
         faults = (f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors())
         sys.exit("\n".join(faults).replace("Value error, ", ""))
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     try:
-        listener = handed_over or listen(settings.host, settings.port)
+        listener = inherited or listen(settings.host, settings.port)
     except OSError as error:
         sys.exit(f"PORT: cannot listen on {settings.host}:{settings.port}: {error.strerror}")
     config = uvicorn.Config(
@@ -51,7 +51,7 @@ def run(service: str, started: float | None = None) -> None:
     # The default threshold would trigger it constantly under load, with almost nothing to collect.
     gc.set_threshold(20_000)
     gc.enable()
-    server = activation.Server if handed_over else uvicorn.Server
+    server = activation.Server if inherited else uvicorn.Server
     server(config).run(sockets=[listener])
 
 

@@ -141,7 +141,7 @@ def remove(connection: Connection, owner: str, keys: Sequence[str], cause: Cause
 
 
 def _event_type(before: int | None, after: int | None) -> EventType | None:
-    """Return the event type of a status change, or None if it has none."""
+    """Return the event type of a status change, or None if the change causes no event."""
     if before is None or after is None or before == after:
         return None
     if after == Status.DONE:
@@ -157,7 +157,7 @@ def _forget_long_list(owner: str) -> None:
 
 def _with_keys(owner: str, keys: Sequence[str]) -> tuple[Any, ...]:
     """Return the conditions of the owner's items with these keys."""
-    # Not `owner = :owner`: from five keys on, SQLite would choose its index, and scan the owner's list.
+    # Not `owner = :owner`: from five keys on, SQLite would use the index on owner, and scan the owner's whole list.
     return items.c.owner.concat("") == owner, items.c.id.in_(_ids(keys))
 
 
@@ -176,7 +176,7 @@ def _escaped(text: str) -> str:
 def _matching(statuses: tuple[int, ...], by_name: bool) -> list[Any]:
     """Return the conditions of WHERE."""
     conditions: list[Any] = [items.c.owner == bindparam("owner")]
-    # Literals: PostgreSQL plans each statement with its statistics of these statuses.
+    # Literals, not parameters: so PostgreSQL plans with the statistics of these statuses.
     if statuses:
         conditions.append(items.c.status.in_([literal_column(str(status)) for status in statuses]))
     if by_name:

@@ -83,7 +83,7 @@ class Upstream:
         target: path and query, percent-encoded; caller, device (a token): sent in headers; body: JSON.
         Raises a Problem: 503 when the service cannot be reached, 504 when it is too slow, 502 when there is no
         usable response; 400 for a header that is not UTF-8, 405 for an unknown method. The proxies retry
-        reads, except searches, and except on Knative; aiohttp repeats one once if its connection breaks.
+        reads, except searches, and except on Knative; aiohttp sends one once more if its connection breaks.
         """
         if method not in METHODS:
             # Not forwarded: a proxy would reject it, without an Allow header. The service has one.

@@ -15,7 +15,7 @@ HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 # Checked for an unknown name, so that the response takes as long (no timing side channel). It matches no password.
 DUMMY_HASH = "$argon2id$v=19$m=19456,t=2,p=1$" + "A" * 22 + "$" + "A" * 43
 # Each hash takes a core for tens of milliseconds, so few run at once and few wait. With two versions of user a flood of
-# logins occupies 48 of the 64 requests that the laptop's ingress lets run, and leaves 16 to others.
+# logins occupies 48 of the 64 requests that the laptop's ingress allows at a time, beside those to /api/rule.
 WORKERS = 2
 MAX_SLOTS = 24
 

@@ -98,7 +98,7 @@ def test_the_first_requests_wait_for_the_schema(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({"LISTEN_FDS": "2"}, "LISTEN_FDS: a service takes one socket, and 2 were handed over\n"),
+        ({"LISTEN_FDS": "2"}, "LISTEN_FDS: expected one socket, got 2\n"),
         ({"LISTEN_FDS": "1"}, r"LISTEN_FDS: file descriptor 3 is no listening socket: .+\n"),
     ],
     ids=["several", "a connection"],

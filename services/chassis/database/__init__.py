@@ -1,6 +1,7 @@
 """The database of a service: runs Python functions that execute SQL, in threads, so that the event loop is not blocked.
 
-A statement that exceeds DATABASE_TIMEOUT is interrupted (engine.py), and its request gets a 503.
+A statement that exceeds DATABASE_TIMEOUT is interrupted (engine.py), and the service answers 503; behind the mesh a
+read ends sooner, by its per-try timeout.
 
 Each function takes a connection first: `def find(connection: Connection, owner: str) -> Row`. A route runs it with
 `await database.read(store.find, owner)`.

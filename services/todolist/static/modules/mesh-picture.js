@@ -62,7 +62,7 @@ export class MeshPicture {
     this.#fit();
   }
 
-  /** Makes labels as wide as their texts, and texts as narrow as their boxes: font and spacing are the reader's. */
+  /** Widens labels to their texts, and squeezes texts that are wider than their boxes: users may set font and spacing. */
   #fit() {
     for (const label of this.labels.querySelectorAll('.edge-label')) {
       const width = label.lastChild.getComputedTextLength() + 14;
@@ -96,7 +96,7 @@ export class MeshPicture {
     if (path) this.pulses.send([path], 'kind-rule', false);
   }
 
-  /** Events go from rule to user below the services: no call waits for them. */
+  /** Draws the edges of events, from rule to user, below the services: events are no part of a call. */
   #drawEvents(stats) {
     const [from] = stats.of('rule');
     for (const id of stats.events.keys()) {

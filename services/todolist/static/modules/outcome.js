@@ -2,7 +2,7 @@ import { ApiError } from './api.js';
 
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 15_000;
-// A write may still be in progress when the service answers a read: how many lookups before it counts as not done.
+// How many lookups must miss a write before it counts as not done: it may still be in progress when a read is answered.
 const LOOKUPS = 3;
 
 /**
@@ -49,7 +49,7 @@ async function lookUp(find) {
       await pause(FIRST_PAUSE_MS * lookups);
       lookups += 1;
     } catch (error) {
-      // Deleted is an outcome, too. Another account's session may not look it up.
+      // A 404: the item was deleted, which is an outcome. `caller`: another account is logged in now, and cannot look it up.
       if (error.status === 404) throw error;
       if (error.kind === 'caller') throw new ApiError('unknown');
       await pause(Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures));
