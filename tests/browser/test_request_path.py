@@ -16,19 +16,9 @@ UPSTREAM_TIMEOUT = re.compile(r'UPSTREAM_TIMEOUT(?:\s+#[^\n]*)*\s+value: "(\d+)"
 PROFILE = "**/api/currentUser"
 
 
-@pytest.fixture
-def moving(visit: Visit) -> Screen:
-    """A page whose dots move."""
-    return visit(reduced_motion="no-preference")
-
-
 def expect_counts(screen: Screen, **counts: int) -> None:
     for leaf, count in counts.items():
         expect(screen.edge(leaf.replace("_", "-"))).to_have_attribute("data-count", str(count))
-
-
-def expect_split(screen: Screen, text: str) -> None:
-    expect(screen.get_by_test_id("split-bar")).to_have_attribute("aria-label", text)
 
 
 def rewrite_profiles(screen: Screen, *timings: str, served_by: str = "todolist/v1@gateway-0", lesson: str = "") -> None:
@@ -57,7 +47,7 @@ def test_the_panel_counts_what_the_headers_say(guest: Screen) -> None:
     expect_counts(guest, todolist=5, user_v1=1, user_v2=3, rule=1)
     for part in ("mesh-trunk-user", "split-bar"):
         expect(guest.get_by_test_id(part)).to_have_attribute("data-count", "4")
-    expect_split(guest, "v1: 1 (25%), v2: 3 (75%)")
+    expect(guest.locator("#split-bar")).to_have_attribute("aria-label", "v1: 1 (25%), v2: 3 (75%)")
     expect(guest.locator("#split-legend")).to_have_text("v1 125%v2 375%")
     expect(guest.locator("#picture")).to_contain_text("3× 8.4 ms")
     expect(guest.locator("#picture")).to_contain_text("1× 3.1 ms")
@@ -84,10 +74,11 @@ def test_the_panel_counts_what_the_headers_say(guest: Screen) -> None:
     expect(guest.message).to_have_text("Counts reset")
     expect_counts(guest, todolist=0, user_v1=0, user_v2=0, rule=0)
     expect(guest.get_by_test_id("calls")).to_have_text("No calls yet")
-    expect_split(guest, "No calls to user yet")
+    expect(guest.locator("#split-bar")).to_have_attribute("aria-label", "No calls to user yet")
 
 
-def test_a_dot_starts_at_the_browser(moving: Screen) -> None:
+def test_a_dot_starts_at_the_browser(visit: Visit) -> None:
+    moving = visit(reduced_motion="no-preference")
     moving.clock.install()
     moving.open()
     # Nothing moves while the clock stands still.
@@ -145,7 +136,7 @@ def test_a_reload_keeps_what_was_counted(guest: Screen) -> None:
     expect(guest.edge("todolist")).to_have_attribute("data-failed", "0")
     # The instance of v1 is as slow as before, but known.
     expect(guest.get_by_test_id("cold-user-v1")).to_have_attribute("data-count", "1")
-    expect_split(guest, "v1: 3 (75%), v2: 1 (25%)")
+    expect(guest.locator("#split-bar")).to_have_attribute("aria-label", "v1: 3 (75%), v2: 1 (25%)")
     expect(guest.locator("#picture")).to_contain_text("3× 900 ms")
     expect(guest.calls).to_have_count(6)
 
@@ -288,7 +279,8 @@ def test_traffic_keeps_its_rate_and_only_reads(guest: Screen) -> None:
     expect(guest.traffic).to_have_attribute("aria-checked", "false")
 
 
-def test_traffic_fills_the_picture_and_leaves_the_corner_alone(moving: Screen) -> None:
+def test_traffic_fills_the_picture_and_leaves_the_corner_alone(visit: Visit) -> None:
+    moving = visit(reduced_motion="no-preference")
     moving.open()
     corner = moving.get_by_test_id("profile-variant")
     expect(corner).to_be_visible()

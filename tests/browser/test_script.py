@@ -70,26 +70,18 @@ def test_in_the_address(page: Screen, system: System) -> None:
         assert page.evaluate("[location.origin, new URL(location).searchParams.get('q')]") == [system.url, SCRIPT]
 
 
-PROBLEM = {
-    "type": SCRIPT,
-    "title": SCRIPT,
-    "status": 418,
-    "detail": SCRIPT,
-    "traceId": SCRIPT,
-    "errors": [{"field": field, "message": SCRIPT} for field in ("name", "desc", "userName", "password", SCRIPT)],
-}
-
-
 def test_in_an_error(page: Screen, faults: Faults) -> None:
     faults.expect(418, 422)
+    errors = [{"field": field, "message": SCRIPT} for field in ("name", "desc", "userName", "password", SCRIPT)]
+    problem = dict.fromkeys(("type", "title", "detail", "traceId"), SCRIPT) | {"status": 418, "errors": errors}
     page.sign_up()
-    page.route("**/api/rule?*", answering(PROBLEM, 418, retry_after=SCRIPT))
-    page.route("**/api/currentUser", answering(PROBLEM, 418))
+    page.route("**/api/rule?*", answering(problem, 418, retry_after=SCRIPT))
+    page.route("**/api/currentUser", answering(problem, 418))
     page.open()
     expect(page.list_error).to_contain_text(SCRIPT)
 
     page.unroute("**/api/rule?*")
-    page.route("**/api/rule", answering(PROBLEM, 422))
+    page.route("**/api/rule", answering(problem, 422))
     page.create("x")
     expect(page.name).to_have_attribute("aria-invalid", "true")
 
