@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: item.path.name not in SLOWEST)
     if WITHOUT_BROWSER not in os.environ:
         return
-    without = [item for item in items if "playwright" in getattr(item, "fixturenames", ())]
+    without = [item for item in items if "browser" in getattr(item, "fixturenames", ())]
     config.hook.pytest_deselected(items=without)
     items[:] = [item for item in items if item not in without]
     config.stash[left_out] = len(without)

@@ -1,35 +1,30 @@
 """The whole system once per session, a real Chromium, and a check for all errors that a page reports."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, expect, sync_playwright
 
 from tests.browser import chromium
-from tests.browser.screen import sign_up
+from tests.browser.screen import Screen
 from tests.forking import Forked
-from tests.support import Service, free_port, new_key, running, running_envoy
+from tests.support import Service, free_port, running, running_envoy
 
 # Two busy cores need more than the 5 s that expect() waits by itself.
 TIMEOUT_MS = 10_000
 # Stillness saves the time that each dialog takes to rise.
 USUAL = {"locale": "en-US", "viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
-WATCH_VIOLATIONS = """
-addEventListener('securitypolicyviolation', (event) => reportViolation(
-  `${event.effectiveDirective} refused ${event.blockedURI} (${event.sourceFile}:${event.lineNumber})`), true);
-"""
 
-Visit = Callable[..., Page]
+Visit = Callable[..., Screen]
 
 expect.set_options(timeout=TIMEOUT_MS)
 
 
 class Faults:
-    """Errors that pages reported: console messages, uncaught errors, violations of the security policy."""
+    """Errors that pages reported: on the console (as violations of the security policy are), and uncaught ones."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
@@ -42,8 +37,6 @@ class Faults:
     def watch(self, context: BrowserContext) -> None:
         context.on("console", self._take)
         context.on("weberror", lambda error: self.found.append(f"uncaught: {error.error}"))
-        context.expose_binding("reportViolation", lambda _, text: self.found.append(f"policy: {text}"))
-        context.add_init_script(WATCH_VIOLATIONS)
 
     def _take(self, message: ConsoleMessage) -> None:
         deliberate = message.text.startswith("Failed to load resource") and any(
@@ -92,24 +85,19 @@ def system(token_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             yield System(envoy.url, gateway, rule, users)
 
 
-@contextmanager
-def running_system(directory: Path, **settings: str) -> Iterator[System]:
-    """Start a system without Envoy, with one version of user and a key of its own. settings: those of the gateway."""
-    rule, users = make_services(directory, new_key(directory / "key.pem"), ("v1",))
-    gateway = Forked("todolist", directory, USER_URL=users[0].url, RULE_URL=rule.url, **settings)
+@pytest.fixture(scope="session")
+def breakable_system(token_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system without Envoy, with one version of user, whose gateway soon stops waiting."""
+    directory = tmp_path_factory.mktemp("breakable")
+    rule, users = make_services(directory, token_key, ("v1",))
+    gateway = Forked("todolist", directory, USER_URL=users[0].url, RULE_URL=rule.url, UPSTREAM_TIMEOUT="3")
     with running(rule, *users, gateway):
         yield System(gateway.url, gateway, rule, users)
 
 
-@pytest.fixture(scope="session")
-def breakable_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with running_system(tmp_path_factory.mktemp("breakable")) as system:
-        yield system
-
-
 @pytest.fixture
 def breakable(breakable_system: System) -> Iterator[System]:
-    """A system whose services may be killed and whose key may change; whole again after each test."""
+    """A system whose services a test may kill or suspend; whole again afterwards."""
     yield breakable_system
     for service in (breakable_system.rule, *breakable_system.users):
         if service.process.poll() is not None:
@@ -117,16 +105,9 @@ def breakable(breakable_system: System) -> Iterator[System]:
 
 
 @pytest.fixture(scope="session")
-def playwright() -> Iterator[Playwright]:
+def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture(scope="session")
-def browser(playwright: Playwright) -> Iterator[Browser]:
-    browser = chromium.launch(playwright)
-    yield browser
-    browser.close()
+        yield chromium.launch(playwright)
 
 
 @pytest.fixture
@@ -139,12 +120,12 @@ def visit(browser: Browser, system: System, faults: Faults) -> Iterator[Visit]:
     """Opens a blank page with fresh cookies; fails if any of them reports an error."""
     contexts: list[BrowserContext] = []
 
-    def new_page(**options: Any) -> Page:
+    def new_page(**options: Any) -> Screen:
         context = browser.new_context(**{"base_url": system.url, **USUAL, **options})
         context.set_default_timeout(TIMEOUT_MS)
         faults.watch(context)
         contexts.append(context)
-        return context.new_page()
+        return Screen(context.new_page())
 
     yield new_page
     for context in contexts:
@@ -158,13 +139,12 @@ def visit(browser: Browser, system: System, faults: Faults) -> Iterator[Visit]:
 
 
 @pytest.fixture
-def guest(visit: Visit) -> Page:
+def guest(visit: Visit) -> Screen:
     return visit()
 
 
 @pytest.fixture
-def member(visit: Visit, unique: Callable[[str], str]) -> Page:
+def member(guest: Screen) -> Screen:
     """A page of a user with an account and an empty list."""
-    page = visit()
-    sign_up(page, unique("member"))
-    return page
+    guest.sign_up()
+    return guest

@@ -5,7 +5,6 @@ from playwright.sync_api import expect
 
 from lessons.runner.check import PASSWORD
 from tests.browser.conftest import Faults, Visit
-from tests.browser.screen import open_list, submit
 from tests.local_mesh import Mesh, make
 
 
@@ -13,19 +12,17 @@ from tests.local_mesh import Mesh, make
 def test_a_user_follows_two_lessons(mesh: Mesh, visit: Visit, faults: Faults) -> None:
     result = make(mesh.directory, "lesson", "N=canary")
     assert result.returncode == 0, result.stdout + result.stderr
-    page = open_list(visit(base_url=mesh.url))
-    lesson, version, name, log_in, log_out = (
-        page.get_by_test_id(part) for part in ("lesson", "profile-variant", "profile-name", "login", "logout")
-    )
+    page = visit(base_url=mesh.url).open()
+    lesson = page.get_by_test_id("lesson")
     expect(lesson).to_contain_text("Lesson 2: Canary by user")
-    expect(version).to_have_text("v1")
-    log_in.click()
-    submit(page, "Log in", "lesson-alice", PASSWORD)
-    expect(name).to_have_text("lesson-alice")
-    expect(version).to_have_text("v2")
+    expect(page.profile_variant).to_have_text("v1")
+    page.login.click()
+    page.submit("Log in", "lesson-alice", PASSWORD)
+    expect(page.profile_name).to_have_text("lesson-alice")
+    expect(page.profile_variant).to_have_text("v2")
     make(mesh.directory, "lesson-reset")
     page.reload()
-    expect(name).to_have_text("lesson-alice")
+    expect(page.profile_name).to_have_text("lesson-alice")
     expect(lesson).to_be_empty()
 
     def forge() -> None:
@@ -36,17 +33,17 @@ def test_a_user_follows_two_lessons(mesh: Mesh, visit: Visit, faults: Faults) ->
     assert make(mesh.directory, "lesson", "N=10").returncode == 0
     faults.expect(401)
     forge()
-    page.locator("#profile-reload").click()
-    expect(log_in).to_be_visible()
-    expect(log_out).to_be_hidden()
-    expect(name).not_to_have_text("lesson-alice")
-    expect(page.locator("#owner-notice")).to_contain_text("session")
+    page.reload_profile()
+    expect(page.login).to_be_visible()
+    expect(page.logout).to_be_hidden()
+    expect(page.profile_name).not_to_have_text("lesson-alice")
+    expect(page.owner_notice).to_contain_text("session")
 
     # The page itself is refused once, and never again.
-    log_in.click()
-    submit(page, "Log in", "lesson-alice", PASSWORD)
-    expect(name).to_have_text("lesson-alice")
+    page.login.click()
+    page.submit("Log in", "lesson-alice", PASSWORD)
+    expect(page.profile_name).to_have_text("lesson-alice")
     forge()
     assert page.goto("/").status == 401
     assert page.goto("/").status == 200
-    expect(log_in).to_be_visible()
+    expect(page.login).to_be_visible()

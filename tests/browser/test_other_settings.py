@@ -1,31 +1,18 @@
 """Accessibility settings: forced colours, text spacing, larger fonts, a small screen."""
 
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
-from typing import Literal
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, expect
 from playwright.sync_api import TimeoutError as SlowError
 
 from tests.browser.conftest import Visit
-from tests.browser.screen import (
-    IS_WIDER,
-    action,
-    add_items,
-    chip,
-    dialog,
-    expect_settled,
-    open_list,
-    requests_of,
-    row,
-    sign_up,
-)
+from tests.browser.screen import IS_WIDER, Screen
 
 PHRASE = "A name of two hundred characters is possible, and rows must bear it. "
 LONG = (PHRASE * 3)[:200]
@@ -48,59 +35,47 @@ window.setTimeout = (run, ms, ...rest) => (ms < 5000 ? start(run, ms, ...rest) :
 """
 
 
-def enlarge(page: Page) -> None:
-    """Set the font size in the browser's settings to twice the usual."""
-    session = page.context.new_cdp_session(page)
-    session.send("Page.enable")
-    session.send("Page.setFontSizes", {"fontSizes": {"standard": 32, "fixed": 26}})
+def measured(page: Screen, *ways: str) -> list[str]:
+    """Return what these functions in measure.js find."""
+    found = "ways.flatMap((way) => measure[way]().map((text) => `${way}: ${text}`))"
+    return page.evaluate(f"(ways) => {{ const measure = {MEASURE}; return {found}; }}", ways)
 
 
-def measured(page: Page, *ways: str) -> dict[str, list[str]]:
-    """Return what functions in measure.js find, by their names."""
-    results = ", ".join(f"{way}: measure.{way}()" for way in ways)
-    found: dict[str, list[str]] = page.evaluate(f"() => {{ const measure = {MEASURE}; return {{ {results} }}; }}")
-    return {way: texts for way, texts in found.items() if texts}
-
-
-def expect_readable(page: Page, *also: str) -> None:
+def expect_readable(page: Screen, *also: str) -> None:
     assert not page.evaluate(IS_WIDER), page.viewport_size
-    assert measured(page, "collisions", "outside", "cutOff", *also) == {}, page.viewport_size
+    assert measured(page, "collisions", "outside", "cutOff", *also) == [], page.viewport_size
 
 
-def set_width(page: Page, width: int) -> None:
+def set_width(page: Screen, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
 
 
-def set_language(page: Page, name: str) -> None:
-    page.get_by_test_id("lang-switch").get_by_label(name).check()
-
-
-def reader(visit: Visit, name: str, **options: object) -> Page:
+def reader(visit: Visit, **options: object) -> Screen:
     """A page of a user with items of all kinds."""
     page = visit(**options)
-    sign_up(page, name)
-    add_items(page, *MIXED)
+    page.sign_up("a-name-that-is-rather-long-for-a-corner")
+    page.add_items(*MIXED)
     return page
 
 
-def test_more_space_in_texts_costs_none_of_them(visit: Visit, unique: Callable[[str], str]) -> None:
-    page = reader(visit, unique("a-name-that-is-rather-long-for-a-corner"), bypass_csp=True)
-    open_list(page)
+def test_more_space_in_texts_costs_none_of_them(visit: Visit) -> None:
+    page = reader(visit, bypass_csp=True)
+    page.open()
     for style in ("/* as it is */", SPACED):
         page.add_style_tag(content=style)
         for language in ("English", "中文"):
             # The picture is drawn anew.
-            set_language(page, language)
+            page.set_language(language)
             for width in WIDTHS:
                 set_width(page, width)
                 expect_readable(page, "outsidePicture")
     page.locator("#select-all").check()
     for language, delete in (("English", "Delete selected"), ("中文", "删除所选")):
-        set_language(page, language)
+        page.set_language(language)
         for width in WIDTHS:
             set_width(page, width)
-            assert measured(page, "outside") == {}
-        for opener in (page.get_by_role("button", name=delete), page.get_by_test_id("new-item")):
+            assert measured(page, "outside") == []
+        for opener in (page.get_by_role("button", name=delete), page.new_item):
             opener.click()
             for width in (1280, 320):
                 set_width(page, width)
@@ -108,55 +83,50 @@ def test_more_space_in_texts_costs_none_of_them(visit: Visit, unique: Callable[[
             page.keyboard.press("Escape")
 
 
-def test_letters_of_twice_the_size(visit: Visit, unique: Callable[[str], str]) -> None:
+def test_letters_of_twice_the_size(visit: Visit) -> None:
     # Half the width, so that both have the same layout.
-    page = reader(visit, unique("large"), viewport={"width": 640, "height": 800})
+    page = reader(visit, viewport={"width": 640, "height": 800})
     # Times take more room than "now".
     page.clock.set_fixed_time(datetime.now(UTC) + timedelta(minutes=59))
-    open_list(page)
-    sizes = """() => Object.fromEntries(
-      ['h1', 'h2', '.name', '.pill', '#new-item', '#search', '#traffic-state', '#calls'].map((name) =>
-        [name, Number.parseFloat(getComputedStyle(document.querySelector(name)).fontSize)]))"""
-    usual = page.evaluate(sizes)
+    page.open()
+    texts = page.locator("h1, h2, .name, .pill, #new-item, #search, #traffic-state, #calls")
+    sizes = "nodes => nodes.map((node) => Number.parseFloat(getComputedStyle(node).fontSize))"
+    usual = texts.evaluate_all(sizes)
     set_width(page, 1280)
-    enlarge(page)
+    settings = page.context.new_cdp_session(page.page)
+    settings.send("Page.enable")
+    settings.send("Page.setFontSizes", {"fontSizes": {"standard": 32, "fixed": 26}})
     page.reload()
-    expect_settled(page)
-    assert page.evaluate(sizes) == {name: 2 * size for name, size in usual.items()}
+    page.expect_settled()
+    assert texts.evaluate_all(sizes) == [2 * size for size in usual]
     for language in ("English", "中文"):
-        set_language(page, language)
+        page.set_language(language)
         for width in (1440, 1024, 640, 360):
             set_width(page, width)
             expect_readable(page)
-        assert page.get_by_test_id("calls").evaluate("node => node.scrollWidth <= node.clientWidth")
+        assert page.locator("#calls").evaluate("node => node.scrollWidth <= node.clientWidth")
         assert page.locator(".log-path").first.evaluate("node => node.offsetWidth") > 200
         # The letters of the picture cannot grow here: its text takes its place.
         expect(page.locator("#picture")).to_be_hidden()
-        text = page.locator("#mesh-text li").first.bounding_box()
-        assert text is not None
-        assert text["height"] >= 40
+        assert page.locator("#mesh-text li").first.bounding_box()["height"] >= 40
         set_width(page, 1280)
-        page.get_by_test_id("new-item").click()
+        page.new_item.click()
         expect_readable(page)
-        submit = dialog(page).locator("[type=submit]")
+        submit = page.dialog.locator("[type=submit]")
         submit.scroll_into_view_if_needed()
         expect(submit).to_be_in_viewport(ratio=1)
         page.keyboard.press("Escape")
 
 
-def test_forced_colours_leave_each_state_to_be_seen(visit: Visit, unique: Callable[[str], str]) -> None:
-    page = reader(visit, unique("contrast"), forced_colors="active", color_scheme="dark")
-    open_list(page)
-    painted = """() => {
-      const { backgroundColor, color } = getComputedStyle(document.body);
-      const fillOf = (part) => getComputedStyle(part).fill;
-      const fills = (parts) => [...new Set([...document.querySelectorAll(parts)].map(fillOf))];
-      return [backgroundColor, color, fills('#picture .node'), fills('#picture text')];
-    }"""
+def test_forced_colours_leave_each_state_to_be_seen(visit: Visit) -> None:
+    page = reader(visit, forced_colors="active", color_scheme="dark")
+    page.open()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        ground, ink, nodes, texts = page.evaluate(painted)
-        assert (nodes, texts) == ([ground], [ink])
+        for parts, colour in (("#picture .node", "backgroundColor"), ("#picture text", "color")):
+            wanted = page.evaluate(f"getComputedStyle(document.body).{colour}")
+            for part in page.locator(parts).all():
+                expect(part).to_have_css("fill", wanted)
 
     def look(part: Locator, start: float = 0.0) -> bytes:
         """Return how 20 px of it look without pointer and focus, from this fraction of its width on."""
@@ -164,55 +134,50 @@ def test_forced_colours_leave_each_state_to_be_seen(visit: Visit, unique: Callab
         page.evaluate("document.activeElement.blur()")
         part.scroll_into_view_if_needed()
         box = part.bounding_box()
-        assert box is not None
         place = {"x": box["x"] + 12 + start * (box["width"] - 24), "y": box["y"], "width": 20, "height": box["height"]}
         return page.screenshot(clip=place)
 
-    langs, switch, rate = (page.get_by_test_id(part) for part in ("lang-switch", "traffic-toggle", "traffic-rate"))
+    langs = page.get_by_test_id("lang-switch")
     for part, change in (
         (langs.locator("label").first, langs.get_by_label("中文").check),
         (langs.locator("label").first, langs.get_by_label("English").check),
-        (page.locator("#status-filter label").nth(2), chip(page, "Done").check),
-        (row(page, "Item 2").locator(".cell-name"), page.get_by_label("Select “Item 2”").check),
-        (switch, switch.click),
+        (page.locator("#status-filter label").nth(2), page.chip("Done").check),
+        (page.row("Item 2").locator(".cell-name"), page.checkbox("Item 2").check),
+        (page.traffic, page.traffic.click),
     ):
         before = look(part)
         assert look(part) == before, "it does not stand still"
         change()
-        expect_settled(page)
+        page.expect_settled()
         assert look(part) != before, part
     # The same place of the track, before and behind the thumb.
     looks = []
     for value in ("2", "15"):
-        rate.fill(value)
-        looks.append(look(rate, 0.5))
+        page.rate.fill(value)
+        looks.append(look(page.rate, 0.5))
     splits = [page.get_by_test_id(f"split-{version}") for version in ("v1", "v2")]
     for split in splits:
         expect(split).to_have_attribute("data-count", re.compile("^[3-9]|.."))
-    switch.click()
+    page.traffic.click()
     looks += map(look, splits)
     assert len({*looks}) == 4
 
 
-def test_the_panel_is_in_reach_of_a_long_list(member: Page) -> None:
-    add_items(member, *(f"Item {number}" for number in range(25)))
-    open_list(member, "/?size=50")
+def test_the_panel_is_in_reach_of_a_long_list(member: Screen) -> None:
+    member.open_with(*(f"Item {number}" for number in range(25)), path="/?size=50")
     # Beside it.
     for height in (1000, 500):
         member.set_viewport_size({"width": 1280, "height": height})
-        member.get_by_test_id("item-row").last.scroll_into_view_if_needed()
+        member.rows.last.scroll_into_view_if_needed()
         expect(member.get_by_role("heading", name="Request path")).to_be_in_viewport(ratio=1)
-        box = member.get_by_test_id("mesh").bounding_box()
-        assert box is not None
-        assert box["y"] >= 0
-        assert box["y"] + box["height"] <= height
-        calls = member.get_by_test_id("calls")
-        calls.scroll_into_view_if_needed()
-        expect(calls).to_be_in_viewport()
+        box = member.locator("#mesh").bounding_box()
+        assert 0 <= box["y"] <= height - box["height"]
+        member.locator("#calls").scroll_into_view_if_needed()
+        expect(member.locator("#calls")).to_be_in_viewport()
         member.evaluate("scrollTo(0, 0); document.getElementById('mesh').scrollTo(0, 0)")
     # Below it.
     panel, items = member.locator("#mesh-heading"), member.locator("#items-heading")
-    there, reads = member.get_by_role("link", name="Request path"), requests_of(member)
+    there, reads = member.get_by_role("link", name="Request path"), member.requests_of()
     for width, height in ((1000, 800), (360, 740), (320, 256)):
         member.set_viewport_size({"width": width, "height": height})
         member.evaluate("scrollTo(0, 0)")
@@ -230,17 +195,16 @@ def test_the_panel_is_in_reach_of_a_long_list(member: Page) -> None:
     assert not reads
 
 
-def test_what_has_the_focus_is_covered_by_nothing(member: Page) -> None:
+def test_what_has_the_focus_is_covered_by_nothing(member: Screen) -> None:
     """WCAG 2.2, 2.4.11"""
-    add_items(member, *(f"Item {number}" for number in range(12)))
-    open_list(member)
+    member.open_with(*(f"Item {number}" for number in range(12)))
     is_covered = """() => {
       const { left, right, top, bottom } = document.activeElement.getBoundingClientRect();
       const above = document.elementFromPoint((left + right) / 2, bottom - 4);
       return !document.activeElement.closest('label, button, a')?.contains(above) && document.activeElement.outerHTML;
     }"""
     # The bar of the selection is there, too.
-    first = member.get_by_label("Select “Item 11”")
+    first = member.checkbox("Item 11")
     first.check()
     for width in (1000, 360):
         member.set_viewport_size({"width": width, "height": 740})
@@ -250,21 +214,20 @@ def test_what_has_the_focus_is_covered_by_nothing(member: Page) -> None:
             assert not member.evaluate(is_covered), width
 
 
-def test_a_long_name_is_short_in_lists_and_messages_and_whole_when_wanted(member: Page) -> None:
+def test_a_long_name_is_short_in_lists_and_messages_and_whole_when_wanted(member: Screen) -> None:
     lines = "node => node.clientHeight / Number.parseFloat(getComputedStyle(node).lineHeight)"
     text, button = member.locator(".name span"), member.locator(".name")
     for width, name in ((1280, LONG), (360, CHINESE[:200]), (360, "x" * 200)):
         set_width(member, width)
-        add_items(member, name)
-        open_list(member, f"/?q={quote(name[:9])}")
+        member.open_with(name, path=f"/?q={quote(name[:9])}")
         assert text.evaluate(lines) < 2.5
         member.locator("[data-action=complete]").click()
         assert member.locator("#toast-status span").evaluate(lines) < 4.5
         # The list is drawn anew after the change.
         expect(member.locator(".status-row-2")).to_be_visible()
-        expect_settled(member)
+        member.expect_settled()
         member.locator("[data-action=delete]").click()
-        assert dialog(member).locator("bdi").evaluate(lines) < 2.5
+        assert member.dialog.locator("bdi").evaluate(lines) < 2.5
         member.keyboard.press("Escape")
         # The focus goes back to the button that opened the dialog.
         expect(member.locator("[data-action=delete]")).to_be_focused()
@@ -274,12 +237,13 @@ def test_a_long_name_is_short_in_lists_and_messages_and_whole_when_wanted(member
         expect(button).to_be_focused()
         assert text.evaluate("node => node.scrollHeight <= node.clientHeight")
         button.click()
-        field = member.get_by_label("Name", exact=True)
-        expect(field).to_have_value(name)
-        assert field.evaluate("node => node.scrollHeight <= node.clientHeight && node.scrollWidth <= node.clientWidth")
+        expect(member.name).to_have_value(name)
+        assert member.name.evaluate(
+            "node => node.scrollHeight <= node.clientHeight && node.scrollWidth <= node.clientWidth"
+        )
 
 
-def covered(page: Page, *, rows: bool = False) -> list[str]:
+def covered(page: Screen, *, rows: bool = False) -> list[str]:
     """Return the controls under messages, once they had time to give way."""
     expect(page.get_by_test_id("toast")).to_be_visible()
     with suppress(SlowError):
@@ -288,39 +252,31 @@ def covered(page: Page, *, rows: bool = False) -> list[str]:
 
 
 @pytest.mark.parametrize(("width", "motion"), [(1280, "no-preference"), (360, "reduce")])
-def test_messages_cover_nothing_that_is_wanted_next(
-    member: Page, width: int, motion: Literal["no-preference", "reduce"]
-) -> None:
+def test_messages_cover_nothing_that_is_wanted_next(member: Screen, width: int, motion: str) -> None:
     member.emulate_media(reduced_motion=motion)
     member.add_init_script(LASTING)
     member.set_viewport_size({"width": width, "height": 740})
-    add_items(member, *(f"Item {number}" for number in range(12)), {"name": "Finished", "status": 2})
-    open_list(member)
-    member.get_by_label("Select “Item 9”").check()
-    member.get_by_label("Select “Item 8”").check()
-    action(member, "Complete", "Item 10").click()
+    member.open_with(*(f"Item {number}" for number in range(12)), {"name": "Finished", "status": 2})
+    member.checkbox("Item 9").check()
+    member.checkbox("Item 8").check()
+    member.action("Complete", "Item 10").click()
     expect(member.get_by_role("button", name="Clear selection")).to_be_in_viewport(ratio=1)
-    assert covered(member) == []
-    if width == 1280:
-        assert covered(member, rows=True) == []
+    assert covered(member, rows=width == 1280) == []
     # A message goes when it is clicked.
     member.get_by_test_id("toast").click()
     expect(member.get_by_test_id("toast")).to_have_count(0)
 
     # It gives way to what comes after it.
-    open_list(member, "/?q=nothing")
+    member.open("/?q=nothing")
     member.get_by_role("button", name="Show all items").click()
     member.evaluate("scrollTo(0, 0)")
-    member.get_by_test_id("new-item").click()
-    member.get_by_label("Name", exact=True).fill("New")
-    member.keyboard.press("Enter")
-    expect(row(member, "New")).to_be_visible()
-    if width == 1280:
-        assert covered(member, rows=True) == []
-    assert covered(member) == []
+    member.fill_in("New")
+    member.name.press("Enter")
+    expect(member.row("New")).to_be_visible()
+    assert covered(member, rows=width == 1280) == []
 
-    open_list(member, "/?q=finished&status=2")
-    action(member, "Reopen", "Finished").click()
+    member.open("/?q=finished&status=2")
+    member.action("Reopen", "Finished").click()
     expect(member.get_by_role("button", name="Show all items")).to_be_visible()
     # Lower windows of a phone hold nothing but controls.
     sizes = product([360], range(620, 760, 60)) if width == 360 else product([1280, 900], range(400, 760, 120))

@@ -3,74 +3,42 @@
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import expect
 
-from tests.browser.conftest import Faults, System, Visit
-from tests.browser.screen import (
-    action,
-    add_items,
-    create,
-    dialog,
-    expect_settled,
-    fill_in,
-    hold,
-    names,
-    open_list,
-    requests_of,
-    row,
-    sign_up,
-    stored,
-    submit,
-)
+from tests.browser.conftest import Faults, System
+from tests.browser.screen import Screen
 from tests.support import wait_until
 
-SHARED, OWN, TYPED = "The shared demonstration list", "Your own list", "a long private text"
+OWN, TYPED = "Your own list", "a long private text"
 
 
 @pytest.fixture
-def owner(visit: Visit, unique: Callable[[str], str]) -> Page:
+def owner(member: Screen) -> Screen:
     """A page of a member with one item."""
-    page = visit()
-    page.member = sign_up(page, unique("owner"))
-    add_items(page, "Mine")
-    return page
+    member.add_items("Mine")
+    return member
 
 
-def set_token(page: Page, token: str) -> None:
-    page.context.add_cookies([{"name": "jwtToken", "value": token, "url": page.url, "httpOnly": True}])
+def set_token(screen: Screen, token: str) -> None:
+    """Change the session without the knowledge of the page, or end it: with a token that is not valid."""
+    screen.context.add_cookies([{"name": "jwtToken", "value": token, "url": screen.page.url, "httpOnly": True}])
 
 
-def token_of(page: Page) -> str:
-    return next(cookie["value"] for cookie in page.context.cookies() if cookie["name"] == "jwtToken")
+def log_in(screen: Screen, name: str) -> None:
+    screen.submit("Log in", name)
+    expect(screen.locator("#account-dialog")).to_be_hidden()
 
 
-def end_session(page: Page) -> None:
-    """End the session without the knowledge of the page: its token is no longer valid."""
-    set_token(page, "expired")
+def expect_guest(screen: Screen) -> None:
+    """See the page of a guest, and no longer that of the owner."""
+    expect(screen.profile_kind).to_have_text("Guest")
+    expect(screen.list_note).to_contain_text("The shared demonstration list")
+    expect(screen.row("Mine")).to_have_count(0)
 
 
-def log_out_elsewhere(page: Page) -> None:
-    assert page.request.post("/api/login/outLogin").status == 204
-
-
-def log_in(page: Page, name: str) -> None:
-    expect(page.locator("#account-dialog").get_by_label("User name")).to_be_visible()
-    submit(page, "Log in", name)
-    expect(page.locator("#account-dialog")).to_be_hidden()
-
-
-def notice(page: Page) -> Locator:
-    return page.get_by_test_id("owner-notice")
-
-
-def expect_guest(page: Page) -> None:
-    expect(page.locator("#profile-kind")).to_have_text("Guest")
-    expect(page.locator("#list-note")).to_contain_text(SHARED)
-
-
-def expect_typed(page: Page, name: str) -> None:
-    expect(page.get_by_label("Name", exact=True)).to_have_value(name)
-    expect(page.get_by_label("Description")).to_have_value(TYPED)
+def expect_typed(screen: Screen, name: str) -> None:
+    expect(screen.name).to_have_value(name)
+    expect(screen.desc).to_have_value(TYPED)
 
 
 def shared(system: System, name: str) -> list[str]:
@@ -79,182 +47,172 @@ def shared(system: System, name: str) -> list[str]:
 
 
 def test_a_new_item_waits_for_its_owner(
-    owner: Page, system: System, faults: Faults, unique: Callable[[str], str]
+    owner: Screen, system: System, faults: Faults, unique: Callable[[str], str]
 ) -> None:
     faults.expect(401)
-    open_list(owner)
+    owner.open()
     expected = ["Mine"]
-    for end in (log_out_elsewhere, end_session):
+    for end in (lambda: owner.request.post("/api/login/outLogin"), lambda: set_token(owner, "expired")):
         private = unique("Private")
-        expect(owner.locator("#list-note")).to_contain_text(OWN)
-        fill_in(owner, private, TYPED)
-        end(owner)
-        create(owner)
-        alert = dialog(owner).get_by_role("alert")
-        expect(alert).to_contain_text("your session has ended")
+        expect(owner.list_note).to_contain_text(OWN)
+        owner.fill_in(private, TYPED)
+        end()
+        owner.choose("Create")
+        expect(owner.alert).to_contain_text("your session has ended")
         expect_typed(owner, private)
         # Neither is it sent a second time for the guest, whose list stands behind the dialog by now.
         expect_guest(owner)
-        expect(row(owner, "Mine")).to_have_count(0)
-        create(owner)
-        expect(alert).to_contain_text("your session has ended")
+        owner.choose("Create")
+        expect(owner.alert).to_contain_text("your session has ended")
 
-        alert.get_by_role("button", name="Log in").click()
-        log_in(owner, owner.member)
-        expect(alert).to_be_hidden()
+        owner.alert.get_by_role("button", name="Log in").click()
+        log_in(owner, owner.account)
+        expect(owner.alert).to_be_hidden()
         expect_typed(owner, private)
-        create(owner)
+        owner.choose("Create")
         expected.insert(0, private)
-        expect(names(owner)).to_have_text(expected)
-        expect(notice(owner)).to_be_hidden()
+        expect(owner.names).to_have_text(expected)
+        expect(owner.owner_notice).to_be_hidden()
         assert shared(system, private) == []
 
 
-def test_changes_and_deletions_say_what_is_so(owner: Page, faults: Faults) -> None:
+def test_changes_and_deletions_say_what_is_so(owner: Screen, faults: Faults) -> None:
     faults.expect(401)
-    open_list(owner)
-    token = token_of(owner)
+    owner.open()
+    (token,) = (cookie["value"] for cookie in owner.context.cookies() if cookie["name"] == "jwtToken")
 
     def begin_again() -> None:
         set_token(owner, token)
-        open_list(owner)
-        expect(names(owner)).to_have_text(["Mine"])
+        owner.open()
+        expect(owner.names).to_have_text(["Mine"])
 
-    end_session(owner)
-    action(owner, "Complete", "Mine").click()
-    expect(owner.locator("#toast-alert")).to_contain_text("“Mine”: Nothing was changed: your session has ended.")
-    expect(notice(owner)).to_contain_text("Your session has ended: you now see the shared list")
+    set_token(owner, "expired")
+    owner.action("Complete", "Mine").click()
+    expect(owner.warning).to_contain_text("“Mine”: Nothing was changed: your session has ended.")
     expect_guest(owner)
-    expect(row(owner, "Mine")).to_have_count(0)
-    notice(owner).get_by_role("button", name="Log in").click()
+    expect(owner.owner_notice).to_contain_text("Your session has ended: you now see the shared list")
+    owner.owner_notice.get_by_role("button", name="Log in").click()
     # The name is there already.
-    expect(dialog(owner).get_by_label("User name")).to_have_value(owner.member)
+    expect(owner.user_name).to_have_value(owner.account)
 
     begin_again()
-    action(owner, "Delete", "Mine").click()
-    end_session(owner)
-    dialog(owner).get_by_role("button", name="Delete").click()
-    expect(dialog(owner).get_by_role("alert")).to_contain_text("your session has ended")
-    expect(owner.locator("#toast-status")).not_to_contain_text("deleted")
+    owner.action("Delete", "Mine").click()
+    set_token(owner, "expired")
+    owner.choose("Delete")
+    expect(owner.alert).to_contain_text("your session has ended")
+    expect(owner.message).not_to_contain_text("deleted")
 
     begin_again()
-    action(owner, "Edit", "Mine").click()
-    owner.get_by_label("Description").fill(TYPED)
-    end_session(owner)
-    owner.get_by_role("button", name="Save").click()
-    expect(dialog(owner).get_by_role("alert")).to_contain_text("your session has ended")
+    owner.action("Edit", "Mine").click()
+    owner.desc.fill(TYPED)
+    set_token(owner, "expired")
+    owner.choose("Save")
+    expect(owner.alert).to_contain_text("your session has ended")
     expect_typed(owner, "Mine")
 
     set_token(owner, token)
-    (item,) = stored(owner)
+    (item,) = owner.stored()
     assert (item["status"], item["desc"], item["callNo"]) == (1, "", 0)
 
 
 def test_a_page_writes_into_no_list_but_its_own(
-    guest: Page, system: System, faults: Faults, unique: Callable[[str], str]
+    guest: Screen, system: System, faults: Faults, unique: Callable[[str], str]
 ) -> None:
     faults.expect(409)
-    page, item = guest, unique("For all")
-    alert = dialog(page).get_by_role("alert")
-    open_list(page)
-    expect_guest(page)
-    fill_in(page, item, TYPED)
-    name = sign_up(page, unique("second"))
-    create(page)
-    expect(alert).to_contain_text("another list")
-    expect_typed(page, item)
-    expect(page.get_by_test_id("profile-name")).to_have_text(name)
-    expect(page.locator("#list-note")).to_contain_text(OWN)
-    assert stored(page) == []
-    assert shared(system, item) == []
+    item = unique("For all")
+    guest.open()
+    expect_guest(guest)
+    guest.fill_in(item, TYPED)
+    name = guest.sign_up("second")
+    guest.choose("Create")
+    expect(guest.alert).to_contain_text("another list")
+    expect_typed(guest, item)
+    expect(guest.profile_name).to_have_text(name)
+    expect(guest.list_note).to_contain_text(OWN)
+    assert guest.stored() == []
     # On purpose it may.
-    alert.get_by_role("button", name="Create it in this list").click()
-    expect(names(page)).to_have_text([item])
+    guest.alert.get_by_role("button", name="Create it in this list").click()
+    expect(guest.names).to_have_text([item])
     assert shared(system, item) == []
 
     # The same between two members.
-    fill_in(page, "Private")
-    other = sign_up(page, unique("other"))
-    create(page)
-    expect(alert).to_contain_text("another list")
-    expect(page.get_by_test_id("profile-name")).to_have_text(other)
-    expect(notice(page)).to_contain_text("you now see its list")
-    assert stored(page) == []
-    dialog(page).get_by_role("button", name="Log in").click()
-    log_in(page, name)
-    create(page)
-    expect(names(page)).to_have_text(["Private", item])
+    guest.fill_in("Private")
+    other = guest.sign_up("other")
+    guest.choose("Create")
+    expect(guest.alert).to_contain_text("another list")
+    expect(guest.profile_name).to_have_text(other)
+    expect(guest.owner_notice).to_contain_text("you now see its list")
+    assert guest.stored() == []
+    guest.alert.get_by_role("button", name="Log in").click()
+    log_in(guest, name)
+    guest.choose("Create")
+    expect(guest.names).to_have_text(["Private", item])
 
 
-def test_tabs_tell_each_other(owner: Page, unique: Callable[[str], str]) -> None:
-    other = owner.context.new_page()
-    open_list(owner)
-    open_list(other)
-    private = unique("Private")
-    fill_in(owner, private, TYPED)
-    writes = requests_of(owner, "POST")
-    other.get_by_test_id("logout").click()
+def test_tabs_tell_each_other(owner: Screen) -> None:
+    other = Screen(owner.context.new_page()).open()
+    owner.open()
+    owner.fill_in("Private", TYPED)
+    writes = owner.requests_of("POST")
+    other.logout.click()
     # Before anything is sent.
-    expect(dialog(owner).get_by_role("alert")).to_contain_text("your session has ended")
-    expect_typed(owner, private)
+    expect(owner.alert).to_contain_text("your session has ended")
+    expect_typed(owner, "Private")
     expect_guest(owner)
-    expect(notice(owner)).to_contain_text("Your session has ended")
+    expect(owner.owner_notice).to_contain_text("Your session has ended")
     assert not writes
 
-    other.get_by_test_id("login").click()
-    log_in(other, owner.member)
-    expect(owner.get_by_test_id("profile-name")).to_have_text(owner.member)
-    expect(dialog(owner).get_by_role("alert")).to_be_hidden()
-    create(owner)
-    expect(names(owner)).to_have_text([private, "Mine"])
+    other.login.click()
+    log_in(other, owner.account)
+    expect(owner.profile_name).to_have_text(owner.account)
+    expect(owner.alert).to_be_hidden()
+    owner.choose("Create")
+    expect(owner.names).to_have_text(["Private", "Mine"])
 
+    # A page that has just created an item looks for its notice: here not in the administrator's session.
+    owner.goto("about:blank")
     # The accounts are not shown after the administrator, either.
     other.request.post("/api/login/account", data={"userName": "admin", "password": "adminadmin"})
-    open_list(owner)
-    owner.get_by_test_id("users").click()
-    expect(dialog(owner).get_by_test_id("users-list")).to_be_visible()
-    open_list(other).get_by_test_id("logout").click()
+    owner.open()
+    owner.users.click()
+    expect(owner.dialog.get_by_test_id("users-list")).to_be_visible()
+    other.open().logout.click()
     expect_guest(owner)
-    expect(dialog(owner)).to_have_count(0)
+    expect(owner.dialog).to_have_count(0)
 
 
-def test_nothing_is_sent_before_it_is_known_for_whom(owner: Page) -> None:
-    held = hold(owner, lambda request: request.method == "GET")
-    writes = requests_of(owner, "POST")
+def test_nothing_is_sent_before_it_is_known_for_whom(owner: Screen) -> None:
+    user_id = owner.request.get("/api/currentUser").json()["userid"]
+    held = owner.hold(lambda request: request.method == "GET")
+    writes = owner.requests_of("POST")
     owner.goto("/")
-    fill_in(owner, "Early")
-    create(owner)
+    owner.create("Early")
     expect(owner.get_by_role("button", name="Create", exact=True)).to_have_attribute("aria-disabled", "true")
     # The list, the profile, and the profile once more.
     wait_until(lambda: owner.evaluate("true") and len(held) >= 3, "they are requested")
     assert not writes
     for route in held[:3]:
         route.continue_()
-    expect(dialog(owner)).to_have_count(0)
-    assert [write.headers["x-expected-caller"] for write in writes] == [
-        owner.request.get("/api/currentUser").json()["userid"]
-    ]
+    expect(owner.dialog).to_have_count(0)
+    assert [write.headers["x-expected-caller"] for write in writes] == [user_id]
     for route in held[3:]:
         route.continue_()
-    expect(names(owner)).to_have_text(["Early", "Mine"])
+    expect(owner.names).to_have_text(["Early", "Mine"])
 
 
-def test_a_page_notices_that_its_session_has_ended(owner: Page) -> None:
-    open_list(owner)
-    token = token_of(owner)
-    for reload in (
-        lambda: owner.get_by_role("columnheader", name="Name").get_by_role("button").click(),
-        lambda: owner.evaluate("document.dispatchEvent(new Event('visibilitychange'))"),
-        lambda: owner.get_by_test_id("traffic-toggle").click(),
-    ):
-        expect(owner.locator("#list-note")).to_contain_text(OWN)
+def test_a_page_notices_that_its_session_has_ended(owner: Screen, faults: Faults) -> None:
+    faults.expect(401)
+    owner.open()
+    (token,) = (cookie["value"] for cookie in owner.context.cookies() if cookie["name"] == "jwtToken")
+    for load in (owner.bell.click, lambda: owner.sort_by("Name"), owner.become_visible, owner.traffic.click):
+        expect(owner.list_note).to_contain_text(OWN)
         owner.context.clear_cookies()
-        reload()
-        expect(notice(owner)).to_contain_text("Your session has ended: you now see the shared list")
+        load()
+        expect(owner.owner_notice).to_contain_text("Your session has ended: you now see the shared list")
         expect_guest(owner)
-        expect_settled(owner)
-        expect(row(owner, "Mine")).to_have_count(0)
-        notice(owner).get_by_role("button", name="Close").click()
-        expect(notice(owner)).to_be_hidden()
+        # The notices of the guest do not say it.
+        expect(owner.locator("#notices-body")).not_to_contain_text("Nothing was changed")
+        owner.owner_notice.get_by_role("button", name="Close").click()
+        expect(owner.owner_notice).to_be_hidden()
         set_token(owner, token)
-        owner.locator("#profile-reload").click()
+        owner.reload_profile()

@@ -1,34 +1,21 @@
 """Script injection through input, URLs and responses: it is shown as text, and never runs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.browser.conftest import Faults, System, Visit
-from tests.browser.screen import (
-    action,
-    add_items,
-    answering,
-    dialog,
-    expect_settled,
-    names,
-    open_list,
-    row,
-    sign_up,
-    submit,
-)
+from tests.browser.screen import Screen, answering
 
 # It leaves an attribute and an element, and runs as an event handler, as a script, and as an address.
 SCRIPT = "\"'><img src=x onerror=run()><svg onload=run()></textarea><script>run()</script>javascript:run()"
-# As long as a name of an account can be.
-SHORT = "\"'><img src=x onerror=run()><script>run()</script>"
 MADE_ELEMENTS = "img[src=x], svg[onload], script:not([src]), [href^='javascript:'], [onerror]"
 
 
 @pytest.fixture
-def page(visit: Visit) -> Iterator[Page]:
+def page(visit: Visit) -> Iterator[Screen]:
     """A page on which script that runs is seen; what the policy refuses is seen by `visit`."""
     ran: list[str] = []
     page = visit()
@@ -39,29 +26,30 @@ def page(visit: Visit) -> Iterator[Page]:
     assert not ran
 
 
-def test_in_what_users_enter(page: Page, visit: Visit, unique: Callable[[str], str]) -> None:
-    name = f"{unique('')}{SHORT}"[:50]
-    sign_up(page, name)
-    add_items(page, {"name": SCRIPT, "desc": SCRIPT})
-    open_list(page)
-    expect(page.get_by_test_id("profile-name")).to_have_text(name)
-    expect(row(page, SCRIPT).locator(".desc")).to_have_text(SCRIPT)
-    action(page, "Pause", SCRIPT).click()
+def test_in_what_users_enter(page: Screen) -> None:
+    name = page.sign_up("\"'><img src=x onerror=run()>")
+    page.open_with({"name": SCRIPT, "desc": SCRIPT})
+    expect(page.profile_name).to_have_text(name)
+    expect(page.row(SCRIPT).locator(".desc")).to_have_text(SCRIPT)
+    # Wherever a name is shown, it is isolated: one with U+202E turns around no text beside it.
+    expect(page.profile_name).to_have_css("unicode-bidi", "isolate")
+    expect(page.row(SCRIPT).locator(".name bdi")).to_have_text(SCRIPT)
+    page.action("Pause", SCRIPT).click()
     # Messages are short.
-    expect(page.locator("#toast-status")).to_have_text(f"Paused “{SCRIPT[:39]}…”")
-    action(page, "Delete", SCRIPT).click()
-    expect(dialog(page).get_by_role("listitem")).to_have_text([SCRIPT])
-    dialog(page).get_by_role("button", name="Cancel").click()
+    expect(page.message).to_have_text(f"Paused “{SCRIPT[:39]}…”")
+    expect(page.message.locator("bdi")).to_have_text(f"{SCRIPT[:39]}…")
+    page.action("Delete", SCRIPT).click()
+    expect(page.dialog.locator("li > bdi")).to_have_text(SCRIPT)
+    page.choose("Cancel")
 
-    page.get_by_test_id("logout").click()
-    page.get_by_test_id("login").click()
-    submit(page, "Log in", "admin", "adminadmin")
-    page.get_by_test_id("users").click()
-    expect(dialog(page).get_by_test_id("users-list")).to_contain_text(name)
+    page.logout.click()
+    page.login.click()
+    page.submit("Log in", "admin", "adminadmin")
+    page.users.click()
+    expect(page.dialog.get_by_test_id("users-list")).to_contain_text(name)
 
 
-def test_in_the_address(page: Page, system: System) -> None:
-    search = page.get_by_test_id("search")
+def test_in_the_address(page: Screen, system: System) -> None:
     for address in (
         f"/?q={quote(SCRIPT)}",
         "/?" + "&".join(f"{name}={quote(SCRIPT)}" for name in ("status", "sort", "page", "size", "key", "lang")),
@@ -70,45 +58,35 @@ def test_in_the_address(page: Page, system: System) -> None:
         "//evil.example/",
     ):
         page.goto(system.url + address)
-        expect_settled(page)
+        page.expect_settled()
         if "?q=%22" in address:
-            expect(search).to_have_value(SCRIPT)
-            expect(page.get_by_test_id("empty")).to_be_visible()
+            expect(page.search).to_have_value(SCRIPT)
+            expect(page.empty).to_be_visible()
         expect(page.locator(MADE_ELEMENTS)).to_have_count(0)
         # What is written into the address stays on this site.
-        search.fill(SCRIPT)
-        search.press("Enter")
-        expect(page.get_by_test_id("empty")).to_be_visible()
+        page.search.fill(SCRIPT)
+        page.search.press("Enter")
+        expect(page.empty).to_be_visible()
         assert page.evaluate("[location.origin, new URL(location).searchParams.get('q')]") == [system.url, SCRIPT]
 
 
-PROBLEM = {
-    "type": SCRIPT,
-    "title": SCRIPT,
-    "status": 418,
-    "detail": SCRIPT,
-    "traceId": SCRIPT,
-    "errors": [{"field": field, "message": SCRIPT} for field in ("name", "desc", "userName", "password", SCRIPT)],
-}
-
-
-def test_in_an_error(page: Page, faults: Faults, unique: Callable[[str], str]) -> None:
+def test_in_an_error(page: Screen, faults: Faults) -> None:
     faults.expect(418, 422)
-    sign_up(page, unique("careful"))
-    page.route("**/api/rule?*", answering(PROBLEM, 418, retry_after=SCRIPT))
-    page.route("**/api/currentUser", answering(PROBLEM, 418))
-    open_list(page)
-    expect(page.get_by_test_id("list-error")).to_contain_text(SCRIPT)
+    errors = [{"field": field, "message": SCRIPT} for field in ("name", "desc", "userName", "password", SCRIPT)]
+    problem = dict.fromkeys(("type", "title", "detail", "traceId"), SCRIPT) | {"status": 418, "errors": errors}
+    page.sign_up()
+    page.route("**/api/rule?*", answering(problem, 418, retry_after=SCRIPT))
+    page.route("**/api/currentUser", answering(problem, 418))
+    page.open()
+    expect(page.list_error).to_contain_text(SCRIPT)
 
     page.unroute("**/api/rule?*")
-    page.route("**/api/rule", answering(PROBLEM, 422))
-    page.get_by_test_id("new-item").click()
-    page.get_by_label("Name", exact=True).fill("x")
-    page.get_by_role("button", name="Create", exact=True).click()
-    expect(page.get_by_label("Name", exact=True)).to_have_attribute("aria-invalid", "true")
+    page.route("**/api/rule", answering(problem, 422))
+    page.create("x")
+    expect(page.name).to_have_attribute("aria-invalid", "true")
 
 
-def test_in_what_services_answer(page: Page) -> None:
+def test_in_what_services_answer(page: Screen) -> None:
     headers = {
         "x_served_by": f"rule/{SCRIPT}@{SCRIPT}".replace(" ", "/"),
         "server_timing": f'rule;dur=1;desc="{SCRIPT}"',
@@ -120,7 +98,7 @@ def test_in_what_services_answer(page: Page) -> None:
     profile = dict.fromkeys(("name", "avatar", "userid", "email", "signature", "version", "access"), SCRIPT)
     page.route("**/api/rule?*", answering(shown, **headers))
     page.route("**/api/currentUser", answering(profile, **headers))
-    open_list(page)
-    expect(names(page)).to_have_text([SCRIPT])
-    expect(page.get_by_test_id("profile-name")).to_have_text(SCRIPT)
+    page.open()
+    expect(page.names).to_have_text([SCRIPT])
+    expect(page.profile_name).to_have_text(SCRIPT)
     expect(page.get_by_test_id("calls")).to_contain_text("onerror")

@@ -107,13 +107,3 @@ def _close(sockets: Iterable[socket.socket]) -> None:
         with suppress(OSError):
             each.shutdown(socket.SHUT_RDWR)
         each.close()
-
-
-@contextmanager
-def proxy(connect: Callable[[], socket.socket]) -> Iterator[Proxy]:
-    """Run a proxy."""
-    each = Proxy(connect)
-    try:
-        yield each
-    finally:
-        each.close()

