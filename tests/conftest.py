@@ -35,7 +35,7 @@ SLOWEST = ("test_lessons.py", "test_riddles.py", "test_local_mesh.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Prepare the browser before any test runs, or skip its tests."""
+    """Prepare the browser before any test runs, or leave its tests out; and remove the proxies from the environment."""
     is_worker = hasattr(config, "workerinput")
     directory = Path(__file__).parent / "browser"
     paths = [(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args]
@@ -65,7 +65,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_testnodedown(node: Any) -> None:
-    """Add the skipped tests of a worker process: each has collected all tests."""
+    """Record how many tests a worker process left out. One number is enough: each worker collects all tests."""
     node.config.stash[left_out] = getattr(node, "workeroutput", {}).get("left_out", 0)
 
 
@@ -74,7 +74,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if (count := config.stash.get(left_out, 0)) and not hasattr(config, "workerinput"):
         from deploy.doctor import machine
 
-        print(f"{count} browser tests were left out: there is no Chromium. This brings it: {machine.browser_command()}")
+        print(f"{count} browser tests were left out: there is no Chromium. Install it with: {machine.browser_command()}")
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def running_postgres() -> Iterator[PostgresServer]:
 
 
 def psql(server: PostgresServer, commands: str) -> str:
-    """Run commands in a server. Its own psql() does not come through a folder with a space in its name."""
+    """Run commands in a server. Its own psql() fails if its path contains a space."""
     program = [POSTGRES_BIN_PATH / "psql", server.get_uri()]
     return subprocess.run(program, input=commands, stdout=subprocess.PIPE, text=True, check=True).stdout
 

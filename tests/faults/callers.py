@@ -15,10 +15,10 @@ ITEM = {"name": "milk", "desc": "two bottles " * 100}
 
 
 class Callers:
-    """Their responses and response times."""
+    """Simulated clients, with their responses and response times."""
 
     def __init__(self, url: str, *methods: str, people: int = 8, pause: float = 0.05) -> None:
-        """methods: GET, and POST for an item more; pause: seconds between two rounds of a person."""
+        """methods: GET, and POST for another item; pause: seconds between two rounds of a person."""
         self._url, self._methods, self._people, self._pause = url, methods, people, pause
         self._ended = Event()
         self.statuses: Counter[tuple[str, int]] = Counter()
