@@ -74,7 +74,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if (count := config.stash.get(left_out, 0)) and not hasattr(config, "workerinput"):
         from deploy.doctor import machine
 
-        print(f"{count} browser tests were left out: there is no Chromium. Install it with: {machine.browser_command()}")
+        print(f"{count} browser tests were left out, as there is no Chromium. Install it: {machine.browser_command()}")
 
 
 @contextmanager
