@@ -19,26 +19,34 @@ from tests.support import ROOT
 ISTIO, OLDEST, NEWEST = (VERSIONS[name] for name in ("ISTIO_VERSION", "KUBERNETES_OLDEST", "KUBERNETES_NEWEST"))
 # What a cluster has not, as long as a test does not add it.
 NOTHING = """
-BROKERS CNI CURL DENIED DEPLOYED DOCKER_INFO DOMAIN GATEWAYS HELM HOST INGRESS ISTIO_GATEWAYS KIND
-KNATIVE_SERVICES LATE MORE NAMESPACE_THERE OLD OLD_DOCKER OTHER_PROMETHEUS PODS QUOTAS READY ROUTES SERVICE
-UNCHANGED VOLUMES_THERE ZTUNNEL
+BROKERS CNI CURL DENIED DEPLOYED DOCKER_INFO DOMAIN FORBIDDEN GATEWAYS HELM HOST INGRESS ISTIO_GATEWAYS KIALI KIND
+KNATIVE_SERVICES LATE LIMITS METRICS_SERVER MORE NAMESPACE_THERE OLD OLD_DOCKER OTHER_PROMETHEUS PODS QUOTAS READY
+ROUTES SERVICE SERVICES UNCHANGED VOLUMES_THERE ZTUNNEL
 """
 
 # A cluster: it answers the scripts' queries from the environment, and records all changes.
 KUBECTL = r"""#!/bin/sh
 [ "$1" = --namespace=todolist ] && shift
+case "$*" in "${FORBIDDEN:-nothing}"*) exit 1 ;; esac
 case "$*" in
+  "auth can-i"*) echo "$MAY" ;;
   "config current-context") echo "$CONTEXT_NAME" ;;
   "version --client"*) echo "{\"clientVersion\": {\"gitVersion\": \"v$CLIENT\"}}" ;;
   "get mutatingwebhookconfigurations"*) echo "$INJECTORS" ;;
   "get deployments --all-namespaces --selector=app=istiod"*) echo "$ISTIODS" ;;
+  "get deployments --all-namespaces --selector=app.kubernetes.io/name="*) [ -z "$KIALI" ] || echo '{"items": [{}]}' ;;
+  "get deployment/controller "*)
+    echo "{\"metadata\": {\"labels\": {\"app.kubernetes.io/version\": \"$KNATIVE_VERSION\"}}}" ;;
   "get customresourcedefinitions "*) echo "$DEFINITIONS" ;;
   "get crd gateways.gateway.networking.k8s.io"*) echo "$GATEWAY_API_OF" ;;
   "get namespace todolist --output=json"*) echo "$NAMESPACE_THERE" ;;
   "get resourcequotas "*) echo "$QUOTAS" ;;
+  "get limitranges "*) echo "$LIMITS" ;;
+  "get apiservices."*) echo "$METRICS_SERVER" ;;
   "get nodes --output=json"*) echo "$NODES" ;;
   "get service "*) if [ "$LATE" ] && grep -q "wait service" "$CALLS"; then echo "$LATE"; else echo "$SERVICE"; fi ;;
   "get services --all-namespaces"*prometheus*) echo "$OTHER_PROMETHEUS" ;;
+  "get services --all-namespaces"*) echo "$SERVICES" ;;
   "get deployment/"*helm*) echo "$HELM" ;;
   "get services.serving.knative.dev/todolist "*status.url*) echo "http://$HOST" ;;
   "get services.serving.knative.dev/todolist "*) [ "$DEPLOYED" = knative ] ;;
@@ -160,6 +168,8 @@ class Cluster:
             "DEFINITIONS": definitions(),
             "GATEWAY_API_OF": "todolist",
             "NODES": items(),
+            "GATEWAY_API_VERSION": f"v{VERSIONS['GATEWAY_API_VERSION']}",
+            "MAY": "yes",
             "PART_OF": "todolist",
             "NO_SECRET": "none",
             "KINDS": "istio knative eventing gateway-api",
