@@ -137,12 +137,18 @@ class Cluster:
 
     def refusal(self, script: str, action: str = "", **cluster: str) -> str:
         """Return the one line with which a script refuses to begin."""
-        said, did = self.run(script, action, **cluster)
-        assert (len(said.splitlines()), did) == (1, []), said
+        said = self.failure(script, action, **cluster)
+        assert (len(said.splitlines()), self.changes()) == (1, []), said
         return said
 
-    def run(self, script: str, action: str = "", **cluster: str) -> tuple[str, list[str]]:
-        """Return the error of the script, or "", and the changes it made. Its output is in `self.output`."""
+    def run(self, script: str, action: str = "", **cluster: str) -> list[str]:
+        """Run a script that has to succeed, and return the changes that it made. Its output is in `self.output`."""
+        failure = self.failure(script, action, **cluster)
+        assert not failure, failure
+        return self.changes()
+
+    def failure(self, script: str, action: str = "", **cluster: str) -> str:
+        """Return the error of a script, or "" if it succeeds."""
         (self.directory / "calls").write_text("")
         applied = self.directory / "calls.input"
         applied.write_text("")
@@ -151,7 +157,7 @@ class Cluster:
             capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=60,
         )  # fmt: skip
         self.output, self.applied = done.stdout, applied.read_text()
-        return done.stderr if done.returncode else "", self.changes()
+        return done.stderr if done.returncode else ""
 
     def _environment(self, cluster: dict[str, str]) -> dict[str, str]:
         state = {
