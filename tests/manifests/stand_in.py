@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,13 +18,6 @@ from tests.manifests.test_versions import VERSIONS
 from tests.support import ROOT
 
 ISTIO, OLDEST, NEWEST = (VERSIONS[name] for name in ("ISTIO_VERSION", "KUBERNETES_OLDEST", "KUBERNETES_NEWEST"))
-# What a cluster has not, as long as a test does not add it.
-NOTHING = """
-BROKERS CNI CURL DENIED DEPLOYED DOCKER_INFO DOMAIN FORBIDDEN GATEWAYS HELM HOST INGRESS ISTIO_GATEWAYS KIALI KIND
-KNATIVE_SERVICES LATE LIMITS METRICS_SERVER MORE NAMESPACE_THERE OLD OLD_DOCKER OTHER_PROMETHEUS PODS QUOTAS READY
-ROUTES SERVICE SERVICES UNCHANGED VOLUMES_THERE ZTUNNEL
-"""
-
 # A cluster: it answers the scripts' queries from the environment, and records all changes.
 KUBECTL = r"""#!/bin/sh
 [ "$1" = --namespace=todolist ] && shift
@@ -94,6 +88,8 @@ case "$(basename "$0") $*" in
   *) echo "$(basename "$0") $*" >>"$CALLS" ;;
 esac
 """
+# What a cluster has not, as long as a test does not add it.
+NOTHING = dict.fromkeys(re.findall(r"\$\{?([A-Z_]{2,})", KUBECTL + OTHER), "")
 
 
 class Cluster:
@@ -161,7 +157,6 @@ class Cluster:
 
     def _environment(self, cluster: dict[str, str]) -> dict[str, str]:
         state = {
-            **dict.fromkeys(NOTHING.split(), ""),
             "PYTHON": sys.executable,
             "TARGET": "istio",
             "REGISTRY": "dev.local",
@@ -182,7 +177,7 @@ class Cluster:
             **cluster,
         }
         path = f"{self.directory}/bin{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, **VERSIONS, **state, "CALLS": str(self.directory / "calls"), "PATH": path}
+        return {**os.environ, **NOTHING, **VERSIONS, **state, "CALLS": str(self.directory / "calls"), "PATH": path}
 
 
 def definition(kind: str, *path: str, version: str = VERSIONS["GATEWAY_API_VERSION"], **more: Any) -> Any:
