@@ -138,7 +138,12 @@ def test_tls_makes_a_certificate_for_the_cluster_and_keeps_one_of_others(cluster
     did = cluster.run("deploy", TLS="1")
     assert "secret/ingress-certificate is not from `make deploy`, and stays as it is" in cluster.output
     assert not [call for call in did if "ingress-certificate" in call]
-    # Without it, what it added goes, after the routes are for HTTP again.
+
+
+def test_what_an_option_added_goes_without_it(cluster: Cluster) -> None:
     did = cluster.run("deploy")
+    for added in ("networkpolicies ", "requestauthentications.security.istio.io/todolist", "/refused-session"):
+        assert any(call.startswith("kubectl delete") and added in call for call in did)
+    # What TLS added, after the routes are for HTTP again.
     applied = max(index for index, call in enumerate(did) if call.startswith("kubectl apply"))
     assert [index > applied for index, call in enumerate(did) if "https-redirect" in call] == [True]
