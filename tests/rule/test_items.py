@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ON_POSTGRESQL, ON_SQLITE, NewDatabase
 from tests.forking import Forked
-from tests.support import Service, as_caller, running
+from tests.support import Service, as_caller, is_problem, running
 
 FIELDS = {
     "key", "name", "desc", "status", "owner", "href", "avatar", "callNo", "progress", "disabled", "createdAt",
@@ -67,8 +67,7 @@ def test_an_update_changes_only_the_given_fields(rule: Service, owner: dict[str,
 def test_an_unknown_key_is_404(rule: Service, owner: dict[str, str]) -> None:
     for key in ("0", "999999999", "x", "", "-1", "1e3", "01", "٣", "9" * 40):
         answer = rule.client.put("/api/rule", json={"key": key, "name": "x"}, headers=owner)
-        assert answer.status_code == 404, key
-        assert answer.headers["content-type"] == "application/problem+json"
+        assert is_problem(answer, 404), key
 
 
 def test_delete_one_or_many_and_ignore_unknown_keys(rule: Service, owner: dict[str, str]) -> None:
@@ -117,11 +116,13 @@ def test_pages_in_every_order(rule: Service, owner: dict[str, str]) -> None:
 def test_a_page_has_its_number_and_size(rule: Service, owner: dict[str, str]) -> None:
     for number in range(3):
         create(rule, owner, str(number))
-    page = rule.client.get("/api/rule?current=2&pageSize=2", headers=owner).json()
+    # An empty parameter counts as absent: the course's front end sends one with every list.
+    page = rule.client.get("/api/rule?current=2&pageSize=2&sorter=&status=&name=", headers=owner).json()
     assert [item["name"] for item in page.pop("data")] == ["0"]
     assert page == {"total": 3, "totalIsExact": True, "success": True, "pageSize": 2, "current": 2}
     beyond = rule.client.get("/api/rule?current=9&pageSize=2", headers=owner).json()
     assert (beyond["data"], beyond["total"]) == ([], 3)
+    assert rule.client.get("/api/rule?current=&pageSize=", headers=owner).json()["pageSize"] == 20
 
 
 def test_filter_by_status(rule: Service, owner: dict[str, str]) -> None:
@@ -230,13 +231,6 @@ def test_a_form_of_another_site_adds_nothing(rule: Service, owner: dict[str, str
         headers = {**owner, "content-type": content_type}
         assert rule.client.post("/api/rule", content=b'{"name": "x"}', headers=headers).status_code == 422
     assert names(rule, owner) == []
-
-
-def test_an_empty_parameter_counts_as_absent(rule: Service, owner: dict[str, str]) -> None:
-    create(rule, owner)
-    page = rule.client.get("/api/rule?current=1&pageSize=10&sorter=&status=&name=", headers=owner).json()
-    assert (page["total"], page["pageSize"]) == (1, 10)
-    assert rule.client.get("/api/rule?current=&pageSize=", headers=owner).json()["pageSize"] == 20
 
 
 def test_changes_by_post_name_the_right_method(rule: Service, owner: dict[str, str]) -> None:
