@@ -153,7 +153,7 @@ class Cluster:
             capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=60,
         )  # fmt: skip
         self.output, self.applied = done.stdout, applied.read_text()
-        return done.stderr if done.returncode else ""
+        return (done.stderr or "it failed") if done.returncode else ""
 
     def _environment(self, cluster: dict[str, str]) -> dict[str, str]:
         state = {
