@@ -1,7 +1,6 @@
 """`make bench`: measure the services beside a bare uvicorn, all in one run, and write docs/performance.md.
 
-`python -m tests.bench --against ../other` measures another checkout in the same run instead, and prints both;
-`python -m tests.bench --cold` measures and prints the cold starts of `make run` only.
+`python -m tests.bench --against ../other` measures another checkout in the same run instead, and prints both.
 """
 
 import argparse
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench import cold, report
+from tests.bench import report
 from tests.bench.system import References, System
 from tests.conftest import running_postgres
 from tests.support import ROOT
@@ -26,12 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare with the services of this checkout")
     parser.add_argument("--rounds", type=int, help=f"{ROUNDS}, or {QUICK_ROUNDS} with --against")
-    parser.add_argument("--cold", action="store_true", help="measure and print the cold starts of `make run` only")
     options = parser.parse_args()
-    if options.cold:
-        with tempfile.TemporaryDirectory(prefix="todolist-bench-") as name:
-            print(report.cold_section(cold.measure(Path(name) / "cold")))
-        return
     require_wrk()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="todolist-bench-") as name, ExitStack() as stack:
@@ -45,9 +39,7 @@ def main() -> None:
         else:
             compare_pages(system)
             measure(references, (system,), options.rounds or ROUNDS)
-            wait(references, system)
-            say("Cold starts")
-            print(report.write(system, cold.measure(directory / "cold")))
+            print(report.write(system))
     say(f"{time.monotonic() - started:.0f} s")
 
 
@@ -78,14 +70,6 @@ def measure(references: References, systems: Sequence[System], rounds: int) -> N
         references.start()
         for system in systems:
             system.start()
-
-
-def wait(references: References, system: System) -> None:
-    """Send requests at a constant rate, over an increasing number of connections."""
-    for number in range(QUICK_ROUNDS + 1):
-        say(f"Constant rate, round {number + 1} of {QUICK_ROUNDS + 1}")
-        references.wait()
-        system.wait()
 
 
 def say(text: str) -> None:

@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tests.bench import cold, lists
+from tests.bench import lists
 from tests.bench.load import CONNECTIONS, Load
-from tests.bench.system import CONNECTIONS as CONNECTIONS_AT_CONSTANT_RATE
-from tests.bench.system import UTILISATION, System
+from tests.bench.system import System
 from tests.support import ROOT, commit, machine
 
 FILE = ROOT / "docs/performance.md"
@@ -30,18 +29,6 @@ REQUESTS = """\
 Profile: the gateway calls one user process. List of 20, list of 1,000: the first 20 items of a list of that length.
 Create: the response is sent once the item is on disk. Page of the UI: the compressed HTML. The Envoy hop is one Envoy
 in front of the baseline. CPU time is the lowest of the rounds, the other figures are medians.
-"""
-# Milliseconds that a queue takes to drain after a pause of 100 ms.
-LEFT = 100 * UTILISATION / (1 - UTILISATION)
-WAITS = f"""\
-{UTILISATION:.0%} of the highest rate that each reached above; every latency counts from when the request was due. One
-process handles one request after the other. Any pause, for example when another process has the CPU, leaves a queue: at
-this rate, a pause of 100 ms leaves one that takes {LEFT:.0f} ms more to drain. The baseline does no work, so its
-figures show how much of that the application does not cause. With more connections, more requests can wait at once.
-"""
-COLD = f"""\
-`user` and `rule` scaled to zero in `make run`, then one call through all proxies: milliseconds until its response, and
-the parts of that time, medians of {cold.ROUNDS}. `python -m tests.bench --cold` measures this alone.
 """
 
 
@@ -79,7 +66,7 @@ PAGES = Target(
 )  # fmt: skip
 
 
-def write(system: System, cold_starts: cold.Figures) -> str:
+def write(system: System) -> str:
     """Write the file, and return its text."""
     targets = []
     for target in (*TARGETS, PAGES):
@@ -101,22 +88,13 @@ def write(system: System, cold_starts: cold.Figures) -> str:
             ("", *shares, *(f"CPU of {name}, µs" for name in PROCESSES)),
             [(name, *cells(load, references.hello, references.hop)) for name, load in loads.items()],
         ),
-        "## At a constant rate\n",
-        WAITS,
-        table(
-            ("Connections", "hello: p50, ms", "p99, ms", "profile: p50, ms", "p99, ms"),
-            [
-                (str(connections), *waits(references.waits[connections]), *waits(system.waits[connections]))
-                for connections in CONNECTIONS_AT_CONSTANT_RATE
-            ],
-        ),
         "## A page of 1,000,000 items in multiples of one of 1,000\n",
         table(
             ("", *system.pages),
             [(kind, *(f"{pages[kind]:.2f}" for pages in system.pages.values())) for kind in lists.QUERIES],
         ),
         "## Processes\n",
-        "A start ends with the first 200. Memory is resident, after the load.\n",
+        "A start ends with the first 200; lesson 13 shows its parts. Memory is resident, after the load.\n",
         table(
             ("", "Start, ms", "Memory, MiB"),
             [
@@ -124,23 +102,10 @@ def write(system: System, cold_starts: cold.Figures) -> str:
                 for name, times in starts.items()
             ],
         ),
-        cold_section(cold_starts),
     ))  # fmt: skip
     _, heading, by_hand = FILE.read_text().partition(BY_HAND)
     FILE.write_text(f"{text}\n{heading}{by_hand}")
     return text
-
-
-def waits(rounds: Sequence[tuple[float, float]]) -> Sequence[str]:
-    """Return the medians of the rounds, in milliseconds."""
-    return [f"{median(figures) * 1000:,.1f}" for figures in zip(*rounds, strict=True)]
-
-
-def cold_section(figures: cold.Figures) -> str:
-    """Return the section about cold starts in `make run`."""
-    rows = [(what, *(f"{parts[part]:.0f}" for parts in figures.values())) for part, what in cold.PARTS.items()]
-    rows.append(("together", *(f"{parts['whole']:.0f}" for parts in figures.values())))
-    return "\n".join(("## Cold start on the laptop\n", COLD, table(("", *figures), rows)))
 
 
 def cells(load: Load, hello: Load, hop: Load) -> Sequence[str]:

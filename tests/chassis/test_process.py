@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import NewDatabase
 from tests.forking import Forked
-from tests.support import ROOT, Service, answers, as_caller, free_port, running, wait_until
+from tests.support import ROOT, Service, answers, as_caller, free_port, is_problem, running, wait_until
 
 SERVICES = ("todolist", "user", "rule")
 
@@ -99,7 +99,7 @@ def test_errors_are_problems(service: Service) -> None:
         "detail": missing.json()["detail"], "traceId": "a" * 32,
     }  # fmt: skip
     wrong = service.client.post("/healthz", json={})
-    assert (wrong.status_code, wrong.headers["content-type"]) == (405, "application/problem+json")
+    assert is_problem(wrong, 405)
     assert wrong.headers["allow"] == "GET, HEAD, OPTIONS"
     options = service.client.options("/healthz")
     assert (options.status_code, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
@@ -113,7 +113,7 @@ def test_a_failure_of_a_route_is_a_500_problem_and_in_the_log(tmp_path: Path) ->
         with closing(sqlite3.connect(tmp_path / "data/rule.db", isolation_level=None)) as database:
             database.execute("UPDATE items SET status = 9")
         failed = rule.client.get("/api/rule")
-    assert (failed.status_code, failed.headers["content-type"]) == (500, "application/problem+json")
+    assert is_problem(failed, 500)
     assert failed.json()["detail"] == "The service failed; the log has the reason."
     assert "GET /api/rule failed" in rule.log.read_text()
 

@@ -1,11 +1,6 @@
-"""`make doctor`: the table, on this machine and with clusters simulated by answers of kubectl.
+"""`make doctor`: the table, on this machine and with a stand-in for a cluster."""
 
-They are what it prints for such a cluster, as far as the checks read it.
-"""
-
-import copy
 import io
-import json
 import os
 import shutil
 import signal
@@ -19,134 +14,67 @@ from unittest.mock import patch
 import pytest
 import yaml
 
-from deploy.doctor import access, cluster, machine
+from deploy.doctor import access, machine
+from deploy.doctor import cluster as checks
 from deploy.doctor.__main__ import main
 from deploy.doctor.checks import MACHINE
 from deploy.doctor.finding import AMBIENT, ISTIO, KNATIVE
 from tests.local_mesh import heed_sigint
-from tests.manifests.conftest import container, injector, istiod, load, render, workloads
-from tests.manifests.stand_in import definitions
+from tests.manifests.conftest import container, load, render, workloads
+from tests.manifests.stand_in import ISTIO as ISTIO_VERSION
+from tests.manifests.stand_in import Cluster, definitions, items
 from tests.manifests.test_versions import VERSIONS
 from tests.support import ROOT, wait_until
 
-ISTIO_VERSION, OLDEST = VERSIONS["ISTIO_VERSION"], VERSIONS["KUBERNETES_OLDEST"]
-GATEWAY_API_VERSION = f"v{VERSIONS['GATEWAY_API_VERSION']}"
+EVERYTHING = "istio knative gateway-api"
 
 
-def kubectl(state: dict[str, Any], arguments: list[str]) -> str:
-    """Return what kubectl prints: to `get KIND` by kind; to everything else by all its arguments."""
-    words = [word for word in arguments if not word.startswith(("--output", "--ignore", "--show", "--request"))]
-    if words[0] != "get" or words[1] == "--raw" or " ".join(words) in state["said"]:
-        return str(state["said"].get(" ".join(words), "error: the server could not find the requested resource"))
-    kind, _, name = words[1].partition("/")
-    found = state["objects"].get(kind, [])
-    for selector in (word.partition("=")[2] for word in words if word.startswith("--selector=")):
-        key, _, value = selector.partition("=")
-        found = [each for each in found if each["metadata"].get("labels", {}).get(key) == value]
-    names = [word for word in words[2:] if not word.startswith("-")] or [name] * bool(name)
-    if not names:
-        return json.dumps({"items": found})
-    found = [each for each in found if each["metadata"]["name"] in names]
-    return json.dumps(found[0] if len(found) == 1 else {"items": found}) if found else ""
-
-
-def thing(name: str, namespace: str = "", **more: Any) -> dict[str, Any]:
-    """Return an object with these labels, annotations, spec or status."""
-    metadata = {key: more.pop(key) for key in ("labels", "annotations", "managedFields") if key in more}
-    return {"metadata": {"name": name, "namespace": namespace, **metadata}, **more}
-
-
-def node(name: str, architecture: str = "amd64", ranges: tuple[str, ...] = ("10.244.0.0/24",)) -> dict[str, Any]:
+def node(name: str, architecture: str = "amd64", ranges: str = "10.244.0.0/24", **more: Any) -> dict[str, Any]:
+    """Return a node with this range of addresses. more: of its spec and status."""
     info = {"architecture": architecture, "containerRuntimeVersion": "containerd://2.1.3", "kubeletVersion": "v1"}
     allocatable = {"cpu": "4", "memory": "8131936Ki"}
-    status = {"nodeInfo": info, "allocatable": allocatable, "addresses": []}
-    return thing(name, spec={"podCIDRs": ranges}, status=status)
+    status = {"nodeInfo": info, "allocatable": allocatable, "addresses": [], **more.pop("status", {})}
+    return {"metadata": {"name": name}, "spec": {"podCIDRs": [ranges], **more}, "status": status}
 
 
-def items(text: str) -> list[Any]:
-    return list(json.loads(text)["items"])
+NODE = node("todolist-control-plane")
 
 
-def kind() -> dict[str, Any]:
-    """Return the cluster of `make cluster` after all of `make install-*`."""
-    of_ztunnel = {
-        "labels": {"app.kubernetes.io/name": "ztunnel"},
-        "status": {"numberReady": 1, "desiredNumberScheduled": 1},
-    }
-    return {
-        "said": {
-            "config current-context": "kind-todolist",
-            "version --client": json.dumps({"clientVersion": {"gitVersion": f"v{OLDEST}.1"}}),
-            "get --raw /version": json.dumps({"gitVersion": f"v{OLDEST}.0"}),
-            "auth can-i create deployments.apps --namespace=todolist": "yes",
-            "get --raw /apis/networking.istio.io": "{}",
-            "get --raw /apis/serving.knative.dev": "{}",
-            "get --raw /apis/gateway.networking.k8s.io/v1": "{}",
-        },
-        "objects": {
-            "nodes": [node("todolist-control-plane")],
-            "daemonsets": [thing("ztunnel", "istio-system", **of_ztunnel)],
-            "deployments": [
-                istiod(ISTIO_VERSION),
-                thing("kiali", labels={"app.kubernetes.io/name": "kiali"}),
-                thing("prometheus", labels={"app.kubernetes.io/name": "prometheus"}),
-            ],
-            "deployment": [thing("controller", labels={"app.kubernetes.io/version": VERSIONS["KNATIVE_VERSION"]})],
-            "mutatingwebhookconfigurations": [injector()],
-            "customresourcedefinitions": items(definitions(manager="todolist")),
-        },
-    }  # fmt: skip
-
-
-class Doctor:
-    """Runs `make doctor`, or a check of it, in this process, with a cluster described by a dictionary."""
+class Doctor(Cluster):
+    """Runs `make doctor`, or a check of it, in this process, with the stand-in for a cluster."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        (directory / "bin").mkdir()
-        # That it is there: its answers are below.
-        self.install("kubectl", "exit 1")
+        super().__init__(directory)
+        # Except for kubectl it looks at the programs of this machine.
+        for program in directory.glob("bin/*"):
+            if program.name != "kubectl":
+                program.unlink()
 
     def install(self, name: str, script: str) -> None:
         program = self.directory / "bin" / name
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
 
-    def run(self, state: dict[str, Any], *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        env = {"COLUMNS": "400", **VERSIONS, **environment}
-        # That a browser starts is not looked at here: it takes seconds.
-        env |= {"GATEWAY_API_VERSION": GATEWAY_API_VERSION, "CHROMIUM": sys.executable}
-        env["PATH"] = f"{self.directory}/bin{os.pathsep}{os.environ['PATH']}"
-        real = subprocess.run
-
-        def run(words: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-            if words[0] != "kubectl":
-                done: subprocess.CompletedProcess[str] = real(words, **options)
-                return done
-            answer = kubectl(state, words[1:])
-            if answer.startswith("error: "):
-                return subprocess.CompletedProcess(words, 1, "", answer)
-            return subprocess.CompletedProcess(words, 0, answer, "")
-
-        for found in [*vars(cluster).values(), *vars(machine).values()]:
+    def look(self, *command: str, **cluster: str) -> subprocess.CompletedProcess[str]:
+        for found in [*vars(checks).values(), *vars(machine).values()]:
             getattr(found, "cache_clear", str)()
+        # That a browser starts is not looked at here: it takes seconds.
         with (
-            patch.dict(os.environ, env),
-            patch.object(subprocess, "run", run),
+            self.current(COLUMNS="400", CHROMIUM=sys.executable, **cluster),
             redirect_stdout(io.StringIO()) as out,
             redirect_stderr(io.StringIO()) as errors,
         ):
             code = main(*command)
         return subprocess.CompletedProcess(command, code, out.getvalue(), errors.getvalue())
 
-    def table(self, state: dict[str, Any], *of_machine: str) -> str:
+    def table(self, *of_machine: str, **cluster: str) -> str:
         """Return the table of the cluster, and of these checks of the machine, in one line."""
         with patch.dict(MACHINE, {name: MACHINE[name] for name in of_machine}, clear=True):
-            return " ".join(self.run(state).stdout.split())
+            return " ".join(self.look(**cluster).stdout.split())
 
-    def rows(self, state: dict[str, Any], *checks: str, **environment: str) -> str:
+    def rows(self, *names: str, **cluster: str) -> str:
         """Return what is missing of these checks."""
-        return self.run(state, "check", *checks, **environment).stderr
+        return self.look("check", *names, **cluster).stderr
 
 
 @pytest.fixture
@@ -155,22 +83,12 @@ def doctor(tmp_path: Path) -> Doctor:
 
 
 def test_the_table_without_a_cluster(doctor: Doctor) -> None:
-    ended = doctor.run({"said": {"version --client": kind()["said"]["version --client"]}, "objects": {}})
+    ended = doctor.look(DENIED="The connection to the server localhost:8080 was refused")
     assert ended.stderr == ""
     table, _, conclusion = ended.stdout.partition("\nWhat works\n")
     subjects = {line.split()[1] for line in table.splitlines() if line.startswith("  ")}
-    assert subjects >= {
-        "Python",
-        "venv",
-        "system",
-        "folder",
-        "localhost",
-        "ports",
-        "limits",
-        "browser",
-        "Docker",
-        "cluster",
-    }
+    expected = "Python, venv, system, folder, localhost, ports, limits, browser, Docker, cluster"
+    assert subjects >= {*expected.split(", ")}
     assert "`make cluster` makes one with kind, or point kubectl at yours" in " ".join(table.split())
     answers = dict(line.strip().split("  ", 1) for line in conclusion.splitlines())
     assert answers["Istio"].split() == ["no:", "cluster"]
@@ -179,11 +97,11 @@ def test_the_table_without_a_cluster(doctor: Doctor) -> None:
 
 
 def test_a_cluster_with_everything_has_all_rows_and_a_yes_for_each_set(doctor: Doctor) -> None:
-    state = kind()
-    table = doctor.table(state)
+    there = {"NODES": items(NODE), "ZTUNNEL": "there", "KIALI": "there", "DEFINITIONS": definitions(manager="todolist")}
+    table = doctor.table(**there, KINDS=EVERYTHING)
     for words in (
         f"Istio {ISTIO_VERSION}, revision default in istio-system, installed by `make install-istio`",
-        f"the Gateway API {GATEWAY_API_VERSION}, standard channel",
+        f"the Gateway API v{VERSIONS['GATEWAY_API_VERSION']}, standard channel",
         f"{VERSIONS['KNATIVE_VERSION']}, with net-istio",
         "without Eventing `rule` sends its events to `user` itself",
         "1 amd64, containerd",
@@ -194,60 +112,45 @@ def test_a_cluster_with_everything_has_all_rows_and_a_yes_for_each_set(doctor: D
         *(f"{name} yes" for name in ("Istio", "ambient", "Knative", "Kiali")),
     ):
         assert words in table
-    state["said"]["get --raw /apis/eventing.knative.dev"] = "{}"
-    assert "with net-istio and Eventing" in doctor.table(state)
+    assert "with net-istio and Eventing" in doctor.table(**there)
 
 
-def test_access_errors_of_kubectl_are_shown(doctor: Doctor) -> None:
-    """As EKS and GKE say it when a session is over; by the other commands: tests/manifests/test_kubectl_access.py."""
-    state = kind()
-    state["said"]["auth can-i create deployments.apps --namespace=todolist"] = "no"
-    assert "may not create Deployments in namespace todolist" in doctor.rows(state, "cluster")
-    state["said"]["get --raw /version"] = "error: You must be logged in to the server (Unauthorized)"
-    assert "You must be logged in to the server (Unauthorized)" in doctor.table(state)
+def test_a_user_without_rights_in_the_namespace_is_reported(doctor: Doctor) -> None:
+    """Errors of kubectl: tests/manifests/test_kubectl_access.py."""
+    assert "may not create Deployments in namespace todolist" in doctor.rows("cluster", MAY="no")
 
 
 def test_nodes_of_other_architectures_and_address_families(doctor: Doctor) -> None:
-    state = kind()
-    state["objects"]["nodes"] = [node("a", "arm64", ("fd00:10:244::/64",)), node("b", "amd64", ("fd00:10:245::/64",))]
-    table = doctor.table(state)
+    both = items(node("a", "arm64", "fd00:10:244::/64"), node("b", "amd64", "fd00:10:245::/64"))
+    table = doctor.table(NODES=both)
     assert "1 amd64 and 1 arm64, containerd: an image must be for all of them" in table
     assert "make build push PLATFORMS=linux/amd64,linux/arm64" in table
     assert "IPv6 alone" in table
     # What `make build` makes here does not start there.
-    there = "arm64" if cluster.here() == {"amd64"} else "amd64"
-    state["objects"]["nodes"] = [node("a", there)]
+    there = "arm64" if checks.here() == {"amd64"} else "amd64"
     fix = f"make build push PLATFORMS=linux/{there}"
-    assert f"does not start there [Istio, ambient, Knative, Kiali] -> {fix}" in doctor.table(state)
-    state["objects"]["nodes"] = []
-    assert "there is no node of Linux yet" in doctor.table(state)
-    state["objects"]["nodes"] = [node("a", "s390x")]
-    assert "Istio has no images for s390x" in doctor.rows(state, "nodes")
+    assert f"does not start there: {fix}" in doctor.rows("nodes", NODES=items(node("a", there)))
+    assert "there is no node of Linux yet" in doctor.rows("nodes")
+    assert "Istio has no images for s390x" in doctor.rows("nodes", NODES=items(node("a", "s390x")))
 
 
 def test_a_full_cluster_shows_free_and_needed_resources(doctor: Doctor) -> None:
-    state = kind()
     busy = {"resources": {"requests": {"cpu": "1850m", "memory": "512Mi"}}}
-    pod = thing("busy", "other", spec={"containers": [busy], "initContainers": [{**busy, "restartPolicy": "Always"}]})
-    finished = {**copy.deepcopy(pod), "status": {"phase": "Succeeded"}}
-    own = thing("todolist", "todolist", spec={"containers": [busy]})
-    state["objects"]["pods"] = [pod, finished, own]
-    said = doctor.rows(state, "room")
+    spec = {"containers": [busy], "initContainers": [{**busy, "restartPolicy": "Always"}]}
+    pod = {"metadata": {"name": "busy", "namespace": "other"}, "spec": spec}
+    finished = {**pod, "status": {"phase": "Succeeded"}}
+    own = {"metadata": {"name": "todolist", "namespace": "todolist"}, "spec": spec}
+    said = doctor.rows("room", NODES=items(NODE), PODS=items(pod, finished, own))
     assert said.startswith("0.3 CPUs and 6,917 MiB are not requested by others; ")
-    state["objects"]["pods"] = [finished, own]
-    assert doctor.rows(state, "room") == ""
+    assert doctor.rows("room", NODES=items(NODE), PODS=items(finished, own)) == ""
     # Two that take no pods of ours: a control plane, and one that is gone; with what runs there.
-    kept_out, gone = node("control-plane"), node("gone")
-    kept_out["spec"]["taints"] = [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]
-    gone["status"]["conditions"] = [{"type": "Ready", "status": "Unknown"}]
-    state["objects"]["nodes"] += [kept_out, gone]
-    pod["spec"]["nodeName"] = "control-plane"
-    state["objects"]["pods"] = [pod]
-    table = doctor.table(state)
+    taint = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
+    gone = node("gone", status={"conditions": [{"type": "Ready", "status": "Unknown"}]})
+    pod["spec"] = {**spec, "nodeName": "control-plane"}
+    table = doctor.table(NODES=items(NODE, node("control-plane", taints=[taint]), gone), PODS=items(pod))
     assert "4.0 CPUs and 7,941 MiB are not requested by others" in table
     assert "not ready: gone" in table
-    state["said"]["get pods --all-namespaces"] = "error: pods is forbidden"
-    assert "unknown: this user may not list pods" in doctor.table(state)
+    assert "unknown: this user may not list pods" in doctor.table(NODES=items(NODE), FORBIDDEN="get pods")
 
 
 def test_needed_resources_are_those_that_the_sets_request() -> None:
@@ -270,48 +173,40 @@ def test_needed_resources_are_those_that_the_sets_request() -> None:
             requests += [{"cpu": "25m", "memory": "0"}] * pods * (each["kind"] == "Service")
         # The gateways that Istio makes: the ingress, and the waypoint.
         requests += [sidecar] * (name != KNATIVE) + [waypoint] * (name == AMBIENT)
-        cpu = sum(cluster.quantity(each["cpu"]) for each in requests) * 1000
-        return round(cpu), sum(cluster.quantity(each["memory"]) for each in requests) / 2**20
+        cpu = sum(checks.quantity(each["cpu"]) for each in requests) * 1000
+        return round(cpu), sum(checks.quantity(each["memory"]) for each in requests) / 2**20
 
-    assert {name: added(name) for name in (ISTIO, AMBIENT, KNATIVE)} == cluster.REQUESTS
+    assert {name: added(name) for name in (ISTIO, AMBIENT, KNATIVE)} == checks.REQUESTS
 
 
 def test_a_gateway_api_of_k3s_is_named_with_its_channel(doctor: Doctor) -> None:
-    state, k3s = kind(), {"objectset.rio.cattle.io/owner-name": "traefik-crd"}
+    k3s = {"objectset.rio.cattle.io/owner-name": "traefik-crd"}
     there = definitions(channel="experimental", manager="k3s", annotations=k3s)
-    state["objects"]["customresourcedefinitions"] = items(there)
-    assert "experimental channel, installed by k3s" in doctor.table(state)
+    assert "experimental channel, installed by k3s" in doctor.table(DEFINITIONS=there)
 
 
-def test_the_rules_of_the_namespace(doctor: Doctor) -> None:
-    state = kind()
-    labels = {"pod-security.kubernetes.io/enforce": "restricted", "app.kubernetes.io/part-of": "todolist"}
+def test_the_quotas_and_limits_of_the_namespace(doctor: Doctor) -> None:
+    """Its Pod Security: tests/manifests/test_namespace.py."""
     hard = {"requests.cpu": "400m", "requests.memory": "1Gi", "pods": "20", "services.loadbalancers": "0"}
-    quota = {"hard": hard, "used": {"requests.cpu": "100m", "pods": "3"}}
-    state["objects"] |= {
-        "namespace": [thing("todolist", labels=labels)],
-        "resourcequotas": [thing("small", status=quota)],
-        "limitranges": [thing("defaults")],
+    quota = {"metadata": {"name": "small"}, "status": {"hard": hard, "used": {"requests.cpu": "100m", "pods": "3"}}}
+    there = {
+        "NAMESPACE_THERE": '{"metadata": {"labels": {"app.kubernetes.io/part-of": "todolist"}}}',
+        "QUOTAS": items(quota),
+        "LIMITS": items({"metadata": {"name": "defaults"}}),
     }
-    said = doctor.rows(state, "rules")
-    assert "namespace todolist enforces Pod Security restricted, which refuses istio-init" in said
     left = "17 pods, 0.3 requests.cpu, 1,024 MiB requests.memory and 0 services.loadbalancers"
-    assert f"quota small leaves {left}" in said
-    assert "LimitRange defaults" in doctor.table(state)
-    assert doctor.rows(state, "rules", NAMESPACE="free") == ""
+    assert f"quota small leaves {left}" in doctor.rows("rules", **there)
+    assert "LimitRange defaults" in doctor.table(**there)
 
 
 def test_a_missing_load_balancer_and_metrics_server_are_noted(doctor: Doctor) -> None:
-    state = kind()
-    service = thing("ingress", spec={"type": "LoadBalancer"}, status={"loadBalancer": {}})
-    state["objects"]["services"] = [service]
-    table = doctor.table(state)
+    service: Any = {"metadata": {"name": "ingress"}, "spec": {"type": "LoadBalancer"}, "status": {}}
+    table = doctor.table(SERVICES=items(service))
     assert "ingress waits for an address: `make url` forwards a port" in table
     assert "always have two pods" in table
     service["status"]["loadBalancer"] = {"ingress": [{"hostname": "x.elb.amazonaws.com"}]}
-    server = thing("v1beta1.metrics.k8s.io", status={"conditions": [{"type": "Available", "status": "True"}]})
-    state["objects"]["apiservices.apiregistration.k8s.io"] = [server]
-    table = doctor.table(state)
+    server = '{"status": {"conditions": [{"type": "Available", "status": "True"}]}}'
+    table = doctor.table(SERVICES=items(service), METRICS_SERVER=server)
     assert "it gives addresses, such as x.elb.amazonaws.com" in table
     assert "always have two pods" not in table
 
@@ -331,12 +226,12 @@ def test_problems_with_images_are_reported(doctor: Doctor) -> None:
         (f"{cannot}' >&2; exit 1", "Docker does not answer (Cannot connect"),
     ):
         doctor.install("docker", script)
-        assert said in doctor.rows({}, "docker", "buildx")
+        assert said in doctor.rows("docker", "buildx")
     # `make build` and `make cluster` say the same.
     env = {**os.environ, "PATH": f"{doctor.directory}/bin:{os.environ['PATH']}", "REGISTRY": "dev.local", "TAG": "x"}
     command = ["deploy/scripts/images.sh", "build"]
     ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (1, doctor.rows({}, "docker", "buildx"))
+    assert (ended.returncode, ended.stderr) == (1, doctor.rows("docker", "buildx"))
 
 
 def test_a_kubectl_that_hangs_is_one_line_and_can_be_interrupted(
@@ -362,20 +257,19 @@ def test_a_kubectl_that_hangs_is_one_line_and_can_be_interrupted(
 
 
 def test_dockers_compose_builder_and_image_store_have_rows(doctor: Doctor) -> None:
-    nothing = {"said": {}, "objects": {}}
     for script, said in (("echo 2.38.2", "ok compose 2.38.2"), ("exit 1", "Compose v2 is missing")):
         doctor.install("docker", f"[ $1 != compose ] || {{ {script}; }}")
-        assert said in doctor.table(nothing, "compose")
+        assert said in doctor.table("compose")
     doctor.install("docker", "printf 'Client:\\n  buildx: Docker Buildx (Docker Inc., v0.10.4)\\nServer:\\n'")
-    assert doctor.rows({}, "buildx") == ""
+    assert doctor.rows("buildx") == ""
     # One that has its builder in it builds for one platform.
     doctor.install("docker", "[ $1 = version ] && echo 20.10.24+dfsg1 || printf 'Client:\\nServer:\\n'")
-    assert doctor.rows({}, "buildx") == ""
-    assert "Docker's buildx is missing" in doctor.rows({}, "buildx", PLATFORMS="linux/amd64,linux/arm64")
+    assert doctor.rows("buildx") == ""
+    assert "Docker's buildx is missing" in doctor.rows("buildx", PLATFORMS="linux/amd64,linux/arm64")
     buildx = "buildx: Docker Buildx (Docker Inc.)\n    Version:  v0.24.0"
     store = "Storage Driver: overlayfs\n  driver-type: io.containerd.snapshotter.v1"
     doctor.install("docker", f"echo 'Client:\n  {buildx}\nServer:\n {store}'")
-    table = doctor.table(nothing, "docker", "buildx", "image-store")
+    table = doctor.table("docker", "buildx", "image-store")
     assert "containerd's image store" in table
     assert "v0.24.0" in table
 

@@ -276,21 +276,27 @@ def as_on_istio(file: str, name: str) -> dict[str, str]:
     return {shipped: f"        routes: {json.dumps(routes)}\n"}
 
 
-@pytest.fixture(scope="module")
-def istio_ingress(shared: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Envoy]:
-    """An ingress with the routes of the one on Istio."""
-    instead = as_on_istio("istio/ingress.yaml", "todolist")
-    with running_envoy(tmp_path_factory.mktemp("istio"), instead, TODOLIST_V1_PORT=shared.server_port) as envoy:
-        yield envoy
+# A file, and the name of an HTTPRoute in it.
+WITH_RETRIES = [
+    ("istio/ingress.yaml", "todolist"),
+    ("ambient/todolist.yaml", "todolist"),
+    ("ambient/user.yaml", "user"),
+    ("ambient/rule.yaml", "rule"),
+]
 
 
-@pytest.fixture(params=["ingress", "ingress on Istio", "user", "rule"])
-def address(request: pytest.FixtureRequest, envoy: Envoy) -> str:
-    """Each proxy in turn."""
-    if request.param == "ingress on Istio":
-        found: Envoy = request.getfixturevalue("istio_ingress")
-        return found.url
-    return {"ingress": envoy.url, "user": envoy.user_url, "rule": envoy.rule_url}[request.param]
+@pytest.fixture(scope="module", params=["ingress", "user", "rule", *WITH_RETRIES], ids=str)
+def address(
+    request: pytest.FixtureRequest, envoy: Envoy, shared: Gateway, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Each proxy in turn: those of the laptop, the ingress on Istio, and the waypoints."""
+    of_the_laptop = {"ingress": envoy.url, "user": envoy.user_url, "rule": envoy.rule_url}
+    if request.param in of_the_laptop:
+        yield of_the_laptop[request.param]
+        return
+    instead = as_on_istio(*request.param)
+    with running_envoy(tmp_path_factory.mktemp("istio"), instead, TODOLIST_V1_PORT=shared.server_port) as found:
+        yield found.url
 
 
 @pytest.mark.parametrize(("path", "times"), [("/dead", 3), ("/gone", 3), ("/busy", 1)])
@@ -306,16 +312,7 @@ def test_reads_are_retried_when_a_process_has_died_and_writes_are_not(
             assert gateway.seen == [(method, path)] * expected * 10
 
 
-@pytest.mark.parametrize(
-    ("file", "name"),
-    [
-        ("istio/ingress.yaml", "todolist"),
-        ("ambient/ingress.yaml", "ingress"),
-        ("ambient/todolist.yaml", "todolist"),
-        ("ambient/user.yaml", "user"),
-        ("ambient/rule.yaml", "rule"),
-    ],
-)
+@pytest.mark.parametrize(("file", "name"), [*WITH_RETRIES, ("ambient/ingress.yaml", "ingress")])
 def test_a_write_is_not_retried_after_a_connection_failure(file: str, name: str, tmp_path: Path) -> None:
     """Istio's default would retry a connection failure twice, whatever the method."""
     with running_envoy(tmp_path, as_on_istio(file, name)) as envoy:

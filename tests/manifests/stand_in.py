@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,28 +18,29 @@ from tests.manifests.test_versions import VERSIONS
 from tests.support import ROOT
 
 ISTIO, OLDEST, NEWEST = (VERSIONS[name] for name in ("ISTIO_VERSION", "KUBERNETES_OLDEST", "KUBERNETES_NEWEST"))
-# What a cluster has not, as long as a test does not add it.
-NOTHING = """
-BROKERS CNI CURL DENIED DEPLOYED DOCKER_INFO DOMAIN GATEWAYS HELM HOST INGRESS ISTIO_GATEWAYS KIND
-KNATIVE_SERVICES LATE MORE NAMESPACE_THERE OLD OLD_DOCKER OTHER_PROMETHEUS PODS QUOTAS READY ROUTES SERVICE
-UNCHANGED VOLUMES_THERE ZTUNNEL
-"""
-
 # A cluster: it answers the scripts' queries from the environment, and records all changes.
 KUBECTL = r"""#!/bin/sh
 [ "$1" = --namespace=todolist ] && shift
+case "$*" in "${FORBIDDEN:-nothing}"*) exit 1 ;; esac
 case "$*" in
+  "auth can-i"*) echo "$MAY" ;;
   "config current-context") echo "$CONTEXT_NAME" ;;
   "version --client"*) echo "{\"clientVersion\": {\"gitVersion\": \"v$CLIENT\"}}" ;;
   "get mutatingwebhookconfigurations"*) echo "$INJECTORS" ;;
   "get deployments --all-namespaces --selector=app=istiod"*) echo "$ISTIODS" ;;
+  "get deployments --all-namespaces --selector=app.kubernetes.io/name="*) [ -z "$KIALI" ] || echo '{"items": [{}]}' ;;
+  "get deployment/controller "*)
+    echo "{\"metadata\": {\"labels\": {\"app.kubernetes.io/version\": \"$KNATIVE_VERSION\"}}}" ;;
   "get customresourcedefinitions "*) echo "$DEFINITIONS" ;;
   "get crd gateways.gateway.networking.k8s.io"*) echo "$GATEWAY_API_OF" ;;
   "get namespace todolist --output=json"*) echo "$NAMESPACE_THERE" ;;
   "get resourcequotas "*) echo "$QUOTAS" ;;
+  "get limitranges "*) echo "$LIMITS" ;;
+  "get apiservices."*) echo "$METRICS_SERVER" ;;
   "get nodes --output=json"*) echo "$NODES" ;;
   "get service "*) if [ "$LATE" ] && grep -q "wait service" "$CALLS"; then echo "$LATE"; else echo "$SERVICE"; fi ;;
   "get services --all-namespaces"*prometheus*) echo "$OTHER_PROMETHEUS" ;;
+  "get services --all-namespaces"*) echo "$SERVICES" ;;
   "get deployment/"*helm*) echo "$HELM" ;;
   "get services.serving.knative.dev/todolist "*status.url*) echo "http://$HOST" ;;
   "get services.serving.knative.dev/todolist "*) [ "$DEPLOYED" = knative ] ;;
@@ -86,6 +88,8 @@ case "$(basename "$0") $*" in
   *) echo "$(basename "$0") $*" >>"$CALLS" ;;
 esac
 """
+# What a cluster has not, as long as a test does not add it.
+NOTHING = dict.fromkeys(re.findall(r"\$\{?([A-Z_]{2,})", KUBECTL + OTHER), "")
 
 
 class Cluster:
@@ -129,12 +133,18 @@ class Cluster:
 
     def refusal(self, script: str, action: str = "", **cluster: str) -> str:
         """Return the one line with which a script refuses to begin."""
-        said, did = self.run(script, action, **cluster)
-        assert (len(said.splitlines()), did) == (1, []), said
+        said = self.failure(script, action, **cluster)
+        assert (len(said.splitlines()), self.changes()) == (1, []), said
         return said
 
-    def run(self, script: str, action: str = "", **cluster: str) -> tuple[str, list[str]]:
-        """Return the error of the script, or "", and the changes it made. Its output is in `self.output`."""
+    def run(self, script: str, action: str = "", **cluster: str) -> list[str]:
+        """Run a script that has to succeed, and return the changes that it made. Its output is in `self.output`."""
+        failure = self.failure(script, action, **cluster)
+        assert not failure, failure
+        return self.changes()
+
+    def failure(self, script: str, action: str = "", **cluster: str) -> str:
+        """Return the error of a script, or "" if it succeeds."""
         (self.directory / "calls").write_text("")
         applied = self.directory / "calls.input"
         applied.write_text("")
@@ -143,11 +153,10 @@ class Cluster:
             capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=60,
         )  # fmt: skip
         self.output, self.applied = done.stdout, applied.read_text()
-        return done.stderr if done.returncode else "", self.changes()
+        return (done.stderr or "it failed") if done.returncode else ""
 
     def _environment(self, cluster: dict[str, str]) -> dict[str, str]:
         state = {
-            **dict.fromkeys(NOTHING.split(), ""),
             "PYTHON": sys.executable,
             "TARGET": "istio",
             "REGISTRY": "dev.local",
@@ -160,13 +169,15 @@ class Cluster:
             "DEFINITIONS": definitions(),
             "GATEWAY_API_OF": "todolist",
             "NODES": items(),
+            "GATEWAY_API_VERSION": f"v{VERSIONS['GATEWAY_API_VERSION']}",
+            "MAY": "yes",
             "PART_OF": "todolist",
             "NO_SECRET": "none",
             "KINDS": "istio knative eventing gateway-api",
             **cluster,
         }
         path = f"{self.directory}/bin{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, **VERSIONS, **state, "CALLS": str(self.directory / "calls"), "PATH": path}
+        return {**os.environ, **NOTHING, **VERSIONS, **state, "CALLS": str(self.directory / "calls"), "PATH": path}
 
 
 def definition(kind: str, *path: str, version: str = VERSIONS["GATEWAY_API_VERSION"], **more: Any) -> Any:

@@ -112,7 +112,7 @@ def test_all_sets_have_the_same_split(istio: list[Document], ambient: list[Docum
     assert splits == [[("v1", 50), ("v2", 50)]] * len(splits)
 
 
-# Retries: that Envoy, with these settings, repeats reads alone is in tests/ingress, with the routes of the ingress.
+# That Envoy, with these settings of the laptop, the ingress and the waypoints, repeats reads alone: tests/ingress.
 
 
 def test_on_istio_reads_are_retried_and_writes_never(istio: list[Document]) -> None:
@@ -137,62 +137,26 @@ def seconds(text: str) -> float:
 
 
 @pytest.mark.parametrize("service", ["user", "rule"])
-def test_waypoints_and_the_laptop_retry_as_a_sidecar_does(
+def test_waypoints_and_the_laptop_have_the_timeouts_of_a_sidecar(
     service: str, istio: list[Document], ambient: list[Document]
 ) -> None:
-    waypoint = named(ambient, "HTTPRoute", service)["spec"]["rules"]
     sidecar = named(istio, "VirtualService", service)["spec"]["http"]
-    assert {match["method"] for match in waypoint[-2]["matches"]} == READS
-    for rule, http in zip(waypoint, sidecar, strict=True):
-        assert rule["timeouts"] == {"request": http["timeout"]}
-        # A waypoint has no per-try timeout.
-        assert headers_set(rule) == retry_headers(http["retries"])
-
+    waypoint = named(ambient, "HTTPRoute", service)["spec"]["rules"]
+    assert [rule["timeouts"]["request"] for rule in waypoint] == [http["timeout"] for http in sidecar]
     read = sidecar[-2]
     routes = [route for file in ENVOY for found in below(load(file), "routes") for route in below(found, "route")]
     retried = [route for route in routes if "retry_policy" in route and destinations(route) == {service}]
     assert retried
     for route in retried:
+        # A waypoint has no per-try timeout.
+        assert route["retry_policy"]["per_try_timeout"] == read["retries"]["perTryTimeout"]
         assert route["timeout"] == read["timeout"]
-        assert route["retry_policy"] == {
-            "num_retries": read["retries"]["attempts"],
-            "per_try_timeout": read["retries"]["perTryTimeout"],
-            **conditions(read["retries"]["retryOn"]),
-        }
-
-
-def headers_set(rule: Any) -> dict[str, str]:
-    """Return the request headers that a rule of an HTTPRoute sets."""
-    (modifier,) = rule["filters"]
-    return {header["name"]: header["value"] for header in modifier["requestHeaderModifier"]["set"]}
-
-
-def retry_headers(retries: Any) -> dict[str, str]:
-    """Return the headers that are equivalent to `retries` of a VirtualService."""
-    headers = {"x-envoy-max-retries": str(retries["attempts"])}
-    if "retryOn" in retries:
-        policy = conditions(retries["retryOn"])
-        headers["x-envoy-retry-on"] = policy["retry_on"]
-        headers["x-envoy-retriable-status-codes"] = ",".join(map(str, policy["retriable_status_codes"]))
-    return headers
-
-
-def conditions(retry_on: str) -> dict[str, Any]:
-    """Return Istio's retryOn, which has statuses among the conditions, as Envoy has it."""
-    named = [condition for condition in retry_on.split(",") if not condition.isdigit()]
-    statuses = [int(condition) for condition in retry_on.split(",") if condition.isdigit()]
-    return {"retry_on": ",".join([*named, "retriable-status-codes"]), "retriable_status_codes": statuses}
 
 
 def destinations(route: Any) -> set[str]:
     """Return the services that an Envoy route leads to, without their versions."""
     weighted = [cluster["name"] for clusters in below(route, "clusters") for cluster in clusters]
     return {name.partition("-")[0] for name in [*weighted, *below(route, "cluster")]}
-
-
-def test_on_knative_nothing_is_retried(knative: list[Document]) -> None:
-    assert "retries" not in json.dumps(knative)
-    assert of_kind(knative, "VirtualService", "HTTPRoute") == []
 
 
 def test_each_secret_that_is_read_is_created(app: list[Document]) -> None:
@@ -267,13 +231,10 @@ def test_an_invalid_session_is_removed_in_the_same_way_everywhere(deploy_sh: Any
     tried, *_ = mappers(listeners["resources"][0]["filter_chains"][0]["filters"][0])
     (cookie,) = tried["headers_to_add"]
     assert cookie["header"]["value"].startswith(f"{COOKIE}=; Max-Age=0; Path=/;")
-    option = of_kind(deploy_sh("render", "istio", REQUEST_AUTHENTICATION="1"), "EnvoyFilter")
-    for added in (option, of_kind(load(ROOT / "lessons/10-session/istio.yaml"), "EnvoyFilter")):
-        (document,) = added
+    option = deploy_sh("render", "istio", REQUEST_AUTHENTICATION="1")
+    for added in (option, load(ROOT / "lessons/10-session/istio.yaml")):
+        (document,) = of_kind(added, "EnvoyFilter")
         assert document["spec"]["workloadSelector"] == {"labels": {"app": "todolist"}}
         (patch,) = document["spec"]["configPatches"]
         assert patch["match"]["context"] == "SIDECAR_INBOUND"
         assert mappers(patch["patch"]["value"]) == [tried]
-    # Without the option it goes again.
-    removed = (DEPLOY / "scripts/deploy.sh").read_text().partition("remove_unwanted()")[2].partition("}\n")[0]
-    assert f"envoyfilters.networking.istio.io/{option[0]['metadata']['name']}" in removed

@@ -69,8 +69,7 @@ def test_an_option_is_1_or_unset(deploy_sh: Any) -> None:
 
 def deploy_to_knative(cluster: Cluster, **state: str) -> list[str]:
     """Return what is applied, waited for (without databases), and replaced."""
-    said, did = cluster.run("deploy", "", TARGET="knative", TAG="new", **state)
-    assert said == ""
+    did = cluster.run("deploy", TARGET="knative", TAG="new", **state)
     noise = r"kubectl |--kustomize=.*/|--(?:namespace|timeout|type)=\S+|services\.serving\.knative\.dev/"
     others = r"rollout|secret|networkpolicies|requestauth|create namespace"
     kept = (" ".join(re.sub(noise, "", call).split()) for call in did)
@@ -129,18 +128,22 @@ def test_without_changes_nothing_is_applied_and_what_a_lesson_added_goes(cluster
 
 def test_tls_makes_a_certificate_for_the_cluster_and_keeps_one_of_others(cluster: Cluster) -> None:
     files = cluster.directory / "data/tls"
-    said, did = cluster.run("deploy", "", TLS="1", NO_SECRET="ingress-certificate")
-    assert said == ""
+    did = cluster.run("deploy", TLS="1", NO_SECRET="ingress-certificate")
     assert f"--from-file=tls.crt={files}/cluster.pem" in next(call for call in did if "ingress-certificate" in call)
     names = x509.load_pem_x509_certificate((files / "cluster.pem").read_bytes()).extensions
     names = names.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
     assert names == ["localhost", "ingress-istio.todolist.svc.cluster.local"]
     assert not [call for call in did if "delete" in call and "https-redirect" in call]
     # The stand-in has any Secret, without our label.
-    said, did = cluster.run("deploy", "", TLS="1")
+    did = cluster.run("deploy", TLS="1")
     assert "secret/ingress-certificate is not from `make deploy`, and stays as it is" in cluster.output
     assert not [call for call in did if "ingress-certificate" in call]
-    # Without it, what it added goes, after the routes are for HTTP again.
-    said, did = cluster.run("deploy", "")
+
+
+def test_what_an_option_added_goes_without_it(cluster: Cluster) -> None:
+    did = cluster.run("deploy")
+    for added in ("networkpolicies ", "requestauthentications.security.istio.io/todolist", "/refused-session"):
+        assert any(call.startswith("kubectl delete") and added in call for call in did)
+    # What TLS added, after the routes are for HTTP again.
     applied = max(index for index, call in enumerate(did) if call.startswith("kubectl apply"))
     assert [index > applied for index, call in enumerate(did) if "https-redirect" in call] == [True]

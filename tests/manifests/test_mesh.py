@@ -5,7 +5,6 @@ from typing import Any
 import yaml
 
 from tests.manifests.conftest import (
-    CUSTOMIZED,
     DEPLOY,
     Document,
     below,
@@ -19,13 +18,20 @@ from tests.manifests.conftest import (
 )
 
 PERCENT = 100
-# Who may call what, and whether paths or ports are limited.
-ALLOWED = {
-    "user": [("todolist", False), ("rule", True)],
-    "rule": [("todolist", False)],
-    "user-database": [("user", True)],
-    "rule-database": [("rule", True)],
+# Who may call what, and which part of it: None for all.
+EVENTS = {"methods": ["POST"], "paths": ["/events"]}
+ALLOWED: dict[str, list[tuple[str, Document | None]]] = {
+    "user": [("todolist", None), ("rule", EVENTS)],
+    "rule": [("todolist", None)],
+    "user-database": [("user", {"ports": ["5432"]})],
+    "rule-database": [("rule", {"ports": ["5432"]})],
 }
+# The waypoint limits the methods, too.
+ALLOWED_IN_AMBIENT = {**ALLOWED, "rule": [("todolist", {"methods": ["GET", "HEAD", "POST", "PUT", "DELETE"]})]}
+ON_KNATIVE: list[tuple[str, Document | None]] = [
+    ("knative-serving", None),
+    ("istio-system", {"methods": ["GET"], "paths": ["/healthz"]}),
+]
 # Service accounts of others: Istio's Gateways, Knative's gateway and broker, Prometheus.
 FOREIGN = {
     "ingress-istio",
@@ -52,44 +58,36 @@ def test_every_selector_selects_pods(app: list[Document]) -> None:
                 assert port["targetPort"] in {own["name"] for own in container(pod)["ports"]}, name_of(service)
 
 
-def callers(policy: Document) -> list[tuple[str, bool]]:
-    """Return the clients that a policy allows, and whether it limits paths or ports."""
+def callers(documents: list[Document], called: str) -> list[tuple[str, Document | None]]:
+    """Return the clients that the policy of a workload allows, and to what it limits each."""
     return [
-        (name, bool(rule.get("to")))
-        for rule in policy["spec"]["rules"]
-        for entry in rule.get("from", [{"source": {"serviceAccounts": ["anybody"]}}])
+        (name, rule["to"][0]["operation"] if "to" in rule else None)
+        for rule in named(documents, "AuthorizationPolicy", called)["spec"]["rules"]
+        for entry in rule["from"]
         for names in entry["source"].values()
         for name in names
     ]
 
 
-def test_only_the_expected_callers_are_allowed(istio: list[Document], knative: list[Document]) -> None:
-    for called, expected in ALLOWED.items():
-        platform = [] if called.endswith("-database") else [("knative-serving", False), ("istio-system", True)]
-        if called == "user":
-            platform.insert(0, ("knative-eventing/mt-broker-filter", True))
-        assert callers(named(istio, "AuthorizationPolicy", called)) == expected
-        assert callers(named(knative, "AuthorizationPolicy", called)) == expected + platform
+def test_only_the_expected_callers_are_allowed(
+    istio: list[Document], ambient: list[Document], knative: list[Document]
+) -> None:
+    assert {called: callers(istio, called) for called in ALLOWED} == ALLOWED
+    assert {called: callers(ambient, called) for called in ALLOWED} == ALLOWED_IN_AMBIENT
+    broker = ("knative-eventing/mt-broker-filter", EVENTS)
+    assert {called: callers(knative, called) for called in ALLOWED} == {
+        **ALLOWED,
+        "user": [*ALLOWED["user"], broker, *ON_KNATIVE],
+        "rule": [*ALLOWED["rule"], *ON_KNATIVE],
+    }
     # The ingress is the only entry.
-    assert callers(named(istio, "AuthorizationPolicy", "todolist")) == [("ingress-istio", False)]
-    assert callers(named(knative, "AuthorizationPolicy", "todolist")) == [
-        ("istio-system/istio-ingressgateway-service-account", False),
-        ("knative-serving", False),
-    ]
+    assert callers(istio, "todolist") == callers(ambient, "todolist") == [("ingress-istio", None)]
+    gateway = "istio-system/istio-ingressgateway-service-account"
+    assert callers(knative, "todolist") == [(gateway, None), ("knative-serving", None)]
     policy = named(istio, "AuthorizationPolicy", "ingress")["spec"]
     gateway = named(istio, "Gateway", policy["targetRefs"][0]["name"])
     ports = [str(listener["port"]) for listener in gateway["spec"]["listeners"]]
     assert policy["rules"] == [{"to": [{"operation": {"ports": ports}}]}]
-
-
-def test_callers_are_limited_to_paths_and_ports(app: list[Document]) -> None:
-    rules = named(app, "AuthorizationPolicy", "user")["spec"]["rules"]
-    (rule,) = [rule for rule in rules if "rule" in rule["from"][0]["source"].get("serviceAccounts", [])]
-    assert rule["to"] == [{"operation": {"methods": ["POST"], "paths": ["/events"]}}]
-    for workload in of_kind(app, "StatefulSet"):
-        policy = named(app, "AuthorizationPolicy", workload["metadata"]["name"])
-        ports = [str(port["containerPort"]) for port in container(workload)["ports"]]
-        assert [rule["to"] for rule in policy["spec"]["rules"]] == [[{"operation": {"ports": ports}}]]
 
 
 def test_network_policies_allow_what_the_authorization_policies_allow(customized: list[Document]) -> None:
@@ -112,27 +110,21 @@ def test_service_accounts_in_policies_exist(app: list[Document]) -> None:
                 assert set(entry["source"].get("serviceAccounts", [])) <= accounts, name_of(policy)
 
 
-def test_the_sink_of_rule_accepts_its_events(
-    istio: list[Document], ambient: list[Document], knative: list[Document], deploy_sh: Any
-) -> None:
-    def sink(documents: list[Document], kind: str = "KService") -> str:
-        entries = container(named(documents, kind, "rule"))["env"]
-        return next(str(each["value"]) for each in entries if each["name"] == "K_SINK")
+def test_the_sink_of_rule_accepts_its_events(knative: list[Document], deploy_sh: Any) -> None:
+    def sink(target: str, **settings: str) -> Any:
+        documents = deploy_sh("render", target, **settings)
+        environment = container(named(documents, "KService" if target == "knative" else "Deployment", "rule"))["env"]
+        return next(each["value"] for each in environment if each["name"] == "K_SINK")
 
-    direct = "http://user.todolist.svc.cluster.local/events"
-    assert sink(istio, "Deployment") == sink(ambient, "Deployment") == direct
-    broker = named(knative, "Broker", "events")["metadata"]
-    ingress = "http://broker-ingress.knative-eventing.svc.cluster.local"
-    assert sink(knative) == f"{ingress}/{broker['namespace']}/{broker['name']}"
-
-    # In another namespace, and on Knative without its Eventing.
-    direct = direct.replace("todolist", "other")
-    for target in ("istio", "ambient"):
-        assert sink(deploy_sh("render", target, **CUSTOMIZED), "Deployment") == direct
-    assert sink(deploy_sh("render", "knative", **CUSTOMIZED)) == f"{ingress}/other/events"
-    documents = deploy_sh("render", "knative", NAMESPACE="other", EVENTING="no")
-    assert sink(documents) == direct
-    assert not of_kind(documents, "Broker", "Trigger")
+    broker = named(knative, "Broker", "events")["metadata"]["name"]
+    for namespace in ("todolist", "other"):
+        direct = f"http://user.{namespace}.svc.cluster.local/events"
+        for target in ("istio", "ambient"):
+            assert sink(target, NAMESPACE=namespace) == direct
+        ingress = "http://broker-ingress.knative-eventing.svc.cluster.local"
+        assert sink("knative", NAMESPACE=namespace) == f"{ingress}/{namespace}/{broker}"
+        assert sink("knative", NAMESPACE=namespace, EVENTING="no") == direct
+    assert not of_kind(deploy_sh("render", "knative", EVENTING="no"), "Broker", "Trigger")
 
 
 def test_hosts_backends_and_subsets_of_routes_exist(istio: list[Document], ambient: list[Document]) -> None:

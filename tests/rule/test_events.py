@@ -13,7 +13,6 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.conftest import ON_SQLITE, NewDatabase
@@ -192,15 +191,3 @@ def test_a_start_imports_nothing_of_it() -> None:
     program = "import sys, services.rule.app, services.user.app; print({'httpx', 'cloudevents'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
-
-
-@ON_SQLITE
-def test_the_service_answers_while_the_sink_hangs(rule: Service, sink: Sink) -> None:
-    hanging = threading.Event()
-    sink.status = lambda *_: hanging.wait(60) and 204
-    for number in range(40):
-        change(rule, "POST", {"name": f"item {number}"})
-    wait_until(lambda: len(sink.got) >= 32, "as many as are sent at once hang")
-    with httpx.Client(timeout=5) as client:
-        assert client.get(f"{rule.url}/readyz").status_code == 200
-    hanging.set()

