@@ -1,6 +1,7 @@
 """`make bench`: measure the services beside a bare uvicorn, all in one run, and write docs/performance.md.
 
-`python -m tests.bench --against ../other` measures another checkout in the same run instead, and prints both.
+`python -m tests.bench --against ../other` measures another checkout in the same run instead, and prints both;
+`python -m tests.bench --cold` measures and prints the cold starts of `make run` only.
 """
 
 import argparse
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench import report
+from tests.bench import cold, report
 from tests.bench.system import References, System
 from tests.conftest import running_postgres
 from tests.support import ROOT
@@ -25,7 +26,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare with the services of this checkout")
     parser.add_argument("--rounds", type=int, help=f"{ROUNDS}, or {QUICK_ROUNDS} with --against")
+    parser.add_argument("--cold", action="store_true", help="measure and print the cold starts of `make run` only")
     options = parser.parse_args()
+    if options.cold:
+        with tempfile.TemporaryDirectory(prefix="todolist-bench-") as name:
+            print(report.cold_section(cold.measure(Path(name) / "cold")))
+        return
     require_wrk()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="todolist-bench-") as name, ExitStack() as stack:
@@ -39,7 +45,8 @@ def main() -> None:
         else:
             compare_pages(system)
             measure(references, (system,), options.rounds or ROUNDS)
-            print(report.write(system))
+            say("Cold starts")
+            print(report.write(system, cold.measure(directory / "cold")))
     say(f"{time.monotonic() - started:.0f} s")
 
 

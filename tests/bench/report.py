@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tests.bench import lists
+from tests.bench import cold, lists
 from tests.bench.load import CONNECTIONS, Load
 from tests.bench.system import System
 from tests.support import ROOT, commit, machine
@@ -29,6 +29,10 @@ REQUESTS = """\
 Profile: the gateway calls one user process. List of 20, list of 1,000: the first 20 items of a list of that length.
 Create: the response is sent once the item is on disk. Page of the UI: the compressed HTML. The Envoy hop is one Envoy
 in front of the baseline. CPU time is the lowest of the rounds, the other figures are medians.
+"""
+COLD = f"""\
+`user` and `rule` scaled to zero in `make run`, then one call through all proxies: milliseconds until its response, and
+the parts of that time, medians of {cold.ROUNDS}. `python -m tests.bench --cold` measures this alone.
 """
 
 
@@ -66,7 +70,7 @@ PAGES = Target(
 )  # fmt: skip
 
 
-def write(system: System) -> str:
+def write(system: System, cold_starts: cold.Figures) -> str:
     """Write the file, and return its text."""
     targets = []
     for target in (*TARGETS, PAGES):
@@ -94,7 +98,7 @@ def write(system: System) -> str:
             [(kind, *(f"{pages[kind]:.2f}" for pages in system.pages.values())) for kind in lists.QUERIES],
         ),
         "## Processes\n",
-        "A start ends with the first 200; lesson 13 shows its parts. Memory is resident, after the load.\n",
+        "A start ends with the first 200. Memory is resident, after the load.\n",
         table(
             ("", "Start, ms", "Memory, MiB"),
             [
@@ -102,10 +106,18 @@ def write(system: System) -> str:
                 for name, times in starts.items()
             ],
         ),
+        cold_section(cold_starts),
     ))  # fmt: skip
     _, heading, by_hand = FILE.read_text().partition(BY_HAND)
     FILE.write_text(f"{text}\n{heading}{by_hand}")
     return text
+
+
+def cold_section(figures: cold.Figures) -> str:
+    """Return the section about cold starts in `make run`."""
+    rows = [(what, *(f"{parts[part]:.0f}" for parts in figures.values())) for part, what in cold.PARTS.items()]
+    rows.append(("together", *(f"{parts['whole']:.0f}" for parts in figures.values())))
+    return "\n".join(("## Cold start on the laptop\n", COLD, table(("", *figures), rows)))
 
 
 def cells(load: Load, hello: Load, hop: Load) -> Sequence[str]:
