@@ -1,7 +1,4 @@
-"""Socket activation: a service uses the socket of a service manager.
-
-That it stops without losing a request: tests/mesh/test_sleep.py.
-"""
+"""Socket activation: a service uses the socket of a service manager, and stops without losing a request."""
 
 import os
 import re
@@ -9,7 +6,9 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +17,7 @@ import httpx
 import pytest
 
 from tests.forking import Forked
-from tests.support import ROOT, Service, running
+from tests.support import ROOT, Service, running, wait_until
 
 # exec keeps the shell's process id. systemd does the same: fork, set LISTEN_PID, exec.
 START = ["/bin/sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh"]
@@ -29,8 +28,9 @@ class Activated(Service):
 
     def __init__(self, name: str, directory: Path, **environment: str) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         super().__init__(name, directory, LISTEN_FDS="1", **environment)
-        self.client.base_url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.client.base_url = self.address
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
@@ -49,6 +49,35 @@ def start(handed_over: socket.socket, name: str, directory: Path, environment: d
         preexec_fn=lambda: os.dup2(handed_over.fileno(), 3),  # noqa: PLW1509 - nothing else runs there
         **files,
     )  # fmt: skip
+
+
+def test_requests_wait_while_no_process_runs_and_none_is_lost_when_one_stops(tmp_path: Path) -> None:
+    rule = Activated("rule", tmp_path)
+    ended, seen = threading.Event(), Counter[object]()
+
+    def write() -> None:
+        with httpx.Client(base_url=rule.address, timeout=30, trust_env=False) as client:
+            while not ended.is_set():
+                try:
+                    seen[client.post("/api/rule", json={"name": "written"}).status_code] += 1
+                except httpx.TransportError as error:
+                    seen[repr(error)] += 1
+
+    with running(rule):
+        writers = [threading.Thread(target=write) for _ in range(4)]
+        for writer in writers:
+            writer.start()
+        wait_until(lambda: seen.total() > 20, "it writes")
+        assert rule.stop() == 0
+        before = seen.total()
+        rule.start()
+        wait_until(lambda: seen.total() > before + 20, "it writes again")
+        ended.set()
+        for writer in writers:
+            writer.join()
+        assert set(seen) == {201}
+        # Nothing was written twice, either.
+        assert rule.client.get("/api/rule", params={"name": "written"}).json()["total"] == seen[201]
 
 
 def test_the_first_requests_wait_for_the_schema(tmp_path: Path) -> None:
