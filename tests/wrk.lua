@@ -37,8 +37,8 @@ function setup(thread) only_thread = thread end
 function done(summary, latency)
   local errors = summary.errors
   io.write(string.format(
-    '{"answers": %d, "seconds": %f, "failed": %d, "refused": %d, "lost": %d, "p50": %f, "p99": %f}\n',
+    '{"answers": %d, "seconds": %f, "failed": %d, "refused": %d, "lost": %d, "p50": %f, "p99": %f, "max": %f}\n',
     summary.requests, summary.duration / 1e6, errors.status, only_thread:get("refused"),
     errors.connect + errors.read + errors.write + errors.timeout,
-    latency:percentile(50) / 1e6, latency:percentile(99) / 1e6))
+    latency:percentile(50) / 1e6, latency:percentile(99) / 1e6, latency.max / 1e6))
 end

@@ -17,7 +17,7 @@ class Result:
     """The results of the requests.
 
     answers: all; failed: those from 400 on; refused: those of them that are a 503 with Retry-After, counted only with
-    pauses; lost: requests without an answer in time; p50, p99: seconds until the answer.
+    pauses; lost: requests without an answer in time; p50, p99, max: seconds until the answer.
     """
 
     answers: int
@@ -27,6 +27,7 @@ class Result:
     lost: int
     p50: float
     p99: float
+    max: float
 
     @property
     def rate(self) -> float:

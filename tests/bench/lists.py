@@ -17,13 +17,16 @@ TIMES = {
     "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 1700000000 + {seconds}, 'unixepoch') || '000'",
     "postgresql": "to_timestamp(1700000000 + {seconds})",
 }
-# The orders, one and several statuses, and a late page: 400 pages of 2, which a list of 1,000 has too.
+# Every order, every status, and a late page: 400 pages of 2, which a list of 1,000 has too.
 QUERIES = {
     "default order": {},
-    **{f"by {sorter}": {"sorter": sorter} for sorter in ("name_ascend", "status_descend", "updatedAt_descend")},
-    **{f"status {status}": {"status": status} for status in ("1", "1,3")},
+    **{f"by {sorter}": {"sorter": sorter} for sorter in (
+        "name_ascend", "name_descend", "status_ascend", "status_descend",
+        "createdAt_ascend", "updatedAt_ascend", "updatedAt_descend",
+    )},
+    **{f"status {status}": {"status": status} for status in ("0", "1", "2", "3", "1,3")},
     "page 400": {"current": "400", "pageSize": "2"},
-}
+}  # fmt: skip
 
 
 def fill(url: str, count: int) -> None:
