@@ -132,7 +132,7 @@ def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="session")
 def token_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The private key that all variants and replicas share."""
+    """The private key that all versions and replicas share."""
     return new_key(tmp_path_factory.mktemp("key") / "token-key.pem")
 
 
@@ -155,7 +155,7 @@ def rule(new_database: NewDatabase, events_port: int, tmp_path_factory: pytest.T
 def users(
     new_database: NewDatabase, token_key: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Service]]:
-    """Both variants of the user service on one database; the administrator's password is `adminadmin`."""
+    """Both versions of the user service on one database; the administrator's password is `adminadmin`."""
     settings = {"DATABASE_URL": new_database(), "TOKEN_KEY_FILE": str(token_key), "ADMIN_PASSWORD": "adminadmin"}
     directory = tmp_path_factory.mktemp("user")
     services = {version: Forked("user", directory, VERSION=version, **settings) for version in ("v1", "v2")}

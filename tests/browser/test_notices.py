@@ -9,7 +9,7 @@ from tests.support import wait_until
 
 
 def wait_for_notices(screen: Screen, count: int) -> None:
-    """Wait until both variants of user count so many; each may be a second late."""
+    """Wait until both versions of user count so many; each may be a second late."""
     unread: dict[str, int] = {}
 
     def count_again() -> dict[str, int]:

@@ -16,7 +16,7 @@ def test_both_names_are_seen_over_reloads_of_the_profile_and_counted(guest: Scre
     guest.get_by_test_id("mesh-reset").click()
     seen = Counter()
     avatar = guest.locator("#profile-avatar")
-    # Two variants take turns at random: one stays unseen once in 2^39 runs.
+    # Two versions take turns at random: one stays unseen once in 2^39 runs.
     while len(seen) < 2:
         assert seen.total() < 40
         with guest.expect_response("**/api/currentUser") as answer:

@@ -87,7 +87,7 @@ def eventually(check: Callable[[], Any], seconds: float = WAIT, interval: float 
 def deployed() -> Cluster:
     """Return the cluster with the application; skip everything where there is none."""
     if not shutil.which("kubectl"):
-        pytest.skip("kubectl is missing: https://kubernetes.io/docs/tasks/tools/ tells how to install it")
+        pytest.skip("kubectl is missing: see https://kubernetes.io/docs/tasks/tools/")
     if not kubectl("get", "--raw", "/version", "--request-timeout=10s", check=False):
         pytest.skip("no cluster answers kubectl: `make cluster` makes one")
     try:

@@ -26,7 +26,7 @@ def kubectl() -> str:
     """Return the path of kubectl, which may be a package in the environment of this Python."""
     found = shutil.which("kubectl", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     if not found:
-        pytest.fail("kubectl is missing: https://kubernetes.io/docs/tasks/tools/ tells how to install it")
+        pytest.fail("kubectl is missing: see https://kubernetes.io/docs/tasks/tools/")
     return found
 
 

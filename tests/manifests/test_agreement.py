@@ -159,6 +159,10 @@ def destinations(route: Any) -> set[str]:
     return {name.partition("-")[0] for name in [*weighted, *below(route, "cluster")]}
 
 
+def test_on_knative_nothing_is_retried(knative: list[Document]) -> None:
+    assert of_kind(knative, "VirtualService", "HTTPRoute") == []
+
+
 def test_each_secret_that_is_read_is_created(app: list[Document]) -> None:
     script = (ROOT / "deploy/scripts/secrets.sh").read_text()
     made = set(re.findall(r"make_secret (\S+) (\S+) random", script))

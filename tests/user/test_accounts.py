@@ -43,7 +43,7 @@ def claims(user: httpx.Client, token: str) -> dict:
 
 
 @ON_SQLITE
-def test_the_guest_differs_by_variant(users: dict[str, Service]) -> None:
+def test_the_guest_differs_by_version(users: dict[str, Service]) -> None:
     for version in ("v1", "v2"):
         answer = users[version].client.get("/user/guest")
         profile = answer.json()
@@ -59,7 +59,7 @@ def test_an_unknown_account_is_404(user: httpx.Client) -> None:
         assert user.get(f"/user/{account}").status_code == 404
 
 
-def test_register_then_log_in_at_the_other_variant(users: dict[str, Service], unique: Callable[[str], str]) -> None:
+def test_register_then_log_in_at_the_other_version(users: dict[str, Service], unique: Callable[[str], str]) -> None:
     name = unique("alice")
     registered = register(users["v1"].client, name)
     assert registered.status_code == 201
@@ -78,12 +78,12 @@ def test_register_then_log_in_at_the_other_variant(users: dict[str, Service], un
 
 def test_a_name_is_the_same_in_every_spelling(users: dict[str, Service], unique: Callable[[str], str]) -> None:
     name = unique("Zoë 秦")
-    variants = [users[version].client for version in ("v1", "v2")]
-    assert register(variants[0], name).status_code == 201
+    clients = [users[version].client for version in ("v1", "v2")]
+    assert register(clients[0], name).status_code == 201
     spellings = [name, name.upper(), name.lower(), name.replace("Z", "\uff3a"), name.replace("ë", "e\u0308")]
-    assert {register(variants[1], spelling).status_code for spelling in (*spellings, f" {name} ")} == {409}
-    tokens = [log_in(variants[1], spelling).json()["token"] for spelling in spellings]
-    assert {claims(variants[0], token)["name"] for token in tokens} == {name}
+    assert {register(clients[1], spelling).status_code for spelling in (*spellings, f" {name} ")} == {409}
+    tokens = [log_in(clients[1], spelling).json()["token"] for spelling in spellings]
+    assert {claims(clients[0], token)["name"] for token in tokens} == {name}
 
 
 CONFUSABLE = (
@@ -170,7 +170,7 @@ def test_a_wrong_name_or_password_is_401(user: httpx.Client) -> None:
         assert answer.json().items() >= {"status": "error", "type": "account", "currentAuthority": "guest"}.items()
 
 
-def test_the_11th_wrong_password_is_429_at_every_variant(users: dict[str, Service], unique) -> None:
+def test_the_11th_wrong_password_is_429_at_every_version(users: dict[str, Service], unique) -> None:
     """However the name is written, and also when all guesses come at once."""
     name = unique("Victim")
     register(users["v1"].client, name)

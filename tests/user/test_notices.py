@@ -85,11 +85,11 @@ def test_the_newest_twenty_are_listed_and_all_are_counted(users: dict[str, Servi
         data = {"key": "7", "name": f"item {number}"}
         assert post(users["v1"], event(f"{owner}-{number}", owner, time=happened, data=data)).is_success
     assert [notice["title"] for notice in notices(users["v1"], owner)] == [f"item {n}" for n in range(24, 4, -1)]
-    wait_until(lambda: counts(users["v2"], owner) == (25, 25), "both variants count", 2)
+    wait_until(lambda: counts(users["v2"], owner) == (25, 25), "both versions count", 2)
 
 
 def test_each_event_counts_once(users: dict[str, Service], owner: str) -> None:
-    """Sent twenty times to both variants, in both modes, with others, at the same time and later."""
+    """Sent twenty times to both versions, in both modes, with others, at the same time and later."""
 
     def send(number: int) -> None:
         sent = event(f"{owner}-{number // 20}", owner)
