@@ -43,9 +43,14 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.server.got.append((headers, body))
-        self.send_response(self.server.status(headers, body))
-        self.send_header("content-length", "0")
+        status = self.server.status(headers, body)
+        # A body that cannot be decoded: only the status counts.
+        answer = b"" if status == 204 else b"no gzip"
+        self.send_response(status)
+        self.send_header("content-encoding", "gzip")
+        self.send_header("content-length", str(len(answer)))
         self.end_headers()
+        self.wfile.write(answer)
 
     def log_message(self, *arguments: Any) -> None:
         pass

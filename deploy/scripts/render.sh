@@ -214,16 +214,28 @@ EOF
 
 # render_activator NAME: deploy/knative/activator.yaml, whose object is in another namespace and refers to ours.
 render_activator() {
+  local rule revisions name
+  for name in v1 v2 next wrong; do
+    revisions+="user-$name.$namespace.svc.*, "
+  done
   overlay "$1" knative/activator.yaml <<EOF
 patches:
   - target: {kind: AuthorizationPolicy}
     patch: |-
       - {op: replace, path: /metadata/name, value: $namespace}
-      - {op: replace, path: "/spec/rules/0/from/0/source/notServiceAccounts/0", value: $namespace/todolist}
-      - {op: replace, path: "/spec/rules/0/from/0/source/notServiceAccounts/1", value: $namespace/rule}
-      - {op: replace, path: "/spec/rules/0/when/0/values/0", value: $namespace}
-      - {op: replace, path: "/spec/rules/1/from/0/source/serviceAccounts/0", value: $namespace/rule}
-      - {op: replace, path: "/spec/rules/1/when/0/values/0", value: $namespace}
+$(for rule in 0 2; do
+    echo "      - {op: replace, path: /spec/rules/$rule/from/0/source/notServiceAccounts/0, value: $namespace/todolist}"
+    echo "      - {op: replace, path: /spec/rules/$rule/from/0/source/notServiceAccounts/1, value: $namespace/rule}"
+  done
+  for rule in 1 3; do
+    echo "      - {op: replace, path: /spec/rules/$rule/from/0/source/serviceAccounts/0, value: $namespace/rule}"
+  done
+  for rule in 0 1; do
+    echo "      - {op: replace, path: /spec/rules/$rule/when/0/values, value: [$namespace, '$namespace,*']}"
+  done
+  for rule in 2 3; do
+    echo "      - {op: replace, path: /spec/rules/$rule/to/0/operation/hosts, value: [${revisions}user-v1-0*, user-v2-0*, rule-0*]}"
+  done)
 EOF
 }
 
@@ -240,6 +252,7 @@ patches:
     patch: |-
       - {op: replace, path: /metadata/name, value: $namespace-channel}
       - {op: replace, path: "/spec/rules/0/to/0/operation/hosts/0", value: "*.$namespace.svc.cluster.local"}
+      - {op: replace, path: "/spec/rules/0/to/1/operation/paths", value: [/$namespace/*, /$namespace%2F*, /$namespace%2f*]}
   - target: {name: todolist-trigger}
     patch: |-
       - {op: replace, path: /metadata/name, value: $namespace-trigger}

@@ -127,8 +127,11 @@ class Person:
             return Answers(list(pool.map(one, range(times))))
 
     def add_items(self, name: str, count: int) -> list[str]:
-        """Add so many items, and return their keys."""
+        """Add so many items, and return their keys. Raises UnsuitableError if one is not created."""
         added = [self.send("POST", LIST, json={"name": f"{name} {number + 1}"}).all[0] for number in range(count)]
+        for answer in added:
+            if answer.status != 201:
+                raise UnsuitableError(f"an item was not created: {answer.status or 'no answer'}")
         return [jsons.loads(answer.body)["key"] for answer in added]
 
     def unread(self) -> int:

@@ -233,6 +233,10 @@ class Cluster:
         where = f"--namespace={namespace or self.namespace}"
         return bool(self.kubectl("get", kind, name, where, "--ignore-not-found", "--output=name"))
 
+    def revisions(self) -> list[str]:
+        """Return the names of Knative's revisions."""
+        return []
+
     def has_broker(self) -> bool:
         """Return whether events go through a Broker: on Knative they do, unless Eventing was left out."""
         return False

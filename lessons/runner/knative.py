@@ -25,6 +25,10 @@ class Knative(Cluster):
             self._keep_services()
         super().apply(lesson, step)
 
+    def revisions(self) -> list[str]:
+        names = "--output=jsonpath={.items[*].metadata.name}"
+        return self.kubectl("get", "revisions.serving.knative.dev", names).split()
+
     def has_broker(self) -> bool:
         return bool(self.kubectl("get", BROKER, "--ignore-not-found", "--output=name", accept=(0, 1)))
 

@@ -78,7 +78,8 @@ class Stranger:
 
     def reaches(self) -> list[str]:
         """Return which of user, rule and their databases answer it."""
-        found: list[str] = json.loads(self.python(TRIES.read_text(encoding="utf-8"), self._cluster.namespace))
+        program = TRIES.read_text(encoding="utf-8")
+        found: list[str] = json.loads(self.python(program, self._cluster.namespace, *self._cluster.revisions()))
         return found
 
     def address(self) -> str:

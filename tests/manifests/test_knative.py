@@ -5,7 +5,10 @@ from typing import get_args
 from services.rule.outbox import EventType
 from services.user import schemas
 from tests.manifests.conftest import DEPLOY, Document, container, load, named, of_kind
+from tests.support import ROOT
 
+# All revisions of user with a name of ours.
+USERS = (*(DEPLOY / "knative").glob("user-v?.yaml"), *(ROOT / "lessons/15-roll-back").glob("knative*.yaml"))
 CLUSTER_LOCAL = "networking.knative.dev/visibility"
 
 
@@ -42,17 +45,25 @@ def test_the_upstream_timeout_fits_a_cold_start(knative: list[Document]) -> None
 def test_the_activator_authorizes_clients(knative: list[Document]) -> None:
     (policy,) = load(DEPLOY / "knative/activator.yaml")
     assert policy["spec"]["action"] == "DENY"
-    callers, events = policy["spec"]["rules"]
-    brought_by = {"todolist/rule", "knative-eventing/mt-broker-filter"}
-    assert set(callers["from"][0]["source"]["notServiceAccounts"]) == {"todolist/todolist"} | brought_by
-    assert set(events["from"][0]["source"]["serviceAccounts"]) == brought_by
+    by_headers, by_host = policy["spec"]["rules"][:2], policy["spec"]["rules"][2:]
+    senders = {"todolist/rule", "knative-eventing/mt-broker-filter"}
     private = [s["metadata"]["name"] for s in of_kind(knative, "KService") if CLUSTER_LOCAL in s["metadata"]["labels"]]
-    for rule, paths in ((callers, ["/healthz"]), (events, ["/healthz", "/events"])):
-        # Without ports istiod would take it for all of TCP.
-        assert rule["to"] == [{"operation": {"ports": ["8012", "8013"], "notPaths": paths}}]
+    users = [each for file in USERS for each in of_kind(load(file), "KService")]
+    named_ones = {f"{each['spec']['template']['metadata']['name']}.todolist.svc.*" for each in users}
+    for callers, events in (by_headers, by_host):
+        allowed = {*callers["from"][0]["source"]["notServiceAccounts"]} - {"knative-serving/controller"}
+        assert allowed == {"todolist/todolist"} | senders
+        assert set(events["from"][0]["source"]["serviceAccounts"]) == senders
+        for rule, paths in ((callers, ["/healthz"]), (events, ["/healthz", "/events"])):
+            (to,) = rule["to"]
+            # Without ports istiod would take it for all of TCP.
+            assert (to["operation"]["ports"], to["operation"]["notPaths"]) == (["8012", "8013"], paths)
+    for rule in by_headers:
         headers = {condition["key"]: condition["values"] for condition in rule["when"]}
-        assert headers["request.headers[knative-serving-namespace]"] == ["todolist"]
+        assert headers["request.headers[knative-serving-namespace]"] == ["todolist", "todolist,*"]
         assert sorted(headers["request.headers[knative-serving-revision]"]) == sorted(f"{name}-*" for name in private)
+    for rule in by_host:
+        assert set(rule["to"][0]["operation"]["hosts"]) == named_ones | {"rule-0*", "user-v1-0*", "user-v2-0*"}
 
 
 def test_the_trigger_matches_the_types_of_user(knative: list[Document]) -> None:

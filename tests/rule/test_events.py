@@ -111,6 +111,14 @@ def test_of_two_concurrent_completions_one_creates_the_event(rule: Service, sink
     assert Counter(sink.types("ann"))[DONE] == 10
 
 
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_any_2xx_is_an_acknowledgement_whatever_its_body(status: int, rule: Service, sink: Sink) -> None:
+    sink.status = lambda *_: status
+    change(rule, "POST", {"name": "milk"})
+    wait_until(lambda: sink.got and waiting(rule) == 0, "the outbox is empty")
+    assert len(sink.got) == 1
+
+
 def test_a_failing_event_is_retried_and_does_not_block_the_others(rule: Service, sink: Sink) -> None:
     """Those of one owner are rejected, those of another one hang."""
     hanging = threading.Event()
