@@ -11,6 +11,7 @@ ABOUT = About(
     "has the command that shows it.",
     think="The archive is repaired. What happens to the events in the dead letter sink?",
     places=("laptop", "knative"),
+    broker=True,
     elsewhere=dict.fromkeys(
         ("istio", "ambient"),
         "rule sends its events to user itself, without a broker: a route could send a type elsewhere, but retries "
@@ -26,9 +27,6 @@ IN_PROGRESS, DONE = 1, 2
 
 
 def run(check: Check) -> None:
-    if check.place.name == "knative" and not check.cluster.has_broker():
-        print("  skipped: this needs Knative Eventing, which was left out (EVENTING=no)")
-        return
     ready(check)
     alice = check.person("lesson-alice")
     check.all_read(alice)

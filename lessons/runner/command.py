@@ -16,6 +16,7 @@ from deploy.local import files, proxy
 from lessons.runner import lesson as lessons
 from lessons.runner.check import Check
 from lessons.runner.difference import essence, marks, words, wrap
+from lessons.runner.knative import Knative
 from lessons.runner.lesson import Lesson
 from lessons.runner.locate import find_place
 from lessons.runner.place import Place, UnsuitableError
@@ -171,6 +172,11 @@ def refuse_elsewhere(lesson: Lesson, place: Place) -> None:
         where = ", ".join(PLACES[name] for name in lesson.about.places)
         why = lesson.about.elsewhere.get(place.name, "It is not written for this place yet.")
         raise UnsuitableError(f"This lesson cannot run here ({PLACES[place.name]}). {why} It can run here: {where}.")
+    if lesson.about.broker and isinstance(place, Knative) and not place.has_broker():
+        raise UnsuitableError(
+            "This lesson needs a Broker: `make install-knative` installs Knative Eventing, and then `make deploy "
+            "TARGET=knative` the Broker"
+        )
 
 
 def passes(place: Place, lesson: Lesson, *, with_change: bool = True) -> bool:
@@ -197,7 +203,9 @@ def check_all() -> int:
     refuse_in_a_riddle(place)
     place.reset()
     for lesson in lessons.every():
-        if place.name not in lesson.about.places:
+        try:
+            refuse_elsewhere(lesson, place)
+        except UnsuitableError:
             results[lesson.name] = "not here"
             continue
         print(f"\nLesson {lesson.number}, {lesson.about.title}")

@@ -18,7 +18,7 @@ class About:
     title, learn: a few words, and what a person learns; look: where to look while it is on; think: a question, which
     the README answers; places: where it can run; elsewhere: for each other place, why it cannot run there; failures:
     what todolist logs of calls that the lesson makes fail (a regular expression), which `make run` prints once;
-    certificates: on the laptop, whether the ingress needs a certificate;
+    certificates: on the laptop, whether the ingress needs a certificate; broker: on Knative, whether it needs a Broker;
     sleep: on the laptop, after how many seconds without a request user and rule sleep (0: never).
     """
 
@@ -30,6 +30,7 @@ class About:
     elsewhere: Mapping[PlaceName, str] = field(default_factory=dict)
     failures: str = ""
     certificates: bool = False
+    broker: bool = False
     sleep: int = 0
 
 

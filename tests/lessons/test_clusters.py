@@ -15,7 +15,7 @@ from lessons.runner import lesson as lessons
 from lessons.runner.ambient import Ambient
 from lessons.runner.cluster import Cluster
 from lessons.runner.knative import Knative
-from lessons.runner.place import Figures
+from lessons.runner.place import Figures, UnsuitableError
 from tests.manifests.conftest import kubectl as find_kubectl
 
 # It renders the sets, answers what contains all words of a line, and keeps a list of its calls, with their input. What
@@ -99,7 +99,7 @@ def test_a_counter_of_the_sidecars_is_read_once(kubectl: Any) -> None:
     assert Cluster("todolist").proxy_counter("user", "v2", "upstream_rq_502") == 46
 
 
-def test_without_eventing_nothing_of_it_is_applied(kubectl: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_eventing_nothing_of_it_is_applied(kubectl: Any) -> None:
     trigger = lessons.find("17")
     for there in ("broker.eventing.knative.dev/events", None):
         calls = kubectl((["get brokers"], there))
@@ -108,8 +108,8 @@ def test_without_eventing_nothing_of_it_is_applied(kubectl: Any, capsys: pytest.
         # The lesson's own Trigger.
         place.difference(trigger)
         assert any(" diff " in call and '"kind": "Trigger"' in call for call in calls()) == bool(there)
-    assert command.passes(place, trigger)
-    assert "skipped: this needs Knative Eventing" in capsys.readouterr().out
+    with pytest.raises(UnsuitableError, match="This lesson needs a Broker: `make install-knative`"):
+        command.refuse_elsewhere(trigger, place)
 
 
 def test_a_reset_brings_back_what_an_interrupted_lesson_scaled_to_0(kubectl: Any) -> None:
