@@ -129,7 +129,7 @@ def test_a_failing_cold_start_is_one_line_and_recovers(mesh: Mesh) -> None:
     with ThreadPoolExecutor() as pool:
         asking = pool.submit(ask)
         try:
-            wait_until(lambda: "starts again after 2 s" in mesh.text(), "it has failed twice")
+            wait_until(lambda: "after 2 s starts it again" in mesh.text(), "it has failed twice")
         finally:
             database.unlink()
             for path, content in kept.items():
@@ -138,7 +138,7 @@ def test_a_failing_cold_start_is_one_line_and_recovers(mesh: Mesh) -> None:
     # A call waits as long as Envoy lets it: until the service is well, or it gets a 504.
     assert statuses <= {200, 504}
     lines = [line for line in mesh.text().splitlines() if "WARNING activator" in line]
-    assert "rule ended with exit code 1. Its callers wait, and it starts again after 1 s" in lines[0]
+    assert "rule ended with exit code 1. The first connection after 1 s starts it again" in lines[0]
     # Exponential backoff: each pause is twice as long as the one before.
     assert len(lines) <= 5, lines
 
