@@ -214,28 +214,22 @@ EOF
 
 # render_activator NAME: deploy/knative/activator.yaml, whose object is in another namespace and refers to ours.
 render_activator() {
-  local rule revisions name
-  for name in v1 v2 next wrong; do
-    revisions+="user-$name.$namespace.svc.*, "
-  done
+  local users="user-v1.$namespace.svc.*, user-v2.$namespace.svc.*, user-next.$namespace.svc.*, user-wrong.$namespace.svc.*"
   overlay "$1" knative/activator.yaml <<EOF
 patches:
   - target: {kind: AuthorizationPolicy}
     patch: |-
       - {op: replace, path: /metadata/name, value: $namespace}
-$(for rule in 0 2; do
-    echo "      - {op: replace, path: /spec/rules/$rule/from/0/source/notServiceAccounts/0, value: $namespace/todolist}"
-    echo "      - {op: replace, path: /spec/rules/$rule/from/0/source/notServiceAccounts/1, value: $namespace/rule}"
-  done
-  for rule in 1 3; do
-    echo "      - {op: replace, path: /spec/rules/$rule/from/0/source/serviceAccounts/0, value: $namespace/rule}"
-  done
-  for rule in 0 1; do
-    echo "      - {op: replace, path: /spec/rules/$rule/when/0/values, value: [$namespace, '$namespace,*']}"
-  done
-  for rule in 2 3; do
-    echo "      - {op: replace, path: /spec/rules/$rule/to/0/operation/hosts, value: [${revisions}user-v1-0*, user-v2-0*, rule-0*]}"
-  done)
+      - {op: replace, path: /spec/rules/0/from/0/source/notServiceAccounts/0, value: $namespace/todolist}
+      - {op: replace, path: /spec/rules/0/from/0/source/notServiceAccounts/1, value: $namespace/rule}
+      - {op: replace, path: /spec/rules/0/when/0/values, value: [$namespace, "$namespace,*"]}
+      - {op: replace, path: /spec/rules/1/from/0/source/serviceAccounts/0, value: $namespace/rule}
+      - {op: replace, path: /spec/rules/1/when/0/values, value: [$namespace, "$namespace,*"]}
+      - {op: replace, path: /spec/rules/2/from/0/source/notServiceAccounts/0, value: $namespace/todolist}
+      - {op: replace, path: /spec/rules/2/from/0/source/notServiceAccounts/1, value: $namespace/rule}
+      - {op: replace, path: /spec/rules/2/to/0/operation/hosts, value: [$users, user-v1-0*, user-v2-0*, rule-0*]}
+      - {op: replace, path: /spec/rules/3/from/0/source/serviceAccounts/0, value: $namespace/rule}
+      - {op: replace, path: /spec/rules/3/to/0/operation/hosts, value: [$users, user-v1-0*, user-v2-0*, rule-0*]}
 EOF
 }
 
